@@ -1,0 +1,53 @@
+//! The names of the ABIs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, ErrorKind, nearest};
+
+/// One way plugins are called: what they export and what they import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum AbiId {
+    /// Any export with numeric arguments and results, one instance kept in a session.
+    Raw,
+    /// CortexPrism's documented capability ABI: JSON in, JSON out, a fresh instance per call.
+    Json,
+    /// A WASI preview 1 program with `_start`.
+    Command,
+}
+
+impl AbiId {
+    /// Every ABI this build speaks, in the order help prints them.
+    pub const ALL: [AbiId; 3] = [AbiId::Raw, AbiId::Json, AbiId::Command];
+
+    /// The name used in flags, `--json` output and errors.
+    pub fn name(self) -> &'static str {
+        match self {
+            AbiId::Raw => "raw",
+            AbiId::Json => "json",
+            AbiId::Command => "command",
+        }
+    }
+}
+
+impl fmt::Display for AbiId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for AbiId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        AbiId::ALL.into_iter().find(|abi| abi.name() == text).ok_or_else(|| {
+            Error::new(ErrorKind::UnknownName {
+                what: "ABI",
+                name: text.to_owned(),
+                nearest: nearest(text, AbiId::ALL.iter().map(|abi| abi.name())),
+            })
+        })
+    }
+}

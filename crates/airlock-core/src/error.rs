@@ -1,0 +1,538 @@
+//! One error type for every layer: who is at fault, what happened, what to do.
+//!
+//! An [`Error`] is a [`ErrorKind`] to match on, a cause chain through
+//! [`std::error::Error::source`], and a hint. Its message is one line, lower case, with
+//! values in backticks; text that came from a guest or a file is made visible first
+//! ([`crate::visible`]), so an error may be printed to a terminal as it is.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{AbiId, Capability, LimitKind, visible};
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Who has to change something so that it works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Culprit {
+    /// The plugin: its bytes, its manifest or what it did when called.
+    Guest,
+    /// Nobody did wrong: a capability was not granted.
+    Policy,
+    /// Whoever called: a wrong name, input, flag, limit or file.
+    Operator,
+    /// Airlock itself or the machine under it.
+    Host,
+}
+
+/// The steps of a plugin's journey that have limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Parsing and checking the bytes.
+    Admit,
+    /// Waiting for a free slot.
+    Wait,
+    /// Creating the instance, its start function included.
+    Instantiate,
+    /// Running `_initialize`, constructors or an ABI's own initialiser.
+    Initialise,
+    /// Running the called function.
+    Call,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Admit => "while checking the artifact",
+            Phase::Wait => "while waiting for a slot",
+            Phase::Instantiate => "while instantiating",
+            Phase::Initialise => "while initialising",
+            Phase::Call => "while running",
+        })
+    }
+}
+
+/// A place in a text, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Location {
+    /// The line.
+    pub line: usize,
+    /// The column, in bytes as the parser counts them.
+    pub column: usize,
+}
+
+/// One frame of a guest's backtrace.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TrapFrame {
+    /// The function's demangled name, or its index when it has none.
+    pub function: String,
+    /// `file:line:column`, when the module carries DWARF.
+    pub source: Option<String>,
+}
+
+/// What went wrong. Each variant has one [`Error::code`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no such plugin file or folder.
+    PluginNotFound(PathBuf),
+    /// A file exists but cannot be read.
+    Unreadable(PathBuf),
+    /// A folder holds no manifest that Airlock knows.
+    NoManifest {
+        /// The folder.
+        folder: PathBuf,
+        /// The file names looked for.
+        looked_for: &'static str,
+    },
+    /// A manifest is not what its format says.
+    InvalidManifest {
+        /// The manifest's file name.
+        file: String,
+        /// Where, when the parser says.
+        at: Option<Location>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A name of a flag's value, ABI, limit or capability that does not exist.
+    UnknownName {
+        /// What kind of name it is.
+        what: &'static str,
+        /// The name as given.
+        name: String,
+        /// Names that exist and are near.
+        nearest: Vec<String>,
+    },
+    /// A value of a flag or setting that cannot be read.
+    InvalidSetting {
+        /// The flag or key.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The plugin has no such function.
+    UnknownFunction {
+        /// The plugin's name.
+        plugin: String,
+        /// The function as asked for.
+        function: String,
+        /// Functions it has that are near, or some of those it has.
+        nearest: Vec<String>,
+    },
+    /// An export with that name exists but cannot be called this way.
+    UnsuitableExport {
+        /// The export's name.
+        export: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Input that is not the JSON it should be.
+    InvalidInput {
+        /// Where.
+        at: Option<Location>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An argument that is not of the function's type.
+    InvalidArgument {
+        /// The argument as given.
+        given: String,
+        /// The type that was expected.
+        expected: String,
+    },
+    /// Too few or too many arguments.
+    WrongArgumentCount {
+        /// The function.
+        function: String,
+        /// Its signature.
+        signature: String,
+        /// How many were given.
+        given: usize,
+    },
+    /// The plugin's ABI does not do what was asked of it.
+    WrongVerb {
+        /// The plugin's ABI.
+        abi: AbiId,
+        /// What was asked.
+        asked: &'static str,
+    },
+    /// Several ABIs fit and nothing decides.
+    AmbiguousAbi(Vec<AbiId>),
+    /// The chosen ABI does not fit the module.
+    AbiMismatch {
+        /// The ABI.
+        abi: AbiId,
+        /// What it misses.
+        reason: String,
+    },
+    /// The bytes are no WebAssembly.
+    NotWasm {
+        /// What they look like.
+        found: String,
+    },
+    /// WebAssembly text where it was not asked for.
+    WatNotAsked,
+    /// WebAssembly text that does not parse.
+    InvalidWat(String),
+    /// WebAssembly that is cut short or does not validate.
+    InvalidWasm {
+        /// Byte offset of the fault.
+        offset: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A component: this version runs core modules.
+    ComponentUnsupported,
+    /// A WebAssembly feature that is off unless allowed.
+    FeatureOff(String),
+    /// An import nobody provides.
+    UnknownImport {
+        /// The import's module.
+        module: String,
+        /// The import's name.
+        name: String,
+        /// Whose import it is, when known.
+        belongs_to: Option<String>,
+    },
+    /// An import that exists with another type.
+    IncompatibleImport {
+        /// The import's module.
+        module: String,
+        /// The import's name.
+        name: String,
+        /// What differs.
+        reason: String,
+    },
+    /// A limit other than time was hit.
+    Limit {
+        /// Which.
+        limit: LimitKind,
+        /// Its value, in the limit's unit.
+        maximum: u64,
+        /// What was asked for, when known, in the same unit.
+        asked: Option<u64>,
+        /// When.
+        phase: Phase,
+    },
+    /// The deadline passed.
+    Deadline {
+        /// The time allowed.
+        timeout: Duration,
+        /// When.
+        phase: Phase,
+    },
+    /// The call was cut off by a cancel or a shutdown.
+    Cancelled {
+        /// When.
+        phase: Phase,
+    },
+    /// The guest trapped.
+    Trap {
+        /// What the trap was, such as `unreachable`.
+        reason: String,
+        /// The guest's backtrace, innermost first, bounded in length.
+        frames: Vec<TrapFrame>,
+        /// The end of what the guest printed on standard error before it trapped.
+        printed: String,
+        /// When.
+        phase: Phase,
+    },
+    /// The plugin itself reported a failure.
+    Failed(String),
+    /// The guest broke its ABI's rules: a pointer outside its memory, a result that is
+    /// no JSON, an allocator that gives nothing.
+    BadGuest {
+        /// The function that was running.
+        function: String,
+        /// Which rule.
+        reason: String,
+    },
+    /// A capability is needed and was not granted.
+    Denied(Capability),
+    /// The host is shutting down and takes no more calls.
+    ShuttingDown,
+    /// A blocking call of a plugin whose imports wait, from inside a tokio runtime.
+    BlockingInRuntime,
+    /// A session that ended, with what ended it.
+    SessionEnded(String),
+    /// The machine or Airlock itself failed.
+    Host(String),
+}
+
+struct Inner {
+    kind: ErrorKind,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// An error with its culprit, code, cause and hint.
+pub struct Error(Box<Inner>);
+
+impl Error {
+    /// An error of this kind, with the kind's own hint where it has one.
+    pub fn new(kind: ErrorKind) -> Self {
+        Error(Box::new(Inner { hint: default_hint(&kind), kind, source: None }))
+    }
+
+    /// A failure of the host itself.
+    pub fn host(what: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Host(what.into()))
+    }
+
+    /// The same error with what caused it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The same error with this hint instead of its own.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// What went wrong, to match on.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// What to do about it, one line.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// Who has to change something.
+    pub fn culprit(&self) -> Culprit {
+        self.facts().1
+    }
+
+    /// The stable name of this kind of error, kebab-case.
+    pub fn code(&self) -> &'static str {
+        self.facts().0
+    }
+
+    /// The exit code of the command for this error: 1 a failure the plugin reported,
+    /// 2 usage, 122 trap or broken ABI, 123 a limit other than time, 124 deadline,
+    /// 125 operator or host, 126 denied, 127 plugin or function not found.
+    pub fn exit_code(&self) -> u8 {
+        self.facts().2
+    }
+
+    fn facts(&self) -> (&'static str, Culprit, u8) {
+        use Culprit::{Guest, Host, Operator, Policy};
+        match &self.0.kind {
+            ErrorKind::PluginNotFound(_) => ("plugin-not-found", Operator, 127),
+            ErrorKind::Unreadable(_) => ("unreadable", Operator, 125),
+            ErrorKind::NoManifest { .. } => ("no-manifest", Operator, 127),
+            ErrorKind::InvalidManifest { .. } => ("invalid-manifest", Guest, 125),
+            ErrorKind::UnknownName { .. } => ("unknown-name", Operator, 2),
+            ErrorKind::InvalidSetting { .. } => ("invalid-setting", Operator, 2),
+            ErrorKind::UnknownFunction { .. } => ("unknown-function", Operator, 127),
+            ErrorKind::UnsuitableExport { .. } => ("unsuitable-export", Guest, 125),
+            ErrorKind::InvalidInput { .. } => ("invalid-input", Operator, 2),
+            ErrorKind::InvalidArgument { .. } => ("invalid-argument", Operator, 2),
+            ErrorKind::WrongArgumentCount { .. } => ("wrong-argument-count", Operator, 2),
+            ErrorKind::WrongVerb { .. } => ("wrong-verb", Operator, 2),
+            ErrorKind::AmbiguousAbi(_) => ("ambiguous-abi", Operator, 2),
+            ErrorKind::AbiMismatch { .. } => ("abi-mismatch", Guest, 125),
+            ErrorKind::NotWasm { .. } => ("not-wasm", Guest, 125),
+            ErrorKind::WatNotAsked => ("wat-not-asked", Operator, 2),
+            ErrorKind::InvalidWat(_) => ("invalid-wat", Guest, 125),
+            ErrorKind::InvalidWasm { .. } => ("invalid-wasm", Guest, 125),
+            ErrorKind::ComponentUnsupported => ("component-unsupported", Operator, 125),
+            ErrorKind::FeatureOff(_) => ("feature-off", Guest, 125),
+            ErrorKind::UnknownImport { .. } => ("unknown-import", Guest, 125),
+            ErrorKind::IncompatibleImport { .. } => ("incompatible-import", Guest, 125),
+            ErrorKind::Limit { limit: LimitKind::Wait, .. } => ("limit-wait", Operator, 123),
+            ErrorKind::Limit { limit, .. } => (limit.code(), Guest, 123),
+            ErrorKind::Deadline { .. } => ("deadline", Guest, 124),
+            ErrorKind::Cancelled { .. } => ("cancelled", Operator, 125),
+            ErrorKind::Trap { .. } => ("trap", Guest, 122),
+            ErrorKind::Failed(_) => ("failed", Guest, 1),
+            ErrorKind::BadGuest { .. } => ("bad-guest", Guest, 122),
+            ErrorKind::Denied(_) => ("denied", Policy, 126),
+            ErrorKind::ShuttingDown => ("shutting-down", Operator, 125),
+            ErrorKind::BlockingInRuntime => ("blocking-in-runtime", Operator, 125),
+            ErrorKind::SessionEnded(_) => ("session-ended", Operator, 125),
+            ErrorKind::Host(_) => ("host", Host, 125),
+        }
+    }
+}
+
+fn default_hint(kind: &ErrorKind) -> Option<String> {
+    let listed = |names: &[String]| {
+        (!names.is_empty()).then(|| format!("did you mean {}?", quoted_list(names, "or")))
+    };
+    match kind {
+        ErrorKind::UnknownName { nearest, .. } => listed(nearest),
+        ErrorKind::UnknownFunction { nearest, .. } => {
+            listed(nearest).or_else(|| Some("`airlock inspect` lists a plugin's functions".to_owned()))
+        }
+        ErrorKind::AmbiguousAbi(abis) => Some(
+            abis.iter().map(|abi| format!("`--abi {abi}`")).collect::<Vec<_>>().join(" or ") + " decides",
+        ),
+        ErrorKind::WatNotAsked => Some("`--wat` accepts WebAssembly text, as the ending `.wat` does".to_owned()),
+        ErrorKind::FeatureOff(feature) => Some(format!("`--wasm-feature {feature}` allows it where Airlock has it")),
+        ErrorKind::Limit { limit, .. } => Some(format!("`--{} VALUE` raises it", limit.flag())),
+        ErrorKind::Deadline { .. } => {
+            Some(format!("`--{} VALUE` allows more time", LimitKind::Timeout.flag()))
+        }
+        ErrorKind::Denied(capability) => Some(format!("`--allow {capability}` grants it")),
+        ErrorKind::BlockingInRuntime => Some("await the call instead".to_owned()),
+        ErrorKind::WrongVerb { abi: AbiId::Command, .. } => {
+            Some("`airlock run PLUGIN [ARGS]` runs a program".to_owned())
+        }
+        ErrorKind::WrongVerb { .. } => {
+            Some("`airlock call PLUGIN FUNCTION [INPUT]` calls a function".to_owned())
+        }
+        ErrorKind::NoManifest { .. } => Some("name the `.wasm` file itself to run it without a manifest".to_owned()),
+        _ => None,
+    }
+}
+
+fn quoted_list(names: &[String], join: &str) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", visible(name, false))).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} {join} {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v = |text: &str| visible(text, false).into_owned();
+        match &self.0.kind {
+            ErrorKind::PluginNotFound(path) => write!(f, "no plugin at `{}`", v(&path.to_string_lossy())),
+            ErrorKind::Unreadable(path) => write!(f, "cannot read `{}`", v(&path.to_string_lossy())),
+            ErrorKind::NoManifest { folder, looked_for } => {
+                write!(f, "no manifest in `{}` (looked for {looked_for})", v(&folder.to_string_lossy()))
+            }
+            ErrorKind::InvalidManifest { file, at, reason } => {
+                write!(f, "manifest `{}` is not valid: {}{}", v(file), v(reason), At(*at))
+            }
+            ErrorKind::UnknownName { what, name, .. } => write!(f, "unknown {what} `{}`", v(name)),
+            ErrorKind::InvalidSetting { name, reason } => write!(f, "`{}`: {}", v(name), v(reason)),
+            ErrorKind::UnknownFunction { plugin, function, .. } => {
+                write!(f, "`{}` has no function `{}`", v(plugin), v(function))
+            }
+            ErrorKind::UnsuitableExport { export, reason } => {
+                write!(f, "export `{}` cannot be called: {}", v(export), v(reason))
+            }
+            ErrorKind::InvalidInput { at, reason } => write!(f, "input is not valid JSON: {}{}", v(reason), At(*at)),
+            ErrorKind::InvalidArgument { given, expected } => write!(f, "`{}` is not an {expected}", v(given)),
+            ErrorKind::WrongArgumentCount { function, signature, given } => {
+                write!(f, "`{}` is {signature}, but {given} {} given", v(function), if *given == 1 { "argument was" } else { "arguments were" })
+            }
+            ErrorKind::WrongVerb { abi, asked } => write!(f, "a plugin of the `{abi}` ABI cannot be {asked}"),
+            ErrorKind::AmbiguousAbi(abis) => {
+                let names: Vec<String> = abis.iter().map(AbiId::to_string).collect();
+                write!(f, "several ABIs fit this module: {}", quoted_list(&names, "and"))
+            }
+            ErrorKind::AbiMismatch { abi, reason } => write!(f, "the module does not fit the `{abi}` ABI: {}", v(reason)),
+            ErrorKind::NotWasm { found } => write!(f, "not WebAssembly: {}", v(found)),
+            ErrorKind::WatNotAsked => write!(f, "this is WebAssembly text, which was not asked for"),
+            ErrorKind::InvalidWat(reason) => write!(f, "WebAssembly text does not parse: {}", v(reason)),
+            ErrorKind::InvalidWasm { offset, reason } => {
+                write!(f, "not a valid module: {} (at byte {offset})", v(reason))
+            }
+            ErrorKind::ComponentUnsupported => {
+                write!(f, "this is a component; this version of Airlock runs core modules")
+            }
+            ErrorKind::FeatureOff(feature) => write!(f, "the module uses `{}`, which is off", v(feature)),
+            ErrorKind::UnknownImport { module, name, belongs_to } => {
+                write!(f, "nobody provides the import `{}.{}`", v(module), v(name))?;
+                belongs_to.as_ref().map_or(Ok(()), |owner| write!(f, ": it belongs to {owner}"))
+            }
+            ErrorKind::IncompatibleImport { module, name, reason } => {
+                write!(f, "import `{}.{}` has another type than the host's: {}", v(module), v(name), v(reason))
+            }
+            ErrorKind::Limit { limit, maximum, asked, phase } => {
+                let row = limit.row();
+                write!(f, "limit `{}` of {} hit {phase}", row.name, row.unit.show(*maximum))?;
+                asked.map_or(Ok(()), |asked| write!(f, ": {} asked for", row.unit.show(asked)))
+            }
+            ErrorKind::Deadline { timeout, phase } => {
+                write!(f, "stopped {phase}: the deadline of {} passed", humantime::format_duration(*timeout))
+            }
+            ErrorKind::Cancelled { phase } => write!(f, "cancelled {phase}"),
+            ErrorKind::Trap { reason, phase, .. } => write!(f, "the plugin trapped {phase}: {}", v(reason)),
+            ErrorKind::Failed(message) => write!(f, "the plugin failed: {}", v(message)),
+            ErrorKind::BadGuest { function, reason } => {
+                write!(f, "`{}` broke its ABI's rules: {}", v(function), v(reason))
+            }
+            ErrorKind::Denied(capability) => write!(f, "`{capability}` is needed and not granted"),
+            ErrorKind::ShuttingDown => write!(f, "the host is shutting down"),
+            ErrorKind::BlockingInRuntime => {
+                write!(f, "a blocking call of a plugin whose imports wait, inside a tokio runtime")
+            }
+            ErrorKind::SessionEnded(reason) => write!(f, "the session has ended: {}", v(reason)),
+            ErrorKind::Host(what) => f.write_str(what),
+        }
+    }
+}
+
+struct At(Option<Location>);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |at| write!(f, " (line {}, column {})", at.line, at.column))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("code", &self.code())
+            .field("culprit", &self.culprit())
+            .field("kind", &self.0.kind)
+            .field("hint", &self.0.hint)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Culprit, Error, ErrorKind, Location, Phase};
+    use crate::LimitKind;
+
+    #[test]
+    fn a_limit_names_itself_its_value_and_its_flag() {
+        let error = Error::new(ErrorKind::Limit {
+            limit: LimitKind::Memory,
+            maximum: 1 << 20,
+            asked: Some(3 << 20),
+            phase: Phase::Call,
+        });
+        assert_eq!(error.to_string(), "limit `memory` of 1.0 MiB hit while running: 3.0 MiB asked for");
+        assert_eq!(error.hint(), Some("`--memory VALUE` raises it"));
+        assert_eq!((error.code(), error.culprit(), error.exit_code()), ("limit-memory", Culprit::Guest, 123));
+    }
+
+    #[test]
+    fn text_from_outside_cannot_move_the_cursor() {
+        let error = Error::new(ErrorKind::InvalidManifest {
+            file: "x\x1b[2J.json".into(),
+            at: Some(Location { line: 3, column: 7 }),
+            reason: "bad\nnews".into(),
+        });
+        assert_eq!(
+            error.to_string(),
+            "manifest `x\\x1b[2J.json` is not valid: bad\\nnews (line 3, column 7)"
+        );
+    }
+}

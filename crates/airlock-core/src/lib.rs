@@ -1,0 +1,40 @@
+//! The words of Airlock and everything that says yes or no.
+//!
+//! This crate knows neither wasmtime nor the file system. It holds the types that
+//! the other crates pass to each other, and the decisions made over them:
+//!
+//! - [`Digest`] names an artifact by its bytes.
+//! - [`Manifest`] is what a plugin says of itself, whichever file said it.
+//! - [`Capability`] is one thing a plugin may ask for; [`Policy`] is what it got, and
+//!   the only thing enforcement reads.
+//! - [`Limits`] are the bounds of every phase, one table from which flags, TOML keys
+//!   and docs are made.
+//! - [`Error`] says who is at fault, with a stable code and an exit code.
+//! - [`Outcome`] is what a call gave back, with its [`Usage`].
+
+#![forbid(unsafe_code)]
+
+mod abi;
+mod capability;
+mod digest;
+mod error;
+mod limits;
+mod manifest;
+mod outcome;
+mod policy;
+mod suggest;
+mod text;
+mod value;
+
+// The public interface is:
+pub use abi::AbiId;
+pub use capability::{CAPABILITIES, Capability, CapabilityKind, CapabilityRow, Risk};
+pub use digest::Digest;
+pub use error::{Culprit, Error, ErrorKind, Location, Phase, Result, TrapFrame};
+pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};
+pub use manifest::{Allocator, Manifest, ManifestFormat, MemoryRequest, Request};
+pub use outcome::{Outcome, Usage};
+pub use policy::Policy;
+pub use suggest::nearest;
+pub use text::{escape_json, visible};
+pub use value::{Value, ValueType};

@@ -1,0 +1,292 @@
+//! CortexPrism's manifest, `cortex.json` or `manifest.json`.
+//!
+//! Its document and its source disagree (`type` or `kind`, `capabilities` as a list of
+//! permissions or as an object of functions); both spellings are read. Keys that neither
+//! knows become warnings.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::{Allocator, Manifest, ManifestFormat, MemoryRequest, Request, checked_name, checked_path, invalid};
+use crate::{Capability, CapabilityKind, Error, ErrorKind, Location, Result};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    name: String,
+    version: Option<String>,
+    description: Option<String>,
+    kind: Option<String>,
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    entry_point: Option<String>,
+    #[serde(default)]
+    wasm: Wasm,
+    #[serde(default)]
+    capabilities: Capabilities,
+    #[serde(default)]
+    permissions: Permissions,
+    #[serde(default)]
+    tools: Vec<Tool>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Json>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Wasm {
+    memory_pages: Option<u32>,
+    max_memory_pages: Option<u32>,
+    allocator: Option<String>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Json>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(untagged)]
+enum Capabilities {
+    #[default]
+    None,
+    Permissions(Vec<String>),
+    Functions(serde_json::Map<String, Json>),
+}
+
+#[derive(Deserialize, Default)]
+struct Permissions {
+    #[serde(default)]
+    network: Vec<String>,
+    #[serde(default)]
+    filesystem: Vec<String>,
+    #[serde(default)]
+    env: Vec<String>,
+    #[serde(default)]
+    process: Vec<String>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Json>,
+}
+
+#[derive(Deserialize)]
+struct Tool {
+    name: String,
+}
+
+/// Keys that CortexPrism knows and that say nothing to Airlock.
+const KNOWN: [&str; 20] = [
+    "aiDisclosure", "author", "authorUrl", "cliCommands", "config", "dependencies", "events", "hash",
+    "homepage", "icon", "id", "keywords", "license", "mcp", "peerDependencies", "repository", "runtime",
+    "signature", "ui", "$schema",
+];
+
+/// Entries of the `capabilities` list that ask for the world outside, with what they
+/// ask for; the list's other entries name extension points.
+const PERMISSIONS: [(&str, CapabilityKind); 11] = [
+    ("network:fetch", CapabilityKind::Net),
+    ("net:outbound", CapabilityKind::Net),
+    ("net:inbound", CapabilityKind::Net),
+    ("fs:read", CapabilityKind::FsRead),
+    ("fs:list", CapabilityKind::FsRead),
+    ("fs:search", CapabilityKind::FsRead),
+    ("fs:write", CapabilityKind::FsWrite),
+    ("fs:edit", CapabilityKind::FsWrite),
+    ("fs:delete", CapabilityKind::FsWrite),
+    ("shell:run", CapabilityKind::Exec),
+    ("network:http", CapabilityKind::Net),
+];
+
+pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
+    let file: File = serde_json::from_slice(text).map_err(|error| {
+        let at = (error.line() > 0).then(|| Location { line: error.line(), column: error.column() });
+        // serde_json's message ends in the place, which the error shows by itself.
+        let full = error.to_string();
+        let reason = full.split(" at line ").next().unwrap_or_default().to_owned();
+        Error::new(ErrorKind::InvalidManifest { file: name.to_owned(), at, reason })
+    })?;
+
+    let entry_point = file.entry_point.ok_or_else(|| invalid(name, "`entryPoint` is missing"))?;
+    let kind = file.kind.or(file.type_).unwrap_or_else(|| {
+        if entry_point.ends_with(".wasm") { "wasm".to_owned() } else { "esm".to_owned() }
+    });
+    if kind != "wasm" {
+        return Err(invalid(name, format!("`kind` is `{kind}`, and only `wasm` plugins run here")));
+    }
+
+    let mut warnings: Vec<String> = unknown_keys("", file.rest.keys())
+        .chain(unknown_keys("wasm.", file.wasm.rest.keys()))
+        .chain(unknown_keys("permissions.", file.permissions.rest.keys()))
+        .collect();
+
+    let allocator = match file.wasm.allocator.as_deref() {
+        None => None,
+        Some("wasi") => Some(Allocator::Wasi),
+        Some("custom") => Some(Allocator::Custom),
+        Some(other) => {
+            warnings.push(format!("`wasm.allocator` is `{other}`, neither `wasi` nor `custom`: ignored"));
+            None
+        }
+    };
+    let memory = MemoryRequest {
+        initial_pages: file.wasm.memory_pages,
+        maximum_pages: file.wasm.max_memory_pages,
+        allocator,
+    };
+    if let (Some(initial), Some(maximum)) = (memory.initial_pages, memory.maximum_pages)
+        && initial > maximum
+    {
+        return Err(invalid(name, "`wasm.memoryPages` is more than `wasm.maxMemoryPages`"));
+    }
+
+    let mut requests = permission_requests(&file.permissions);
+    let mut functions: Vec<String> = file.tools.into_iter().map(|tool| tool.name).collect();
+    match file.capabilities {
+        Capabilities::None => {}
+        Capabilities::Permissions(list) => requests.extend(listed_requests(&list)),
+        Capabilities::Functions(map) => functions.extend(map.into_iter().map(|(function, _)| function)),
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    functions.retain(|function| seen.insert(function.clone()));
+    requests.sort_by(|a, b| a.capability.cmp(&b.capability));
+    requests.dedup();
+
+    Ok(Manifest {
+        format: ManifestFormat::Cortex,
+        name: checked_name(name, file.name)?,
+        version: file.version,
+        description: file.description,
+        entry_point: checked_path(name, "entryPoint", entry_point)?,
+        functions,
+        requests,
+        memory,
+        warnings,
+    })
+}
+
+fn unknown_keys<'a>(prefix: &'a str, keys: impl Iterator<Item = &'a String> + 'a) -> impl Iterator<Item = String> + 'a {
+    keys.filter(|key| !KNOWN.contains(&key.as_str())).map(move |key| format!("unknown key `{prefix}{key}`"))
+}
+
+/// The `permissions` object of the document: lists of scopes, some with a verb before a
+/// colon (`fetch:https://…`, `read:/tmp`).
+fn permission_requests(permissions: &Permissions) -> Vec<Request> {
+    let net = permissions.network.iter().map(|scope| {
+        Capability::scoped(CapabilityKind::Net, scope.strip_prefix("fetch:").unwrap_or(scope))
+    });
+    let files = permissions.filesystem.iter().map(|scope| match scope.split_once(':') {
+        Some(("read", path)) => Capability::scoped(CapabilityKind::FsRead, path),
+        Some(("write", path)) => Capability::scoped(CapabilityKind::FsWrite, path),
+        _ => Capability::scoped(CapabilityKind::FsRead, scope.as_str()),
+    });
+    let env = permissions.env.iter().map(|name| Capability::scoped(CapabilityKind::Env, name.as_str()));
+    let exec = permissions.process.iter().map(|scope| Capability::scoped(CapabilityKind::Exec, scope.as_str()));
+    net.chain(files).chain(env).chain(exec).map(optional).collect()
+}
+
+fn listed_requests(list: &[String]) -> impl Iterator<Item = Request> {
+    list.iter().filter_map(|entry| {
+        let (_, kind) = PERMISSIONS.iter().find(|(name, _)| name == entry)?;
+        Some(optional(Capability::scoped(*kind, "*")))
+    })
+}
+
+/// CortexPrism has no required permissions: a call that needs one fails by itself.
+fn optional(capability: Capability) -> Request {
+    Request { capability, required: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::read;
+    use crate::{Allocator, Manifest};
+
+    fn reads(text: &str) -> Manifest {
+        read("manifest.json", text.as_bytes()).expect("a valid manifest")
+    }
+
+    fn fails(text: &str) -> String {
+        read("manifest.json", text.as_bytes()).expect_err("an invalid manifest").to_string()
+    }
+
+    #[test]
+    fn the_documents_example_reads() {
+        let manifest = reads(
+            r#"{ "name": "text-processor", "version": "1.0.0", "type": "wasm",
+                 "entryPoint": "text_processor.wasm", "description": "text",
+                 "wasm": { "memoryPages": 10, "maxMemoryPages": 50, "allocator": "wasi" } }"#,
+        );
+        assert_eq!(manifest.name, "text-processor");
+        assert_eq!(manifest.memory.initial_pages, Some(10));
+        assert_eq!(manifest.memory.maximum_pages, Some(50));
+        assert_eq!(manifest.memory.allocator, Some(Allocator::Wasi));
+        assert!(manifest.warnings.is_empty() && manifest.requests.is_empty());
+    }
+
+    #[test]
+    fn both_dialects_of_capabilities_are_read() {
+        let functions = reads(r#"{"name":"a","entryPoint":"a.wasm","capabilities":{"one":{"type":"wasm"},"two":{}},"tools":[{"name":"one"}]}"#);
+        assert_eq!(functions.functions, ["one", "two"]);
+        let permissions = reads(r#"{"name":"a","entryPoint":"a.wasm","kind":"wasm","capabilities":["tools","network:fetch","fs:read"]}"#);
+        let asked: Vec<_> = permissions.requests.iter().map(|r| r.capability.to_string()).collect();
+        assert_eq!(asked, ["fs.read=*", "net=*"]);
+    }
+
+    #[test]
+    fn permissions_become_requests_and_unknown_keys_warnings() {
+        let manifest = reads(
+            r#"{"name":"a","entryPoint":"a.wasm","colour":"red","wasm":{"stack":1},
+                "permissions":{"network":["fetch:https://x.example"],"filesystem":["write:/tmp"],"env":["HOME"],"gpu":[]}}"#,
+        );
+        let asked: Vec<_> = manifest.requests.iter().map(|r| r.capability.to_string()).collect();
+        assert_eq!(asked, ["fs.write=/tmp", "env=HOME", "net=https://x.example"]);
+        assert_eq!(manifest.warnings, ["unknown key `colour`", "unknown key `wasm.stack`", "unknown key `permissions.gpu`"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        assert_eq!(fails("{\n  \"name\": }"), "manifest `manifest.json` is not valid: expected value (line 2, column 11)");
+        assert_eq!(fails(r#"{"name":"a"}"#), "manifest `manifest.json` is not valid: `entryPoint` is missing");
+        assert_eq!(
+            fails(r#"{"name":"a","entryPoint":"a.js"}"#),
+            "manifest `manifest.json` is not valid: `kind` is `esm`, and only `wasm` plugins run here"
+        );
+        for outside in ["../a.wasm", "/etc/a.wasm", "x/../../a.wasm", "", "a\\\\b.wasm"] {
+            let text = format!(r#"{{"name":"a","kind":"wasm","entryPoint":"{outside}"}}"#);
+            assert!(fails(&text).ends_with("`entryPoint` must name a file inside the plugin's folder"), "{outside}");
+        }
+        assert!(fails(r#"{"name":"a\nb","entryPoint":"a.wasm"}"#).contains("`name` must be 1 to 128"));
+        assert!(fails(r#"{"name":"a","name":"b","entryPoint":"a.wasm"}"#).contains("duplicate field `name`"));
+        assert!(fails(r#"{"name":"a","entryPoint":"a.wasm","wasm":{"memoryPages":9,"maxMemoryPages":8}}"#).contains("more than"));
+    }
+
+    #[test]
+    fn manifest_bomb_a_hundred_thousand_levels_are_refused() {
+        let deep = format!(r#"{{"name":"a","entryPoint":"a.wasm","x":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(fails(&deep).contains("recursion limit exceeded"));
+        let big = format!(r#"{{"name":"a","entryPoint":"a.wasm","x":"{}"}}"#, "y".repeat(1 << 20));
+        let error = Manifest::read("manifest.json", big.as_bytes()).expect_err("too large");
+        assert!(error.to_string().ends_with("larger than 1 MiB"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Manifest::read("cortex.json", &bytes);
+        }
+
+        #[test]
+        fn an_accepted_entry_point_stays_inside(path in "[a-z./]{1,12}") {
+            let text = serde_json::json!({"name": "a", "kind": "wasm", "entryPoint": path}).to_string();
+            if let Ok(manifest) = Manifest::read("cortex.json", text.as_bytes()) {
+                let root = std::path::Path::new("/plugin");
+                let mut depth = 0_i32;
+                for part in std::path::Path::new(&manifest.entry_point).components() {
+                    depth += match part { std::path::Component::ParentDir => -1, std::path::Component::Normal(_) => 1, _ => 0 };
+                    prop_assert!(depth >= 0);
+                }
+                prop_assert!(root.join(&manifest.entry_point).starts_with(root));
+            }
+        }
+    }
+}

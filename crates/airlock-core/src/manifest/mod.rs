@@ -1,0 +1,112 @@
+//! What a plugin says of itself, in one type whichever file said it.
+
+mod cortex;
+
+use std::path::{Component, Path};
+
+use serde::Serialize;
+
+use crate::{Capability, Error, ErrorKind, Result};
+
+/// Whose format a manifest was written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ManifestFormat {
+    /// CortexPrism's `cortex.json` or `manifest.json`.
+    Cortex,
+}
+
+/// One capability a plugin asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// What it asks for.
+    pub capability: Capability,
+    /// Whether it cannot run without.
+    pub required: bool,
+}
+
+/// Which of its own functions a plugin wants input allocated with, tried first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Allocator {
+    /// libc's `malloc` and `free`.
+    Wasi,
+    /// The plugin's own `alloc` and `dealloc`.
+    Custom,
+}
+
+/// What a plugin says about its linear memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct MemoryRequest {
+    /// 64 KiB pages the memory is grown to before the first call, when it has fewer.
+    pub initial_pages: Option<u32>,
+    /// 64 KiB pages it may grow to.
+    pub maximum_pages: Option<u32>,
+    /// The allocator to try first.
+    pub allocator: Option<Allocator>,
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// Whose format it was.
+    pub format: ManifestFormat,
+    /// The plugin's name: 1 to 128 characters, none of them a control character.
+    pub name: String,
+    /// Its version, as written.
+    pub version: Option<String>,
+    /// What it is for, as written.
+    pub description: Option<String>,
+    /// The wasm file, relative to the manifest's folder and inside it.
+    pub entry_point: String,
+    /// The functions it names, in order; empty when it names none.
+    pub functions: Vec<String>,
+    /// What it asks for.
+    pub requests: Vec<Request>,
+    /// What it says about memory.
+    pub memory: MemoryRequest,
+    /// Keys nobody knows and other things that did not stop the reading.
+    pub warnings: Vec<String>,
+}
+
+impl Manifest {
+    /// The file names a manifest is looked for under, in order.
+    pub const FILE_NAMES: [&str; 2] = ["cortex.json", "manifest.json"];
+
+    /// The largest manifest that is read, in bytes.
+    pub const MAX_BYTES: u64 = 1 << 20;
+
+    /// Reads a manifest from the text of `file`, one of [`Manifest::FILE_NAMES`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidManifest`] with the place and the reason.
+    pub fn read(file: &str, text: &[u8]) -> Result<Self> {
+        if text.len() as u64 > Self::MAX_BYTES {
+            return Err(invalid(file, "larger than 1 MiB"));
+        }
+        cortex::read(file, text)
+    }
+}
+
+fn invalid(file: &str, reason: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidManifest { file: file.to_owned(), at: None, reason: reason.into() })
+}
+
+/// Checks a name that will be shown, logged and used as a key.
+fn checked_name(file: &str, name: String) -> Result<String> {
+    let length = name.chars().count();
+    if !(1..=128).contains(&length) || name.chars().any(char::is_control) {
+        return Err(invalid(file, "`name` must be 1 to 128 characters, none of them a control character"));
+    }
+    Ok(name)
+}
+
+/// Checks that a path stays inside the manifest's folder.
+fn checked_path(file: &str, key: &str, path: String) -> Result<String> {
+    let inside = !path.is_empty()
+        && !path.contains(['\0', '\\'])
+        && Path::new(&path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if inside { Ok(path) } else { Err(invalid(file, format!("`{key}` must name a file inside the plugin's folder"))) }
+}
