@@ -379,8 +379,7 @@ fn default_hint(kind: &ErrorKind) -> Option<String> {
             abis.iter().map(|abi| format!("`--abi {abi}`")).collect::<Vec<_>>().join(" or ") + " decides",
         ),
         ErrorKind::WatNotAsked => Some("`--wat` accepts WebAssembly text, as the ending `.wat` does".to_owned()),
-        ErrorKind::FeatureOff(feature) => Some(format!("`--wasm-feature {feature}` allows it where Airlock has it")),
-        ErrorKind::Limit { limit, .. } => Some(format!("`--{} VALUE` raises it", limit.flag())),
+        ErrorKind::Limit { limit, .. } => Some(format!("`--{} VALUE` changes it", limit.flag())),
         ErrorKind::Deadline { .. } => {
             Some(format!("`--{} VALUE` allows more time", LimitKind::Timeout.flag()))
         }
@@ -519,7 +518,7 @@ mod tests {
             phase: Phase::Call,
         });
         assert_eq!(error.to_string(), "limit `memory` of 1.0 MiB hit while running: 3.0 MiB asked for");
-        assert_eq!(error.hint(), Some("`--memory VALUE` raises it"));
+        assert_eq!(error.hint(), Some("`--memory VALUE` changes it"));
         assert_eq!((error.code(), error.culprit(), error.exit_code()), ("limit-memory", Culprit::Guest, 123));
     }
 

@@ -72,6 +72,7 @@ pub enum LimitKind {
     Log,
     HostCalls,
     Instances,
+    HostMemory,
 }
 
 /// One row of the table.
@@ -107,7 +108,7 @@ const MIB: u64 = 1 << 20;
 const SECOND: u64 = 1_000_000_000;
 
 /// Every limit, in the order of [`LimitKind`].
-pub static LIMITS: [LimitRow; 17] = [
+pub static LIMITS: [LimitRow; 18] = [
     row(LimitKind::ArtifactSize, "artifact_size", Unit::Bytes, Some(64 * MIB), "admit", "Size of the wasm file"),
     row(LimitKind::Functions, "functions", Unit::Count, Some(100_000), "admit", "Functions a module may define or import"),
     row(LimitKind::FunctionBody, "function_body", Unit::Bytes, Some(512 * KIB), "admit", "Size of one function's code"),
@@ -125,6 +126,7 @@ pub static LIMITS: [LimitRow; 17] = [
     row(LimitKind::Log, "log", Unit::Bytes, Some(MIB), "instantiate to end of call", "What the guest logs or writes to standard error"),
     row(LimitKind::HostCalls, "host_calls", Unit::Count, Some(10_000_000), "instantiate to end of call", "Calls from the guest into the host"),
     row(LimitKind::Instances, "instances", Unit::Count, Some(1_000), "wait", "Instances of one plugin alive at once, sessions included"),
+    row(LimitKind::HostMemory, "host_memory", Unit::Bytes, Some(4 << 30), "instantiate to end of call", "Memory and tables of all instances of a host together"),
 ];
 
 impl LimitKind {
@@ -163,6 +165,7 @@ impl LimitKind {
             LimitKind::Log => "limit-log",
             LimitKind::HostCalls => "limit-host-calls",
             LimitKind::Instances => "limit-instances",
+            LimitKind::HostMemory => "limit-host-memory",
         }
     }
 

@@ -1,0 +1,140 @@
+//! The wasmtime engines, made when first needed.
+//!
+//! Code is compiled for an [`EngineKey`]; each key has up to two engines that run the
+//! same code and differ only in where instances come from: a pool of slots made ahead,
+//! for calls that last microseconds, or memory mapped on demand, for sessions that last
+//! and for modules that do not fit a slot.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use airlock_core::{Error, Result};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails, WasmFeatures};
+
+use crate::Ticker;
+use crate::admit::ALWAYS;
+
+/// What compiled code depends on. Two plugins with equal keys share engines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct EngineKey {
+    /// Code counts fuel.
+    pub fuel: bool,
+    /// NaNs are canonical, so that results are the same on every machine.
+    pub canonical_nan: bool,
+    /// DWARF is kept, so that traps name file and line.
+    pub dwarf: bool,
+}
+
+/// Where an instance's memory comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Allocation {
+    /// A slot made ahead.
+    Pool,
+    /// Mapped when needed.
+    OnDemand,
+}
+
+/// What all engines of a host share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Slots of each pool; 0 for none.
+    pub slots: u32,
+    /// Stack of the running guest, in bytes.
+    pub stack_bytes: usize,
+}
+
+/// Bytes of a fiber's stack that are left to host functions.
+const HOST_STACK: usize = 1 << 20;
+
+/// Bytes of a slot that are cleared instead of given back: giving a page back and
+/// faulting it in again costs fifty times as much as clearing it.
+const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
+const TABLE_KEEP_RESIDENT: usize = 64 << 10;
+
+/// Elements of a pooled table; a module that declares more goes on demand.
+const POOLED_TABLE_ELEMENTS: usize = 20_000;
+
+/// The engines of a host.
+#[derive(Debug)]
+pub struct Engines {
+    settings: EngineSettings,
+    made: Mutex<HashMap<(EngineKey, Allocation), Engine>>,
+}
+
+impl Engines {
+    /// No engines yet.
+    pub fn new(settings: EngineSettings) -> Arc<Self> {
+        Arc::new(Engines { settings, made: Mutex::default() })
+    }
+
+    /// What the engines share.
+    pub fn settings(&self) -> EngineSettings {
+        self.settings
+    }
+
+    /// The engine for `key` and `allocation`, driven by the [`Ticker`]; `None` for a
+    /// pool that the settings leave out.
+    ///
+    /// # Errors
+    /// [`airlock_core::ErrorKind::Host`] when wasmtime cannot make it, such as for want
+    /// of address space.
+    pub fn get(&self, key: EngineKey, allocation: Allocation) -> Result<Option<Engine>> {
+        // Only metered and unmetered code have a pool: the other keys are for debugging
+        // and reproducing, where microseconds do not count.
+        let plain = EngineKey { fuel: key.fuel, ..EngineKey::default() };
+        if allocation == Allocation::Pool && (self.settings.slots == 0 || key != plain) {
+            return Ok(None);
+        }
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = made.get(&(key, allocation)) {
+            return Ok(Some(engine.clone()));
+        }
+        let engine = Engine::new(&self.config(key, allocation))
+            .map_err(|error| Error::host("cannot create an engine").with_source(error))?;
+        Ticker::drive(&engine);
+        made.insert((key, allocation), engine.clone());
+        Ok(Some(engine))
+    }
+
+    fn config(&self, key: EngineKey, allocation: Allocation) -> Config {
+        let mut config = Config::new();
+        config
+            .wasm_features(WasmFeatures::all().difference(features()), false)
+            .wasm_features(features(), true)
+            .relaxed_simd_deterministic(true)
+            .epoch_interruption(true)
+            .consume_fuel(key.fuel)
+            .cranelift_nan_canonicalization(key.canonical_nan)
+            .wasm_backtrace_details(if key.dwarf { WasmBacktraceDetails::Enable } else { WasmBacktraceDetails::Disable })
+            .max_wasm_stack(self.settings.stack_bytes)
+            .async_stack_size(self.settings.stack_bytes + HOST_STACK);
+        if allocation == Allocation::Pool {
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool()));
+        }
+        config
+    }
+
+    fn pool(&self) -> PoolingAllocationConfig {
+        let slots = self.settings.slots;
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_core_instances(slots)
+            .total_memories(slots)
+            .total_tables(slots)
+            .total_stacks(slots)
+            .max_memories_per_module(1)
+            .max_tables_per_module(1)
+            .table_elements(POOLED_TABLE_ELEMENTS)
+            .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
+            .table_keep_resident(TABLE_KEEP_RESIDENT)
+            .decommit_batch_size(1)
+            // In wasmtime 48 a page that was swapped out is not reset by the page-map
+            // scan, so the next instance could read the last one's data.
+            .pagemap_scan(Enabled::No);
+        pool
+    }
+}
+
+/// One superset for all engines; admission decides per plugin.
+fn features() -> WasmFeatures {
+    ALWAYS | WasmFeatures::MEMORY64 | WasmFeatures::MULTI_MEMORY
+}

@@ -1,0 +1,202 @@
+//! What parsing tells about a module, once: detection, linking, `inspect` and `check`
+//! all read it and none of them parses again.
+
+use std::fmt;
+
+use airlock_core::ValueType;
+use serde::Serialize;
+
+/// One parameter or result type. Types that are no plain number are kept as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Slot {
+    /// A number.
+    Number(ValueType),
+    /// A vector or a reference, by its name in the text format.
+    Other(String),
+}
+
+/// A function's type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Signature {
+    /// Parameter types in order.
+    pub params: Vec<Slot>,
+    /// Result types in order.
+    pub results: Vec<Slot>,
+}
+
+impl Signature {
+    /// Whether it is exactly these numeric types.
+    pub fn is(&self, params: &[ValueType], results: &[ValueType]) -> bool {
+        let same = |slots: &[Slot], types: &[ValueType]| {
+            slots.len() == types.len() && slots.iter().zip(types).all(|(slot, ty)| *slot == Slot::Number(*ty))
+        };
+        same(&self.params, params) && same(&self.results, results)
+    }
+
+    /// The parameter types, when all are numbers.
+    pub fn numeric_params(&self) -> Option<Vec<ValueType>> {
+        numbers(&self.params)
+    }
+
+    /// The result types, when all are numbers.
+    pub fn numeric_results(&self) -> Option<Vec<ValueType>> {
+        numbers(&self.results)
+    }
+}
+
+fn numbers(slots: &[Slot]) -> Option<Vec<ValueType>> {
+    slots
+        .iter()
+        .map(|slot| match slot {
+            Slot::Number(ty) => Some(*ty),
+            Slot::Other(_) => None,
+        })
+        .collect()
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |slots: &[Slot]| slots.iter().map(Slot::to_string).collect::<Vec<_>>().join(", ");
+        write!(f, "({}) -> ({})", list(&self.params), list(&self.results))
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Slot::Number(ty) => ty.fmt(f),
+            Slot::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The type of an import or export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExternType {
+    /// A function.
+    Function(Signature),
+    /// A linear memory, sizes in its pages.
+    Memory {
+        /// Pages at the start.
+        minimum: u64,
+        /// Pages it declares as its most.
+        maximum: Option<u64>,
+        /// Whether it is a 64-bit memory.
+        memory64: bool,
+    },
+    /// A table, sizes in elements.
+    Table {
+        /// Elements at the start.
+        minimum: u64,
+        /// Elements it declares as its most.
+        maximum: Option<u64>,
+    },
+    /// A global variable.
+    Global {
+        /// Its type.
+        ty: Slot,
+        /// Whether it can change.
+        mutable: bool,
+    },
+    /// An exception tag.
+    Tag,
+}
+
+impl fmt::Display for ExternType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bounds = |maximum: &Option<u64>| maximum.map_or_else(|| "no maximum".to_owned(), |most| format!("at most {most}"));
+        match self {
+            ExternType::Function(signature) => write!(f, "func {signature}"),
+            ExternType::Memory { minimum, maximum, memory64 } => {
+                write!(f, "memory{} of {minimum} pages, {}", if *memory64 { "64" } else { "" }, bounds(maximum))
+            }
+            ExternType::Table { minimum, maximum } => write!(f, "table of {minimum} elements, {}", bounds(maximum)),
+            ExternType::Global { ty, mutable } => write!(f, "{}global {ty}", if *mutable { "mutable " } else { "" }),
+            ExternType::Tag => f.write_str("tag"),
+        }
+    }
+}
+
+/// Something the module needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Import {
+    /// The module it is imported from.
+    pub module: String,
+    /// Its name there.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: ExternType,
+}
+
+/// Something the module offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Export {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: ExternType,
+}
+
+/// What parsing tells about a module. It exists only for modules that passed admission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Shape {
+    /// What it needs, in order.
+    pub imports: Vec<Import>,
+    /// What it offers, in order.
+    pub exports: Vec<Export>,
+    /// How many linear memories it has, imported ones included.
+    pub memories: usize,
+    /// How many functions it has, imported ones included.
+    pub functions: usize,
+    /// Whether it has a start function.
+    pub has_start: bool,
+    /// Whether functions carry names.
+    pub has_names: bool,
+    /// Whether it carries DWARF line tables, so that traps can name file and line.
+    pub has_dwarf: bool,
+    /// Names of its custom sections, in order.
+    pub custom_sections: Vec<String>,
+}
+
+impl Shape {
+    /// The signature of the exported function `name`.
+    pub fn function(&self, name: &str) -> Option<&Signature> {
+        match self.export(name)? {
+            ExternType::Function(signature) => Some(signature),
+            _ => None,
+        }
+    }
+
+    /// The type of the export `name`.
+    pub fn export(&self, name: &str) -> Option<&ExternType> {
+        self.exports.iter().find(|export| export.name == name).map(|export| &export.ty)
+    }
+
+    /// Every exported function with its signature.
+    pub fn exported_functions(&self) -> impl Iterator<Item = (&str, &Signature)> {
+        self.exports.iter().filter_map(|export| match &export.ty {
+            ExternType::Function(signature) => Some((export.name.as_str(), signature)),
+            _ => None,
+        })
+    }
+
+    /// Whether a 32-bit memory is exported under the name `memory`.
+    pub fn exports_memory(&self) -> bool {
+        matches!(self.export("memory"), Some(ExternType::Memory { memory64: false, .. }))
+    }
+
+    /// Whether it imports `module.name`.
+    pub fn imports_item(&self, module: &str, name: &str) -> bool {
+        self.imports.iter().any(|import| import.module == module && import.name == name)
+    }
+
+    /// Whether it imports anything from `module`.
+    pub fn imports_from(&self, module: &str) -> bool {
+        self.imports.iter().any(|import| import.module == module)
+    }
+}

@@ -1,0 +1,126 @@
+//! One thread that keeps everybody's time.
+//!
+//! wasmtime's epochs need somebody to advance them, and a call that waits in the host
+//! needs somebody to wake it at its deadline. Both are done here, by one thread for the
+//! whole process, so that nothing depends on the embedder's runtime having timers, or on
+//! there being a runtime at all.
+//!
+//! Ticks are computed from a monotonic clock: a thread that was held up does not drift.
+//! Engines are held weakly; while there is none, and no alarm, the thread sleeps.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use wasmtime::{Engine, EngineWeak};
+
+/// How often epochs advance: a spinning guest is looked at once per tick.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// The process's timekeeper.
+#[derive(Debug)]
+pub struct Ticker(());
+
+#[derive(Default)]
+struct State {
+    engines: Vec<EngineWeak>,
+    alarms: BTreeMap<(Instant, u64), Waker>,
+    next_alarm: u64,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+fn shared() -> &'static Shared {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        std::thread::Builder::new()
+            .name("airlock-ticker".to_owned())
+            .spawn(|| run(shared()))
+            .expect("a process that cannot start one small thread cannot run plugins");
+        Shared { state: Mutex::default(), changed: Condvar::new() }
+    })
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is valid between any two statements, so a panic elsewhere is no reason to stop.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticker {
+    /// Advances `engine`'s epoch every [`TICK`] for as long as the engine lives.
+    pub fn drive(engine: &Engine) {
+        let shared = shared();
+        shared.lock().engines.push(engine.weak());
+        shared.changed.notify_one();
+    }
+
+    /// Arranges for `waker` to be woken at `at`, until the [`Alarm`] is dropped.
+    pub fn wake_at(at: Instant, waker: Waker) -> Alarm {
+        let shared = shared();
+        let mut state = shared.lock();
+        state.next_alarm += 1;
+        let key = (at, state.next_alarm);
+        let is_first = state.alarms.first_key_value().is_none_or(|(first, _)| key < *first);
+        state.alarms.insert(key, waker);
+        drop(state);
+        if is_first {
+            shared.changed.notify_one();
+        }
+        Alarm { key }
+    }
+
+    /// Wakes every waiting call now, so that each looks at why.
+    pub fn wake_all() {
+        let wakers: Vec<Waker> = shared().lock().alarms.values().cloned().collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A wake-up that is still to come. Dropping it takes it back.
+#[derive(Debug)]
+pub struct Alarm {
+    key: (Instant, u64),
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        shared().lock().alarms.remove(&self.key);
+    }
+}
+
+fn run(shared: &Shared) {
+    let start = Instant::now();
+    let mut next_tick = start + TICK;
+    let mut state = shared.lock();
+    loop {
+        let now = Instant::now();
+        if now >= next_tick {
+            state.engines.retain(|weak| weak.upgrade().map(|engine| engine.increment_epoch()).is_some());
+            let ticks = now.duration_since(start).as_nanos() / TICK.as_nanos() + 1;
+            next_tick = start + TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
+        }
+        while let Some(entry) = state.alarms.first_entry().filter(|entry| entry.key().0 <= now) {
+            entry.remove().wake();
+        }
+        let next_alarm = state.alarms.first_key_value().map(|((at, _), _)| *at);
+        let wake = match (state.engines.is_empty(), next_alarm) {
+            (true, None) => None,
+            (true, Some(alarm)) => Some(alarm),
+            (false, None) => Some(next_tick),
+            (false, Some(alarm)) => Some(alarm.min(next_tick)),
+        };
+        state = match wake {
+            None => shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(at) => {
+                let rest = at.saturating_duration_since(Instant::now());
+                shared.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+    }
+}
