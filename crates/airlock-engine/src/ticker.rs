@@ -90,7 +90,9 @@ pub struct Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        shared().lock().alarms.remove(&self.key);
+        // The waker is dropped after the lock: dropping it may run anything.
+        let waker = shared().lock().alarms.remove(&self.key);
+        drop(waker);
     }
 }
 
@@ -105,8 +107,15 @@ fn run(shared: &Shared) {
             let ticks = now.duration_since(start).as_nanos() / TICK.as_nanos() + 1;
             next_tick = start + TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
         }
+        let mut due = Vec::new();
         while let Some(entry) = state.alarms.first_entry().filter(|entry| entry.key().0 <= now) {
-            entry.remove().wake();
+            due.push(entry.remove());
+        }
+        if !due.is_empty() {
+            // Waking may run anything, setting and dropping alarms included.
+            drop(state);
+            due.into_iter().for_each(Waker::wake);
+            state = shared.lock();
         }
         let next_alarm = state.alarms.first_key_value().map(|((at, _), _)| *at);
         let wake = match (state.engines.is_empty(), next_alarm) {

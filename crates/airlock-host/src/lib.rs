@@ -1,1 +1,56 @@
-//! x
+//! The WebAssembly plugin host to embed.
+//!
+//! ```
+//! use airlock_host::{Host, LoadOptions};
+//! use serde_json::{Value, json};
+//!
+//! # fn main() -> Result<(), airlock_host::Error> {
+//! let host = Host::new()?;
+//! let plugin = host.load_blocking("../../plugins/text-processor", LoadOptions::new())?;
+//! let input = json!({ "text": "hello world", "mode": "reverse" });
+//! let outcome = plugin.call_blocking::<_, Value>("transform", &input)?;
+//! assert_eq!(outcome.value["result"], "dlrow olleh");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Host`] is what an application has one of; [`Host::load`] makes a [`Plugin`] from a
+//! file, a folder with a manifest, or bytes. Each [`Plugin::call`] runs on a fresh
+//! instance under every limit of [`LIMITS`]; a [`Session`] keeps one instance across
+//! calls. What a plugin may do is its [`Policy`], and that is nothing unless granted.
+//!
+//! # Awaited and blocking
+//!
+//! An awaited call runs on a fiber of its own: a spinning guest gives the executor its
+//! turn every [`TICK`](airlock_engine::TICK), and dropping the future ends the call. It
+//! works on any executor. A blocking call holds its thread until the answer or the
+//! deadline and costs a little less. A plugin whose imports may wait cannot be called
+//! blocking from inside a tokio runtime, which gives
+//! [`ErrorKind::BlockingInRuntime`].
+//!
+//! A blocking call runs the guest on the caller's own stack, which must have room for
+//! [`LimitKind::Stack`] and some more: 2 MiB are enough for the default.
+
+#![forbid(unsafe_code)]
+
+mod abi;
+mod answer;
+mod bounded;
+mod budget;
+mod guest;
+mod host;
+mod plugin;
+mod session;
+mod source;
+mod store;
+mod wasi;
+
+// The public interface is:
+pub use airlock_core::*;
+pub use airlock_engine::{Export, ExternType, Feature, Import, Shape, Signature, Slot};
+pub use answer::{Answer, Input, Program};
+pub use host::{Host, HostBuilder, LoadOptions};
+pub use plugin::{Plugin, ProgramInput};
+pub use session::Session;
+pub use source::Source;
+pub use wasi::StdinSource;

@@ -1,0 +1,75 @@
+//! What the host provides to every core module, and whose imports the others are.
+
+use airlock_core::{ErrorKind, Phase};
+use wasmtime::{Caller, Extern, Linker};
+
+use crate::guest;
+use crate::store::CallState;
+use crate::wasi;
+
+/// Links WASI preview 1, and AssemblyScript's `env.abort`.
+pub(crate) fn link_common(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    wasi::link(linker)?;
+    linker.func_wrap("env", "abort", abort)?;
+    Ok(())
+}
+
+/// AssemblyScript's way to fail: message and file as its strings, line and column.
+fn abort(mut caller: Caller<'_, CallState>, message: u32, file: u32, line: u32, column: u32) -> wasmtime::Result<()> {
+    caller.data_mut().enter_host("abort")?;
+    let memory = caller.get_export("memory").and_then(Extern::into_memory);
+    let read = |pointer: u32| -> Option<String> { guest::utf16(guest::view(&caller, memory.as_ref()?), pointer) };
+    let reason = match (read(message), read(file)) {
+        (Some(message), Some(file)) => format!("abort: {message} ({file}:{line}:{column})"),
+        (Some(message), None) => format!("abort: {message}"),
+        _ => "abort".to_owned(),
+    };
+    let phase: Phase = caller.data().phase;
+    Err(caller.data_mut().halt(ErrorKind::Trap { reason, frames: Vec::new(), printed: String::new(), phase }))
+}
+
+/// Imports of systems whose plugins are not run (yet), to say so when one is missing:
+/// a module, the start of a name there, and whose it is.
+const OWNERS: [(&str, &str, &str); 16] = [
+    ("wasi_snapshot_preview1", "", "WASI preview 1, which has no such function"),
+    ("wasi_unstable", "", "WASI preview 0; build the plugin for `wasm32-wasip1`"),
+    ("wasix_32v1", "", "WASIX, an extension of WASI"),
+    ("wasi", "thread-spawn", "WASI threads"),
+    ("fledge", "", "the fledge plugin ABI"),
+    ("extism:host/env", "", "the Extism plugin ABI"),
+    ("extism:host/user", "", "host functions of an Extism application"),
+    ("env", "host_http_request", "the CortexPrism or MoFA plugin ABI; it needs the capability `net`"),
+    ("env", "host_", "the CortexPrism or MoFA plugin ABI"),
+    ("env", "log", "an older CortexPrism plugin ABI or a host function of MoFA's page"),
+    ("env", "http_request", "an older CortexPrism plugin ABI; it needs the capability `net`"),
+    ("env", "emscripten_", "Emscripten's JavaScript runtime; build with `-sSTANDALONE_WASM`"),
+    ("wbg", "", "wasm-bindgen's JavaScript glue; build for `wasm32-wasip1` without wasm-pack"),
+    ("__wbindgen_placeholder__", "", "wasm-bindgen's JavaScript glue; build for `wasm32-wasip1` without wasm-pack"),
+    ("gojs", "", "Go's JavaScript runtime; build with `GOOS=wasip1`"),
+    ("go", "", "Go's JavaScript runtime; build with `GOOS=wasip1`"),
+];
+
+/// Whose import it is, when known.
+pub(crate) fn owner_of(module: &str, name: &str) -> Option<String> {
+    if let Some((_, _, owner)) = OWNERS.iter().find(|(of, start, _)| *of == module && name.starts_with(start)) {
+        return Some((*owner).to_owned());
+    }
+    // Component interfaces are named `namespace:package/interface`.
+    (module.contains(':') && module.contains('/')).then(|| "a component interface; build a core module instead".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owner_of;
+
+    #[test]
+    fn imports_of_other_systems_are_named() {
+        assert_eq!(owner_of("fledge", "send").as_deref(), Some("the fledge plugin ABI"));
+        assert_eq!(
+            owner_of("env", "host_http_request").as_deref(),
+            Some("the CortexPrism or MoFA plugin ABI; it needs the capability `net`")
+        );
+        assert_eq!(owner_of("env", "something"), None);
+        assert!(owner_of("wasi:cli/run@0.2.0", "run").is_some_and(|owner| owner.contains("component")));
+    }
+}

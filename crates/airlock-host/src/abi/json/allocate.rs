@@ -1,0 +1,129 @@
+//! Where a guest wants its input: the first allocator it exports, or new pages.
+
+use airlock_core::{Allocator, Error, ErrorKind, LimitKind, ValueType};
+use airlock_engine::Shape;
+use wasmtime::Memory;
+
+use super::bad;
+use crate::abi::Failure;
+use crate::guest;
+use crate::store::Live;
+
+/// Bytes of a WebAssembly page.
+const PAGE: u64 = 64 << 10;
+
+/// AssemblyScript's class id of an `ArrayBuffer`.
+const ARRAY_BUFFER: u32 = 1;
+
+/// Alignment asked of allocators that take one: enough for any value of wasm.
+const ALIGNMENT: u32 = 8;
+
+/// How input is allocated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allocate {
+    /// `f(size)`.
+    Size(&'static str),
+    /// `f(size, x)` with a second argument that this allocator wants.
+    SizeAnd(&'static str, u32),
+    /// `cabi_realloc(0, 0, align, size)`.
+    Realloc(&'static str),
+    /// No allocator: the memory grows and the input goes to the new pages.
+    Grow,
+}
+
+/// Allocators in the order they are tried: name, and the second argument when it has one.
+const KNOWN: [(&str, Option<u32>); 8] = [
+    ("cortex_alloc", None),
+    ("alloc", None),
+    ("allocate", None),
+    ("malloc", None),
+    ("__alloc", None),
+    ("__new", Some(ARRAY_BUFFER)),
+    ("__wbindgen_malloc", Some(1)),
+    ("__wbindgen_export_0", Some(1)),
+];
+
+/// The allocator a module exports; `wanted` moves `malloc` to the front.
+pub(super) fn allocator_of(shape: &Shape, wanted: Option<Allocator>) -> Option<Allocate> {
+    let one = |&(name, second): &(&'static str, Option<u32>)| {
+        let ty = shape.function(name)?;
+        let i32s = |count: usize| vec![ValueType::I32; count];
+        if ty.is(&i32s(1), &[ValueType::I32]) {
+            return Some(Allocate::Size(name));
+        }
+        if ty.is(&i32s(2), &[ValueType::I32]) {
+            return Some(Allocate::SizeAnd(name, second.unwrap_or(ALIGNMENT)));
+        }
+        None
+    };
+    let realloc = || {
+        let ty = shape.function("cabi_realloc")?;
+        ty.is(&[ValueType::I32; 4], &[ValueType::I32]).then_some(Allocate::Realloc("cabi_realloc"))
+    };
+    let libc = || one(&("malloc", None));
+    let first = if wanted == Some(Allocator::Wasi) { libc() } else { None };
+    // cabi_realloc comes before wasm-bindgen's, which only its own glue calls.
+    first.or_else(|| KNOWN[..6].iter().find_map(one)).or_else(realloc).or_else(|| KNOWN[6..].iter().find_map(one))
+}
+
+impl Allocate {
+    /// The export's name, for people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Allocate::Size(name) | Allocate::SizeAnd(name, _) | Allocate::Realloc(name) => name,
+            Allocate::Grow => "memory.grow",
+        }
+    }
+
+    /// Puts `bytes` and one NUL into the guest's memory and returns where. The NUL is for
+    /// guests that look for the end; the length they are given does not count it.
+    pub(super) async fn input(self, live: &mut Live, memory: Memory, function: &str, bytes: &[u8]) -> Result<u32, Failure> {
+        let size = u32::try_from(bytes.len() + 1).unwrap_or(u32::MAX);
+        let pointer = match self {
+            Allocate::Grow => grow(live, memory, size)?,
+            other => other.ask(live, size).await?,
+        };
+        if pointer == 0 {
+            return Err(bad(self.name(), format!("it gave no memory for {size} bytes of input")).into());
+        }
+        guest::slice(guest::view(&live.store, &memory), pointer, size)
+            .map_err(|outside| outside.error(self.name(), "the input buffer"))?;
+        let mut terminated = Vec::with_capacity(bytes.len() + 1);
+        terminated.extend_from_slice(bytes);
+        terminated.push(0);
+        guest::write(&mut live.store, memory, pointer, &terminated)
+            .map_err(|outside| outside.error(function, "the input buffer"))?;
+        Ok(pointer)
+    }
+
+    async fn ask(self, live: &mut Live, size: u32) -> Result<u32, Failure> {
+        let gone = || Failure::from(Error::new(ErrorKind::UnsuitableExport {
+            export: self.name().to_owned(),
+            reason: "it is not the allocator it was".to_owned(),
+        }));
+        Ok(match self {
+            Allocate::Size(name) => {
+                let func = live.typed::<u32, u32>(name).ok_or_else(gone)?;
+                live.invoke(&func, size).await?
+            }
+            Allocate::SizeAnd(name, second) => {
+                let func = live.typed::<(u32, u32), u32>(name).ok_or_else(gone)?;
+                live.invoke(&func, (size, second)).await?
+            }
+            Allocate::Realloc(name) => {
+                let func = live.typed::<(u32, u32, u32, u32), u32>(name).ok_or_else(gone)?;
+                live.invoke(&func, (0, 0, ALIGNMENT, size)).await?
+            }
+            Allocate::Grow => return Err(gone()),
+        })
+    }
+}
+
+/// Grows the memory and returns where it ended before.
+fn grow(live: &mut Live, memory: Memory, size: u32) -> Result<u32, Failure> {
+    let old_pages = memory.grow(&mut live.store, u64::from(size).div_ceil(PAGE))?;
+    u32::try_from(old_pages * PAGE).map_err(|_| {
+        let maximum = u64::from(u32::MAX);
+        Failure::Wasm(live.store.data_mut().halt_at_limit(LimitKind::Memory, maximum, None))
+    })
+}

@@ -1,0 +1,261 @@
+//! The `json` ABI: CortexPrism's documented capability ABI.
+//!
+//! Each capability is an export `(i32 ptr, i32 len) -> i32`: JSON in at `ptr`, a pointer
+//! to JSON out. Its document leaves open who allocates the input and how long the result
+//! is; [`allocate`] and [`ladder`] settle both from what the module exports. Every call
+//! runs on a fresh instance, as the document promises.
+
+mod allocate;
+mod ladder;
+
+use std::sync::Arc;
+
+use airlock_core::{AbiId, Error, ErrorKind, LimitKind, Manifest, MemoryRequest, Result, ValueType};
+use airlock_engine::{ExternType, Shape, Signature};
+use serde_json::value::RawValue;
+use wasmtime::Memory;
+use wasmtime_wasi::I32Exit;
+
+use self::allocate::{Allocate, allocator_of};
+use self::ladder::{Found, Returned};
+use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialise, unknown_function};
+use crate::answer::{Answer, Input};
+use crate::guest;
+use crate::store::Live;
+
+pub(super) struct Json;
+
+static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: false };
+
+/// Exports that have a capability's type and are none.
+const RESERVED: [&str; 22] = [
+    "memory", "_start", "_initialize", "main", "malloc", "free", "calloc", "realloc", "alloc", "dealloc", "allocate",
+    "deallocate", "__alloc", "__free", "__new", "__pin", "__unpin", "__collect", "cabi_realloc", "result_len",
+    "dealloc_str", "__main_argc_argv",
+];
+
+/// Beginnings of names that are a toolchain's.
+const RESERVED_PREFIXES: [&str; 4] = ["asyncify_", "canonical_abi_", "__wbindgen_", "cortex_"];
+
+/// Exports that tell the length of the last result, besides `NAME_len` and `NAME_result_len`.
+const LENGTHS: [&str; 4] = ["result_len", "get_result_len", "cortex_result_len", "last_result_len"];
+
+fn is_capability(name: &str, ty: &Signature) -> bool {
+    let pair = [ValueType::I32, ValueType::I32];
+    let reserved = RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    !reserved && (ty.is(&pair, &[ValueType::I32]) || ty.is(&pair, &[ValueType::I64]))
+}
+
+fn has_capabilities(shape: &Shape) -> bool {
+    shape.exports_memory() && shape.exported_functions().any(|(name, ty)| is_capability(name, ty))
+}
+
+fn has_lengths(shape: &Shape) -> bool {
+    LENGTHS.iter().any(|name| is_length(shape, name))
+}
+
+fn is_length(shape: &Shape, name: &str) -> bool {
+    shape.function(name).is_some_and(|ty| ty.is(&[], &[ValueType::I32]))
+}
+
+/// Whether a module could be of this ABI, with nothing that says it is.
+pub(super) fn is_only_possible(shape: &Shape) -> bool {
+    has_capabilities(shape) && allocator_of(shape, None).is_none() && !has_lengths(shape)
+}
+
+impl Abi for Json {
+    fn id(&self) -> AbiId {
+        AbiId::Json
+    }
+
+    fn profile(&self) -> &'static Profile {
+        &PROFILE
+    }
+
+    fn detect(&self, shape: &Shape, manifest: Option<&Manifest>) -> Option<Match> {
+        if let Some(manifest) = manifest {
+            let why = format!("the manifest of `{}` is CortexPrism's", manifest.name);
+            return Some(Match { fit: Fit::Declared, why });
+        }
+        if !has_capabilities(shape) {
+            return None;
+        }
+        let (fit, what) = match (allocator_of(shape, None), has_lengths(shape)) {
+            (Some(allocate), _) => (Fit::Likely, format!(" and allocates with `{}`", allocate.name())),
+            (None, true) => (Fit::Likely, " and tells its results' length".to_owned()),
+            (None, false) => (Fit::Possible, String::new()),
+        };
+        Some(Match { fit, why: format!("it exports `memory` and functions `(i32, i32) -> i32`{what}") })
+    }
+
+    fn bind(&self, shape: &Shape, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
+        let mismatch = |reason: String| Error::new(ErrorKind::AbiMismatch { abi: AbiId::Json, reason });
+        if !shape.exports_memory() {
+            return Err(mismatch("it exports no 32-bit memory named `memory`".to_owned()));
+        }
+        let capabilities: Vec<String> = shape
+            .exported_functions()
+            .filter(|(name, ty)| is_capability(name, ty))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        if let Some(missing) = manifest.and_then(|m| m.functions.iter().find(|f| shape.export(f).is_none())) {
+            return Err(mismatch(format!("its manifest names `{missing}`, which it does not export")));
+        }
+        // A manifest that names its functions decides which they are.
+        let functions = match manifest.map(|manifest| &manifest.functions) {
+            Some(named) if !named.is_empty() => named.clone(),
+            _ => capabilities,
+        };
+        if functions.is_empty() {
+            return Err(mismatch("it exports no function `(i32, i32) -> i32`".to_owned()));
+        }
+        let memory = manifest.map(|manifest| manifest.memory).unwrap_or_default();
+        check_memory(shape, &memory)?;
+        Ok(Arc::new(JsonAdapter {
+            allocate: allocator_of(shape, memory.allocator).unwrap_or(Allocate::Grow),
+            speaks_utf16: shape.function("__new").is_some(),
+            functions,
+            memory,
+            shape: shape.clone(),
+        }))
+    }
+}
+
+/// Refuses a module whose memory starts larger than its own manifest lets it be.
+fn check_memory(shape: &Shape, asked: &MemoryRequest) -> Result<()> {
+    let (Some(ExternType::Memory { minimum, .. }), Some(maximum)) = (shape.export("memory"), asked.maximum_pages) else {
+        return Ok(());
+    };
+    if *minimum > u64::from(maximum) {
+        let reason = format!("its memory starts with {minimum} pages, and `wasm.maxMemoryPages` is {maximum}");
+        return Err(Error::new(ErrorKind::AbiMismatch { abi: AbiId::Json, reason }));
+    }
+    Ok(())
+}
+
+struct JsonAdapter {
+    functions: Vec<String>,
+    allocate: Allocate,
+    /// Strings may be AssemblyScript's.
+    speaks_utf16: bool,
+    memory: MemoryRequest,
+    shape: Shape,
+}
+
+impl Adapter for JsonAdapter {
+    fn functions(&self) -> &[String] {
+        &self.functions
+    }
+
+    fn start<'a>(&'a self, live: &'a mut Live) -> GuestFuture<'a, ()> {
+        Box::pin(async move {
+            self.grow_to_asked(live)?;
+            let has_start = live.typed::<(), ()>("_start").is_some();
+            initialise(live, !has_start).await?;
+            let has_initialise = self.shape.function("_initialize").is_some();
+            if let (true, false, Some(start)) = (has_start, has_initialise, live.typed::<(), ()>("_start")) {
+                return run_start(live.invoke(&start, ()).await);
+            }
+            Ok(())
+        })
+    }
+
+    fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer> {
+        Box::pin(async move {
+            if !self.functions.iter().any(|known| known == function) {
+                return Err(unknown_function(&self.shape, function, &self.functions).into());
+            }
+            let text = input.into_json_text()?;
+            let memory = self.memory_of(live)?;
+            let length = u32::try_from(text.len()).map_err(|_| too_large(live, text.len()))?;
+            let pointer = self.allocate.input(live, memory, function, text.as_bytes()).await?;
+            let returned = self.invoke(live, function, pointer, length).await?;
+            let told = self.told_length(live, function, returned).await?;
+            let maximum = live.store.data().limits.value(LimitKind::Output);
+            let view = guest::view(&live.store, &memory);
+            match ladder::read(view, returned, told, self.speaks_utf16, maximum) {
+                Found::Json(json) => answer(live, function, json),
+                Found::Undecipherable(reason) => Err(bad(function, reason).into()),
+                Found::TooLarge => Err(Failure::Wasm(live.store.data_mut().halt_at_limit(LimitKind::Output, maximum, None))),
+            }
+        })
+    }
+}
+
+impl JsonAdapter {
+    fn memory_of(&self, live: &mut Live) -> Result<Memory, Failure> {
+        Ok(live.memory().ok_or_else(|| bad("memory", "the export is gone".to_owned()))?)
+    }
+
+    /// Grows the memory to what the manifest wants at the start; never shrinks it.
+    fn grow_to_asked(&self, live: &mut Live) -> Result<(), Failure> {
+        let Some(asked) = self.memory.initial_pages.map(u64::from) else { return Ok(()) };
+        let memory = self.memory_of(live)?;
+        let has = memory.size(&live.store);
+        // The module's own maximum comes first: it may well be below the manifest's wish.
+        let wanted = memory.ty(&live.store).maximum().map_or(asked, |maximum| asked.min(maximum));
+        if wanted > has {
+            memory.grow(&mut live.store, wanted - has)?;
+        }
+        Ok(())
+    }
+
+    async fn invoke(&self, live: &mut Live, function: &str, pointer: u32, length: u32) -> Result<Returned, Failure> {
+        if let Some(func) = live.typed::<(u32, u32), u32>(function) {
+            return Ok(Returned::I32(live.invoke(&func, (pointer, length)).await?));
+        }
+        if let Some(func) = live.typed::<(u32, u32), u64>(function) {
+            return Ok(Returned::I64(live.invoke(&func, (pointer, length)).await?));
+        }
+        let reason = match self.shape.export(function) {
+            Some(ty) => format!("it is a {ty}, not a func (i32, i32) -> (i32)"),
+            None => "it does not exist".to_owned(),
+        };
+        Err(Error::new(ErrorKind::UnsuitableExport { export: function.to_owned(), reason }).into())
+    }
+
+    /// The result's length, from the export that tells it, when there is one.
+    async fn told_length(&self, live: &mut Live, function: &str, returned: Returned) -> Result<Option<u32>, Failure> {
+        if matches!(returned, Returned::I64(_)) {
+            return Ok(None);
+        }
+        let own = [format!("{function}_len"), format!("{function}_result_len")];
+        let names = own.iter().map(String::as_str).chain(LENGTHS);
+        for name in names {
+            if let Some(func) = live.typed::<(), u32>(name) {
+                return Ok(Some(live.invoke(&func, ()).await?));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A program's `_start` that is run as an initialiser: leaving with 0 is fine.
+fn run_start(result: wasmtime::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn answer(live: &mut Live, function: &str, json: String) -> Result<Answer, Failure> {
+    live.store.data_mut().usage.output_bytes += json.len() as u64;
+    if ladder::depth(&json) > ladder::MAX_DEPTH {
+        let reason = format!("its result is nested deeper than {} levels", ladder::MAX_DEPTH);
+        return Err(bad(function, reason).into());
+    }
+    if let Some(message) = ladder::reported_error(&json) {
+        return Err(Error::new(ErrorKind::Failed(message)).into());
+    }
+    let raw = RawValue::from_string(json).map_err(|error| bad(function, error.to_string()))?;
+    Ok(Answer::Json(raw))
+}
+
+fn bad(function: &str, reason: String) -> Error {
+    Error::new(ErrorKind::BadGuest { function: function.to_owned(), reason })
+}
+
+fn too_large(live: &mut Live, length: usize) -> Failure {
+    let maximum = u64::from(u32::MAX);
+    Failure::Wasm(live.store.data_mut().halt_at_limit(LimitKind::Input, maximum, Some(length as u64)))
+}

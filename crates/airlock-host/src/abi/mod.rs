@@ -1,0 +1,184 @@
+//! The ABIs: one adapter each, none of which knows another.
+//!
+//! An [`Abi`] says whether a module is of its family, what its documents promise every
+//! such plugin ([`Profile`]), what the host provides to it, and makes a [`Adapter`] that
+//! calls one module's functions. The same adapter code serves awaited and blocking
+//! calls: it only ever calls the guest through [`Live`].
+
+mod command;
+mod imports;
+mod json;
+mod raw;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use airlock_core::{AbiId, CapabilityKind, Error, ErrorKind, LimitKind, Manifest, Result, nearest};
+use airlock_engine::Shape;
+use wasmtime::Linker;
+
+use crate::answer::{Answer, Input};
+use crate::store::{CallState, Live};
+
+pub(crate) use imports::{link_common, owner_of};
+
+/// What an ABI's documents promise every plugin of its family.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    /// Limits that differ from Airlock's own defaults, with their values.
+    pub(crate) limits: &'static [(LimitKind, u64)],
+    /// Capabilities every plugin has without asking.
+    pub(crate) baseline: &'static [CapabilityKind],
+    /// Whether its plugins keep state between calls.
+    pub(crate) keeps_state: bool,
+}
+
+/// How well a module fits an ABI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fit {
+    /// It could be called this way if it is nothing else.
+    Fallback,
+    /// It has what the ABI needs, and nothing that only this ABI has.
+    Possible,
+    /// It has what only this ABI's modules have.
+    Likely,
+    /// Its manifest says so.
+    Declared,
+}
+
+/// A fit, with its reason for people.
+#[derive(Debug)]
+pub(crate) struct Match {
+    pub(crate) fit: Fit,
+    pub(crate) why: String,
+}
+
+/// What a guest call failed with: an error of ours, or one that came through wasmtime and
+/// is still to be explained.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Known(Error),
+    Wasm(wasmtime::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Known(error)
+    }
+}
+
+impl From<wasmtime::Error> for Failure {
+    fn from(error: wasmtime::Error) -> Self {
+        Failure::Wasm(error)
+    }
+}
+
+pub(crate) type GuestFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// One family of plugins.
+pub(crate) trait Abi: Sync {
+    fn id(&self) -> AbiId;
+
+    fn profile(&self) -> &'static Profile;
+
+    /// By imports, exports and manifest; never by file name or input.
+    fn detect(&self, shape: &Shape, manifest: Option<&Manifest>) -> Option<Match>;
+
+    /// Provides what the family imports; called once per engine.
+    fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+        link_common(linker)
+    }
+
+    /// Reads what is needed of a module's shape to call it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AbiMismatch`] when the module lacks what the ABI needs.
+    fn bind(&self, shape: &Shape, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>>;
+}
+
+/// How to call one module.
+pub(crate) trait Adapter: Send + Sync {
+    /// The functions a caller can name.
+    fn functions(&self) -> &[String];
+
+    /// Runs what has to run before the first call.
+    fn start<'a>(&'a self, live: &'a mut Live) -> GuestFuture<'a, ()>;
+
+    /// Calls one function.
+    fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer>;
+}
+
+/// Every ABI, in the order they are tried.
+static ALL: [&dyn Abi; 3] = [&command::Command, &json::Json, &raw::Raw];
+
+/// The ABI with this name.
+fn by_id(id: AbiId) -> &'static dyn Abi {
+    *ALL.iter().find(|abi| abi.id() == id).expect("every AbiId has an adapter; a test says so")
+}
+
+/// Which ABI a module is of, and why.
+///
+/// # Errors
+/// [`ErrorKind::AmbiguousAbi`] when several fit equally well and nobody decides.
+pub(crate) fn choose(
+    shape: &Shape,
+    manifest: Option<&Manifest>,
+    asked: Option<AbiId>,
+) -> Result<(&'static dyn Abi, String)> {
+    if let Some(id) = asked {
+        return Ok((by_id(id), "asked for by name".to_owned()));
+    }
+    let fits: Vec<(&'static dyn Abi, Match)> =
+        ALL.iter().filter_map(|abi| Some((*abi, abi.detect(shape, manifest)?))).collect();
+    let best = fits.iter().map(|(_, found)| found.fit).max().unwrap_or(Fit::Fallback);
+    // Possible and likely are both guesses: two of them are one too many.
+    let rivals = |found: &Match| match best {
+        Fit::Possible | Fit::Likely => found.fit >= Fit::Possible,
+        _ => found.fit == best,
+    };
+    let mut left: Vec<(&'static dyn Abi, Match)> = fits.into_iter().filter(|(_, found)| rivals(found)).collect();
+    if left.len() > 1 {
+        return Err(Error::new(ErrorKind::AmbiguousAbi(left.iter().map(|(abi, _)| abi.id()).collect())));
+    }
+    match left.pop() {
+        Some((abi, found)) => Ok((abi, found.why)),
+        None => Ok((by_id(AbiId::Raw), "nothing else fits".to_owned())),
+    }
+}
+
+/// The error for a function that is not among `known`.
+pub(crate) fn unknown_function(shape: &Shape, function: &str, known: &[String]) -> Error {
+    if let Some(ty) = shape.export(function) {
+        return Error::new(ErrorKind::UnsuitableExport { export: function.to_owned(), reason: format!("it is a {ty}") });
+    }
+    let near = nearest(function, known.iter().map(String::as_str));
+    let nearest = if near.is_empty() { known.iter().take(5).cloned().collect() } else { near };
+    Error::new(ErrorKind::UnknownFunction { plugin: String::new(), function: function.to_owned(), nearest })
+}
+
+/// Runs a reactor's `_initialize`, or the constructors of a module that has neither it
+/// nor `_start`.
+pub(crate) async fn initialise(live: &mut Live, constructors: bool) -> Result<(), Failure> {
+    let initialiser = match live.typed::<(), ()>("_initialize") {
+        Some(function) => Some(function),
+        None if constructors => live.typed::<(), ()>("__wasm_call_ctors"),
+        None => None,
+    };
+    match initialiser {
+        Some(function) => Ok(live.invoke(&function, ()).await?),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use airlock_core::AbiId;
+
+    #[test]
+    fn every_abi_has_an_adapter() {
+        for id in AbiId::ALL {
+            assert_eq!(super::by_id(id).id(), id);
+        }
+    }
+}

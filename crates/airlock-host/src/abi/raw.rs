@@ -1,0 +1,138 @@
+//! The `raw` ABI: any export whose parameters and results are plain numbers.
+//!
+//! Nothing is known of such a module but its types, so it is what remains when no other
+//! ABI fits. Its globals and memory may hold state between calls, so its natural home is
+//! a session; a single call runs on a fresh instance.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use airlock_core::{AbiId, Error, ErrorKind, Manifest, Result, Value, ValueType};
+use airlock_engine::{Shape, Signature};
+use wasmtime::Val;
+
+use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialise, unknown_function};
+use crate::answer::{Answer, Input};
+use crate::store::Live;
+
+pub(super) struct Raw;
+
+static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: true };
+
+/// Exports that are a runtime's, not the plugin's.
+const RUNTIME: [&str; 3] = ["_start", "_initialize", "__wasm_call_ctors"];
+
+impl Abi for Raw {
+    fn id(&self) -> AbiId {
+        AbiId::Raw
+    }
+
+    fn profile(&self) -> &'static Profile {
+        &PROFILE
+    }
+
+    fn detect(&self, shape: &Shape, manifest: Option<&Manifest>) -> Option<Match> {
+        let callable = shape.exported_functions().filter(|(name, ty)| is_callable(name, ty)).count();
+        if callable == 0 || manifest.is_some() {
+            return None;
+        }
+        // A module that could be spoken to in JSON but has nothing to allocate with may
+        // just as well take two numbers.
+        let fit = if super::json::is_only_possible(shape) { Fit::Possible } else { Fit::Fallback };
+        Some(Match { fit, why: format!("{callable} exported functions take and give plain numbers") })
+    }
+
+    fn bind(&self, shape: &Shape, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
+        let signatures: BTreeMap<String, Signature> = shape
+            .exported_functions()
+            .filter(|(name, ty)| is_callable(name, ty))
+            .map(|(name, ty)| (name.to_owned(), ty.clone()))
+            .collect();
+        Ok(Arc::new(RawAdapter { functions: signatures.keys().cloned().collect(), signatures, shape: shape.clone() }))
+    }
+}
+
+fn is_callable(name: &str, ty: &Signature) -> bool {
+    !RUNTIME.contains(&name) && ty.numeric_params().is_some() && ty.numeric_results().is_some()
+}
+
+struct RawAdapter {
+    functions: Vec<String>,
+    signatures: BTreeMap<String, Signature>,
+    shape: Shape,
+}
+
+impl Adapter for RawAdapter {
+    fn functions(&self) -> &[String] {
+        &self.functions
+    }
+
+    fn start<'a>(&'a self, live: &'a mut Live) -> GuestFuture<'a, ()> {
+        Box::pin(initialise(live, self.shape.function("_start").is_none()))
+    }
+
+    fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer> {
+        Box::pin(async move {
+            let signature = self
+                .signatures
+                .get(function)
+                .ok_or_else(|| unknown_function(&self.shape, function, &self.functions))?;
+            let arguments = arguments(function, signature, input)?;
+            let params: Vec<Val> = arguments.into_iter().map(to_val).collect();
+            let mut results = vec![Val::I32(0); signature.results.len()];
+            let func = live.func(function).ok_or_else(|| unknown_function(&self.shape, function, &self.functions))?;
+            live.invoke_values(&func, &params, &mut results).await?;
+            let values = results.iter().map(from_val).collect::<Result<Vec<Value>, Failure>>()?;
+            Ok(Answer::Values(values))
+        })
+    }
+}
+
+/// The arguments, read by the function's own types.
+fn arguments(function: &str, signature: &Signature, input: Input) -> Result<Vec<Value>> {
+    let types = signature.numeric_params().unwrap_or_default();
+    let wrong_count = |given: usize| {
+        Error::new(ErrorKind::WrongArgumentCount {
+            function: function.to_owned(),
+            signature: signature.to_string(),
+            given,
+        })
+    };
+    let read = |given: usize, read_one: &dyn Fn(usize, ValueType) -> Result<Value>| {
+        if given != types.len() {
+            return Err(wrong_count(given));
+        }
+        types.iter().enumerate().map(|(index, ty)| read_one(index, *ty)).collect()
+    };
+    match input {
+        Input::Values(values) => read(values.len(), &|index, ty| match values[index] {
+            value if value.ty() == ty => Ok(value),
+            value => Err(Error::new(ErrorKind::InvalidArgument { given: value.to_string(), expected: ty.to_string() })),
+        }),
+        Input::Words(words) => read(words.len(), &|index, ty| ty.parse(&words[index])),
+        Input::Json(text) => match crate::answer::parse_json(&text)? {
+            serde_json::Value::Null => read(0, &|_, _| Err(wrong_count(0))),
+            serde_json::Value::Array(items) => read(items.len(), &|index, ty| ty.from_json(&items[index])),
+            single => read(1, &|_, ty| ty.from_json(&single)),
+        },
+    }
+}
+
+fn to_val(value: Value) -> Val {
+    match value {
+        Value::I32(n) => Val::I32(n),
+        Value::I64(n) => Val::I64(n),
+        Value::F32(x) => Val::F32(x.to_bits()),
+        Value::F64(x) => Val::F64(x.to_bits()),
+    }
+}
+
+fn from_val(val: &Val) -> Result<Value, Failure> {
+    match val {
+        Val::I32(n) => Ok(Value::I32(*n)),
+        Val::I64(n) => Ok(Value::I64(*n)),
+        Val::F32(bits) => Ok(Value::F32(f32::from_bits(*bits))),
+        Val::F64(bits) => Ok(Value::F64(f64::from_bits(*bits))),
+        _ => Err(Error::host("a result that the signature does not have").into()),
+    }
+}

@@ -1,0 +1,178 @@
+//! Memory: what one instance may use, and all of them together.
+//!
+//! Linear memories and tables count, initial sizes included, a table at 8 bytes an
+//! element. A refusal charges nothing; what was charged is never given back before the
+//! instance goes, so that growing in a loop cannot outrun the count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use airlock_core::{LimitKind, Limits};
+use wasmtime::ResourceLimiter;
+
+/// Bytes a table element takes in the host.
+const ELEMENT_BYTES: u64 = 8;
+
+/// What all instances of a host may use together.
+#[derive(Debug)]
+pub(crate) struct HostBudget {
+    maximum: u64,
+    used: AtomicU64,
+}
+
+impl HostBudget {
+    pub(crate) fn new(maximum: u64) -> Arc<Self> {
+        Arc::new(HostBudget { maximum, used: AtomicU64::new(0) })
+    }
+
+    /// Bytes in use.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|sum| *sum <= self.maximum)
+            })
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A growth that was refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal {
+    pub(crate) limit: LimitKind,
+    pub(crate) maximum: u64,
+    /// What the total would have become, in the limit's unit.
+    pub(crate) asked: u64,
+}
+
+/// What one instance may use. Gives its share of the host's budget back when dropped.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    host: Arc<HostBudget>,
+    maximum_bytes: u64,
+    maximum_elements: u64,
+    bytes: u64,
+    elements: u64,
+    refused: Option<Refusal>,
+}
+
+impl Budget {
+    pub(crate) fn new(host: Arc<HostBudget>, limits: &Limits) -> Self {
+        Budget {
+            host,
+            maximum_bytes: limits.value(LimitKind::Memory),
+            maximum_elements: limits.value(LimitKind::TableElements),
+            bytes: 0,
+            elements: 0,
+            refused: None,
+        }
+    }
+
+    /// Bytes charged so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The last growth that was refused since [`Budget::forget_refusal`].
+    pub(crate) fn refused(&self) -> Option<Refusal> {
+        self.refused
+    }
+
+    pub(crate) fn forget_refusal(&mut self) {
+        self.refused = None;
+    }
+
+    fn charge(&mut self, bytes: u64) -> bool {
+        let total = self.bytes.saturating_add(bytes);
+        if total > self.maximum_bytes {
+            return self.refuse(LimitKind::Memory, self.maximum_bytes, total);
+        }
+        if !self.host.take(bytes) {
+            let asked = self.host.used().saturating_add(bytes);
+            return self.refuse(LimitKind::HostMemory, self.host.maximum, asked);
+        }
+        self.bytes = total;
+        true
+    }
+
+    fn refuse(&mut self, limit: LimitKind, maximum: u64, asked: u64) -> bool {
+        self.refused = Some(Refusal { limit, maximum, asked });
+        false
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.host.give_back(self.bytes);
+    }
+}
+
+impl ResourceLimiter for Budget {
+    /// `Ok(false)` makes the guest's `memory.grow` return -1, or instantiation fail.
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // wasmtime fails this growth by itself, so nothing is charged for it.
+            return Ok(true);
+        }
+        Ok(self.charge(desired.saturating_sub(current) as u64))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(true);
+        }
+        let added = desired.saturating_sub(current) as u64;
+        let total = self.elements.saturating_add(added);
+        if total > self.maximum_elements {
+            return Ok(self.refuse(LimitKind::TableElements, self.maximum_elements, total));
+        }
+        let allowed = self.charge(added.saturating_mul(ELEMENT_BYTES));
+        if allowed {
+            self.elements = total;
+        }
+        Ok(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use airlock_core::{LimitKind, Limits, Overrides};
+    use wasmtime::ResourceLimiter;
+
+    use super::{Budget, HostBudget};
+
+    #[test]
+    fn a_refusal_charges_nothing_and_the_host_gets_its_share_back() {
+        let host = HostBudget::new(150);
+        let limits = Limits::default().with(&Overrides::from([(LimitKind::Memory, 100)]));
+        let mut one = Budget::new(host.clone(), &limits);
+        assert!(one.memory_growing(0, 90, None).expect("no error"));
+        assert!(!one.memory_growing(90, 101, None).expect("no error"));
+        assert_eq!(one.refused().map(|refusal| (refusal.limit, refusal.asked)), Some((LimitKind::Memory, 101)));
+        assert!(one.memory_growing(90, 100, None).expect("no error"));
+        let mut two = Budget::new(host.clone(), &limits);
+        assert!(!two.memory_growing(0, 51, None).expect("no error"));
+        assert_eq!(two.refused().map(|refusal| refusal.limit), Some(LimitKind::HostMemory));
+        drop(one);
+        assert_eq!(host.used(), 0);
+        assert!(two.table_growing(0, 10, None).expect("no error"));
+        assert_eq!((two.bytes(), host.used()), (80, 80));
+    }
+
+    #[test]
+    fn growth_past_a_declared_maximum_is_not_charged() {
+        let host = HostBudget::new(1 << 30);
+        let mut budget = Budget::new(host, &Limits::default());
+        for _ in 0..10 {
+            let _ = budget.memory_growing(0, 2 << 16, Some(1 << 16));
+        }
+        assert_eq!(budget.bytes(), 0);
+    }
+}

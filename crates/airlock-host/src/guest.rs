@@ -1,0 +1,115 @@
+//! All decoding of what a guest hands over as pointers and lengths.
+//!
+//! Guests are 32-bit: a pointer and a length are `u32`, and whatever they are, the sum is
+//! taken in 64 bits and checked against the memory as it is now. Nothing is clamped.
+
+use airlock_core::{Error, ErrorKind};
+use wasmtime::{AsContext, AsContextMut, Memory};
+
+/// A range that is not inside the guest's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutOfBounds {
+    pointer: u32,
+    length: u32,
+    size: usize,
+}
+
+impl OutOfBounds {
+    /// As an error about `function`, whose `what` it was.
+    pub(crate) fn error(self, function: &str, what: &str) -> Error {
+        let OutOfBounds { pointer, length, size } = self;
+        Error::new(ErrorKind::BadGuest {
+            function: function.to_owned(),
+            reason: format!("{what} at {pointer}, {length} bytes long, is outside its memory of {size} bytes"),
+        })
+    }
+}
+
+/// The bytes at `pointer`, `length` long.
+pub(crate) fn slice(memory: &[u8], pointer: u32, length: u32) -> Result<&[u8], OutOfBounds> {
+    let start = pointer as usize;
+    start
+        .checked_add(length as usize)
+        .and_then(|end| memory.get(start..end))
+        .ok_or(OutOfBounds { pointer, length, size: memory.len() })
+}
+
+/// The bytes from `pointer` to the end of memory; empty when it is outside.
+pub(crate) fn tail(memory: &[u8], pointer: u32) -> &[u8] {
+    memory.get(pointer as usize..).unwrap_or_default()
+}
+
+/// The little-endian `u32` at `pointer`.
+pub(crate) fn read_u32(memory: &[u8], pointer: u32) -> Option<u32> {
+    let bytes = slice(memory, pointer, 4).ok()?;
+    bytes.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// Writes `bytes` at `pointer`.
+pub(crate) fn write(mut store: impl AsContextMut, memory: Memory, pointer: u32, bytes: &[u8]) -> Result<(), OutOfBounds> {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let data = memory.data_mut(&mut store);
+    let size = data.len();
+    let start = pointer as usize;
+    match start.checked_add(bytes.len()).and_then(|end| data.get_mut(start..end)) {
+        Some(target) => {
+            target.copy_from_slice(bytes);
+            Ok(())
+        }
+        None => Err(OutOfBounds { pointer, length, size }),
+    }
+}
+
+/// An AssemblyScript string: UTF-16 at `pointer`, its length in bytes as the `u32` before
+/// it.
+pub(crate) fn utf16(memory: &[u8], pointer: u32) -> Option<String> {
+    let length = read_u32(memory, pointer.checked_sub(4)?)?;
+    if length % 2 != 0 {
+        return None;
+    }
+    let bytes = slice(memory, pointer, length).ok()?;
+    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    String::from_utf16(&units).ok()
+}
+
+/// The whole of `memory` as it is now.
+pub(crate) fn view<'a, T: 'static>(store: &'a (impl AsContext<Data = T> + 'a), memory: &Memory) -> &'a [u8] {
+    memory.data(store)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{read_u32, slice, tail, utf16};
+
+    #[test]
+    fn ptr_len_at_the_edges() {
+        let memory = [7_u8; 16];
+        assert_eq!(slice(&memory, 16, 0), Ok(&[][..]));
+        assert!(slice(&memory, 17, 0).is_err());
+        assert!(slice(&memory, 15, 2).is_err());
+        assert!(slice(&memory, u32::MAX, u32::MAX).is_err());
+        assert!(slice(&memory, (-1024_i32).cast_unsigned(), 2048).is_err());
+        assert_eq!(tail(&memory, 99), &[]);
+        assert_eq!(read_u32(&memory, 13), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_slice_is_inside_or_refused(memory in prop::collection::vec(any::<u8>(), 0..64), pointer: u32, length: u32) {
+            let inside = u64::from(pointer) + u64::from(length) <= memory.len() as u64;
+            prop_assert_eq!(slice(&memory, pointer, length).is_ok(), inside);
+            let _ = (tail(&memory, pointer), read_u32(&memory, pointer), utf16(&memory, pointer));
+        }
+
+        #[test]
+        fn utf16_reads_back(text in "\\PC*", at in 4_usize..9) {
+            let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let mut memory = vec![0_u8; at];
+            memory[at - 4..at].copy_from_slice(&u32::try_from(units.len()).expect("small").to_le_bytes());
+            memory.extend(&units);
+            prop_assert_eq!(utf16(&memory, u32::try_from(at).expect("small")), Some(text));
+        }
+    }
+}

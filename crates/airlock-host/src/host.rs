@@ -1,0 +1,396 @@
+//! The host: what all plugins of an application share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use airlock_core::{
+    AbiId, Capability, CapabilityKind, Error, ErrorKind, LimitKind, Limits, Overrides, Policy, Request, Result,
+};
+use airlock_engine::{Allocation, Artifact, Compiled, EngineKey, EngineSettings, Engines, Feature, Shape, Ticker};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use wasmtime::Linker;
+
+use crate::abi::{self, Abi};
+use crate::bounded::{Interrupted, bounded};
+use crate::budget::HostBudget;
+use crate::plugin::{Plugin, PluginParts};
+use crate::source::{self, Source};
+use crate::store::CallState;
+use crate::wasi;
+
+/// Calls at once, where nothing else is said: enough for a busy server, little enough
+/// that a pool of it is made in a fraction of a millisecond.
+const DEFAULT_SLOTS: u32 = 128;
+
+/// Calls at once for a host without a pool.
+const ON_DEMAND_SLOTS: u32 = 1_000;
+
+/// How long a shutdown waits for calls that it has cut: each looks up at its next tick,
+/// or after the bulk memory operation it is in.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// Builds a [`Host`].
+#[derive(Debug, Clone, Default)]
+pub struct HostBuilder {
+    slots: Option<u32>,
+    no_pool: bool,
+    limits: Overrides,
+}
+
+impl HostBuilder {
+    /// How many calls may run at once; others wait for up to [`LimitKind::Wait`]. 128
+    /// where not said.
+    #[must_use]
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = Some(slots.max(1));
+        self
+    }
+
+    /// Makes no instances ahead: every call maps its memory when it starts. Right for a
+    /// process that makes a call or two and ends.
+    #[must_use]
+    pub fn on_demand(mut self) -> Self {
+        self.no_pool = true;
+        self
+    }
+
+    /// Sets a limit for every plugin of this host, in the limit's unit. A plugin's own
+    /// ([`LoadOptions::limit`]) goes before it, but for [`LimitKind::Stack`] and
+    /// [`LimitKind::HostMemory`], which are the host's.
+    #[must_use]
+    pub fn limit(mut self, kind: LimitKind, value: u64) -> Self {
+        self.limits.insert(kind, value);
+        self
+    }
+
+    /// The host.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Host`] when the machine cannot give what it needs.
+    pub fn build(self) -> Result<Host> {
+        let limits = Limits::default().with(&self.limits);
+        let stack = limits.value(LimitKind::Stack);
+        let settings = EngineSettings {
+            slots: if self.no_pool { 0 } else { self.slots.unwrap_or(DEFAULT_SLOTS) },
+            stack_bytes: usize::try_from(stack).map_err(|_| Error::host("the stack does not fit this machine"))?,
+        };
+        let concurrent = self.slots.unwrap_or(if self.no_pool { ON_DEMAND_SLOTS } else { DEFAULT_SLOTS });
+        Ok(Host(Arc::new(HostInner {
+            engines: Engines::new(settings),
+            budget: HostBudget::new(limits.value(LimitKind::HostMemory)),
+            slots: Arc::new(Semaphore::new(concurrent as usize)),
+            overrides: self.limits,
+            linkers: Mutex::default(),
+            cut: Arc::default(),
+            closing: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            drained: Notify::new(),
+        })))
+    }
+}
+
+/// How a plugin is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    abi: Option<AbiId>,
+    wat: bool,
+    name: Option<String>,
+    limits: Overrides,
+    allow: Vec<Capability>,
+    features: Vec<Feature>,
+}
+
+impl LoadOptions {
+    /// Nothing special.
+    pub fn new() -> Self {
+        LoadOptions::default()
+    }
+
+    /// Calls the plugin this way, whatever it looks like.
+    #[must_use]
+    pub fn abi(mut self, abi: AbiId) -> Self {
+        self.abi = Some(abi);
+        self
+    }
+
+    /// Accepts WebAssembly text. A path that ends in `.wat` needs no such leave.
+    #[must_use]
+    pub fn wat(mut self, accept: bool) -> Self {
+        self.wat = accept;
+        self
+    }
+
+    /// Calls the plugin by this name in errors and traces.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets a limit, in its unit.
+    #[must_use]
+    pub fn limit(mut self, kind: LimitKind, value: u64) -> Self {
+        self.limits.insert(kind, value);
+        self
+    }
+
+    /// Sets limits.
+    #[must_use]
+    pub fn limits(mut self, limits: &Overrides) -> Self {
+        self.limits.extend(limits);
+        self
+    }
+
+    /// Grants a capability, if the plugin asks for it.
+    #[must_use]
+    pub fn allow(mut self, capability: Capability) -> Self {
+        self.allow.push(capability);
+        self
+    }
+
+    /// Allows a WebAssembly feature that is off otherwise.
+    #[must_use]
+    pub fn feature(mut self, feature: Feature) -> Self {
+        self.features.push(feature);
+        self
+    }
+}
+
+/// The host of an application's plugins. Cheap to clone; all clones are one host.
+#[derive(Clone)]
+pub struct Host(pub(crate) Arc<HostInner>);
+
+pub(crate) struct HostInner {
+    engines: Arc<Engines>,
+    pub(crate) budget: Arc<HostBudget>,
+    slots: Arc<Semaphore>,
+    overrides: Overrides,
+    linkers: Mutex<HashMap<(AbiId, EngineKey, Allocation), Arc<Linker<CallState>>>>,
+    /// Raised when every call has to end now.
+    pub(crate) cut: Arc<AtomicBool>,
+    closing: AtomicBool,
+    in_flight: AtomicUsize,
+    drained: Notify,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let in_flight = self.0.in_flight.load(Ordering::Relaxed);
+        f.debug_struct("Host").field("in_flight", &in_flight).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// A host to be set up.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// A host with every default.
+    ///
+    /// # Errors
+    /// As [`HostBuilder::build`].
+    pub fn new() -> Result<Self> {
+        Host::builder().build()
+    }
+
+    /// Loads a plugin: reads, checks and compiles it, on a thread of its own, so that
+    /// the caller's executor goes on.
+    ///
+    /// # Errors
+    /// What is wrong with the file, the manifest, the bytes or the imports.
+    pub async fn load(&self, source: impl Into<Source>) -> Result<Plugin> {
+        self.load_with(source, LoadOptions::new()).await
+    }
+
+    /// Loads a plugin with options.
+    ///
+    /// # Errors
+    /// As [`Host::load`].
+    pub async fn load_with(&self, source: impl Into<Source>, options: LoadOptions) -> Result<Plugin> {
+        let (sender, receiver) = oneshot::channel();
+        let (host, source, span) = (self.clone(), source.into(), tracing::Span::current());
+        let work = move || {
+            let _entered = span.enter();
+            // Nobody listens any more when the load was given up.
+            let _ = sender.send(host.load_blocking(source, options));
+        };
+        std::thread::Builder::new()
+            .name("airlock-load".to_owned())
+            .spawn(work)
+            .map_err(|error| Error::host("cannot start a thread to compile on").with_source(error))?;
+        receiver.await.unwrap_or_else(|_| Err(Error::host("the compiler panicked")))
+    }
+
+    /// Loads a plugin on this thread.
+    ///
+    /// # Errors
+    /// As [`Host::load`].
+    pub fn load_blocking(&self, source: impl Into<Source>, options: LoadOptions) -> Result<Plugin> {
+        let span = tracing::info_span!("load", plugin = tracing::field::Empty, abi = tracing::field::Empty);
+        let _entered = span.enter();
+        let start = Instant::now();
+        let limits = Limits::default().with(&self.0.overrides).with(&options.limits);
+        let found = source::read(source.into(), &limits)?;
+        let name = options.name.unwrap_or(found.name);
+        span.record("plugin", &name);
+
+        let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
+        let shape = Shape::admit(&artifact, &options.features, &limits)?;
+        let manifest = found.manifest;
+        let (abi, why) = abi::choose(&shape, manifest.as_ref(), options.abi)?;
+        span.record("abi", abi.id().name());
+        let adapter = abi.bind(&shape, manifest.as_ref())?;
+
+        let requests = requests(manifest.as_ref(), &shape);
+        let policy = Policy::decide(&requests, &options.allow, abi.profile().baseline)?;
+        policy.require(&requests)?;
+
+        let limits = self.effective_limits(abi, manifest.as_ref(), &options.limits);
+        let key = EngineKey {
+            fuel: limits.get(LimitKind::Fuel).is_some(),
+            canonical_nan: false,
+            dwarf: shape.has_dwarf,
+        };
+        let waits = shape.imports.iter().any(|import| wasi::waits(&import.module, &import.name));
+        let compiled = Compiled::new(&self.0.engines, key, artifact, shape)?;
+        tracing::info!(
+            digest = %compiled.artifact().digest().short(),
+            abi = %abi.id(), why, compile = ?compiled.compile_time(), total = ?start.elapsed(), "loaded"
+        );
+        Plugin::new(PluginParts { host: self.clone(), name, manifest, compiled, abi, why, adapter, policy, requests, limits, waits })
+    }
+
+    /// Takes no more calls, lets those in flight finish for up to `grace`, then cuts them
+    /// off. Returns how many had to be cut.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        let inner = &self.0;
+        inner.closing.store(true, Ordering::Release);
+        inner.slots.close();
+        let drained = |within: Duration| async move {
+            let idle = async {
+                loop {
+                    let notified = inner.drained.notified();
+                    if inner.in_flight.load(Ordering::Acquire) == 0 {
+                        break;
+                    }
+                    notified.await;
+                }
+            };
+            bounded(Instant::now() + within, None, idle).await.is_ok()
+        };
+        if drained(grace).await {
+            return 0;
+        }
+        let late = inner.in_flight.load(Ordering::Acquire);
+        inner.cut.store(true, Ordering::Release);
+        Ticker::wake_all();
+        drained(CUT_GRACE).await;
+        late
+    }
+
+    /// Bytes of memory and tables that instances use now.
+    pub fn memory_used(&self) -> u64 {
+        self.0.budget.used()
+    }
+
+    /// Airlock's defaults, the ABI's, the host's, the plugin's own wish for less, and what
+    /// this load was told: later ones go before earlier ones.
+    fn effective_limits(
+        &self,
+        abi: &dyn Abi,
+        manifest: Option<&airlock_core::Manifest>,
+        options: &Overrides,
+    ) -> Limits {
+        let profile: Overrides = abi.profile().limits.iter().copied().collect();
+        let limits = Limits::default().with(&profile).with(&self.0.overrides).with(options);
+        match manifest.and_then(|manifest| manifest.memory.maximum_pages) {
+            Some(pages) => limits.capped(LimitKind::Memory, u64::from(pages) << 16),
+            None => limits,
+        }
+    }
+
+    /// What an ABI provides, linked once per engine.
+    pub(crate) fn linker(
+        &self,
+        abi: &'static dyn Abi,
+        key: EngineKey,
+        allocation: Allocation,
+    ) -> Result<Arc<Linker<CallState>>> {
+        let mut linkers = self.0.linkers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(linker) = linkers.get(&(abi.id(), key, allocation)) {
+            return Ok(linker.clone());
+        }
+        let engine = self
+            .0
+            .engines
+            .get(key, allocation)?
+            .ok_or_else(|| Error::host("a linker for an engine that does not exist"))?;
+        let mut linker = Linker::new(&engine);
+        abi.link(&mut linker).map_err(|error| Error::host("cannot link the host's functions").with_source(error))?;
+        let linker = Arc::new(linker);
+        linkers.insert((abi.id(), key, allocation), linker.clone());
+        Ok(linker)
+    }
+
+    /// Counts a call in, unless the host is closing.
+    pub(crate) fn enter(&self) -> Result<InFlight> {
+        self.0.in_flight.fetch_add(1, Ordering::AcqRel);
+        // Counted first and looked at second, so that a shutdown misses nobody.
+        let guard = InFlight(self.clone());
+        if self.0.closing.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::ShuttingDown));
+        }
+        Ok(guard)
+    }
+
+    /// Waits for a free slot, for no longer than the limit or the deadline.
+    pub(crate) async fn slot(&self, limits: &Limits, deadline: Instant) -> Result<OwnedSemaphorePermit> {
+        let phase = airlock_core::Phase::Wait;
+        if let Ok(permit) = self.0.slots.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let wait = limits.time(LimitKind::Wait);
+        let give_up = deadline.min(Instant::now() + wait);
+        match bounded(give_up, Some(&self.0.cut), self.0.slots.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_closed)) => Err(Error::new(ErrorKind::ShuttingDown)),
+            Err(Interrupted::Cut) => Err(Error::new(ErrorKind::Cancelled { phase })),
+            Err(Interrupted::Deadline) if give_up == deadline => {
+                Err(Error::new(ErrorKind::Deadline { timeout: limits.time(LimitKind::Timeout), phase }))
+            }
+            Err(Interrupted::Deadline) => Err(Error::new(ErrorKind::Limit {
+                limit: LimitKind::Wait,
+                maximum: limits.value(LimitKind::Wait),
+                asked: None,
+                phase,
+            })),
+        }
+    }
+}
+
+/// What a plugin asks for: in its manifest, and by what it imports.
+fn requests(manifest: Option<&airlock_core::Manifest>, shape: &Shape) -> Vec<Request> {
+    let imported = [
+        (CapabilityKind::Clock, ["clock_time_get", "poll_oneoff"].as_slice()),
+        (CapabilityKind::Random, ["random_get"].as_slice()),
+    ];
+    let implied = imported.into_iter().filter_map(|(kind, names)| {
+        let asks = names.iter().any(|name| shape.imports_item(wasi::PREVIEW1, name));
+        asks.then(|| Request { capability: Capability::plain(kind), required: false })
+    });
+    manifest.map(|manifest| manifest.requests.clone()).unwrap_or_default().into_iter().chain(implied).collect()
+}
+
+/// A call that is counted in.
+pub(crate) struct InFlight(Host);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.0.drained.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,524 @@
+//! A loaded plugin, ready to be called.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use airlock_core::{
+    AbiId, Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Outcome, Phase, Policy, Request, Result,
+};
+use airlock_engine::{Allocation, Compiled, Shape};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::Instrument as _;
+use wasmtime::{InstancePre, Module, ModuleExport, UnknownImportError};
+
+use crate::abi::{self, Abi, Adapter, Failure};
+use crate::answer::{Answer, Input, Program};
+use crate::bounded::{block_on, bounded};
+use crate::host::Host;
+use crate::session::Session;
+use crate::store::{CallState, Live, begin_call, explain, new_store, usage};
+use crate::wasi::{StdinSource, Wasi, WasiInput};
+
+/// A module linked once for one engine: all that is left to do for an instance.
+pub(crate) struct Prepared {
+    pre: InstancePre<CallState>,
+    pub(crate) exports: HashMap<String, ModuleExport>,
+}
+
+/// A loaded plugin. Cheap to clone; all clones are one plugin.
+#[derive(Clone)]
+pub struct Plugin(Arc<PluginInner>);
+
+pub(crate) struct PluginParts {
+    pub(crate) host: Host,
+    pub(crate) name: String,
+    pub(crate) manifest: Option<Manifest>,
+    pub(crate) compiled: Compiled,
+    pub(crate) abi: &'static dyn Abi,
+    pub(crate) why: String,
+    pub(crate) adapter: Arc<dyn Adapter>,
+    pub(crate) policy: Policy,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) limits: Limits,
+    /// Whether an import may wait, so that the plugin needs a fiber.
+    pub(crate) waits: bool,
+}
+
+struct PluginInner {
+    parts: PluginParts,
+    limits: Arc<Limits>,
+    policy: Arc<Policy>,
+    pooled: Option<Arc<Prepared>>,
+    on_demand: OnceLock<Arc<Prepared>>,
+    alive: AtomicU64,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.name()).field("abi", &self.abi()).finish_non_exhaustive()
+    }
+}
+
+/// How a program is run.
+#[derive(Debug, Default)]
+pub struct ProgramInput {
+    args: Vec<String>,
+    stdin: Option<StdinSource>,
+}
+
+impl ProgramInput {
+    /// No arguments and empty input.
+    pub fn new() -> Self {
+        ProgramInput::default()
+    }
+
+    /// Adds arguments. The program's own name comes before them by itself.
+    #[must_use]
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets standard input.
+    #[must_use]
+    pub fn stdin(mut self, stdin: StdinSource) -> Self {
+        self.stdin = Some(stdin);
+        self
+    }
+}
+
+/// An instance that counts as alive until dropped.
+pub(crate) struct Alive(Arc<PluginInner>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.alive.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What one call is made of.
+struct Job<'a> {
+    function: &'a str,
+    input: Input,
+    input_bytes: u64,
+    awaited: bool,
+}
+
+impl Plugin {
+    pub(crate) fn new(parts: PluginParts) -> Result<Self> {
+        let pooled = match parts.compiled.module(Allocation::Pool) {
+            Some(module) => Some(prepare(&parts, module, Allocation::Pool)?),
+            None => None,
+        };
+        let plugin = PluginInner {
+            limits: Arc::new(parts.limits.clone()),
+            policy: Arc::new(parts.policy.clone()),
+            pooled,
+            on_demand: OnceLock::new(),
+            alive: AtomicU64::new(0),
+            parts,
+        };
+        let plugin = Plugin(Arc::new(plugin));
+        if plugin.0.pooled.is_none() {
+            // So that a wrong import is an error of loading and not of the first call.
+            plugin.prepared(Allocation::OnDemand)?;
+        }
+        Ok(plugin)
+    }
+
+    /// The manifest's name, else the file's.
+    pub fn name(&self) -> &str {
+        &self.0.parts.name
+    }
+
+    /// The SHA-256 of its bytes.
+    pub fn digest(&self) -> Digest {
+        self.0.parts.compiled.artifact().digest()
+    }
+
+    /// The size of its bytes.
+    pub fn size(&self) -> usize {
+        self.0.parts.compiled.artifact().bytes().len()
+    }
+
+    /// Its bytes, as WebAssembly binary.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.parts.compiled.artifact().bytes()
+    }
+
+    /// How it is called.
+    pub fn abi(&self) -> AbiId {
+        self.0.parts.abi.id()
+    }
+
+    /// Why it is called that way.
+    pub fn abi_reason(&self) -> &str {
+        &self.0.parts.why
+    }
+
+    /// Whether its ABI's plugins keep state between calls, so that a session is its
+    /// natural home.
+    pub fn keeps_state(&self) -> bool {
+        self.0.parts.abi.profile().keeps_state
+    }
+
+    /// What its ABI gives every plugin without asking.
+    pub fn baseline(&self) -> &'static [airlock_core::CapabilityKind] {
+        self.0.parts.abi.profile().baseline
+    }
+
+    /// Its manifest, when it came with one.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.0.parts.manifest.as_ref()
+    }
+
+    /// What parsing told about it.
+    pub fn shape(&self) -> &Shape {
+        self.0.parts.compiled.shape()
+    }
+
+    /// What it asks for, in its manifest and by what it imports.
+    pub fn requests(&self) -> &[Request] {
+        &self.0.parts.requests
+    }
+
+    /// What it may do.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// What bounds its calls.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// The functions that can be called; none for a program.
+    pub fn functions(&self) -> &[String] {
+        self.0.parts.adapter.functions()
+    }
+
+    /// How long compiling it took.
+    pub fn compile_time(&self) -> std::time::Duration {
+        self.0.parts.compiled.compile_time()
+    }
+
+    /// Calls a function on a fresh instance, with a Rust value in and one out.
+    ///
+    /// A `json` plugin gets `input` as JSON. A `raw` function gets its numbers from a
+    /// tuple or array, one number, or `()`, and gives one number, a tuple, or `()`.
+    ///
+    /// # Errors
+    /// Every way a call can fail; see [`ErrorKind`].
+    pub async fn call<T, R>(&self, function: &str, input: &T) -> Result<Outcome<R>>
+    where
+        T: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        self.invoke(function, Input::json(input)?).await?.try_map(|answer| answer.parse(function))
+    }
+
+    /// [`Plugin::call`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Plugin::call`]; [`ErrorKind::BlockingInRuntime`] inside a tokio runtime when
+    /// an import of the plugin may wait.
+    pub fn call_blocking<T, R>(&self, function: &str, input: &T) -> Result<Outcome<R>>
+    where
+        T: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        self.invoke_blocking(function, Input::json(input)?)?.try_map(|answer| answer.parse(function))
+    }
+
+    /// Calls a function on a fresh instance.
+    ///
+    /// # Errors
+    /// As [`Plugin::call`].
+    pub async fn invoke(&self, function: &str, input: Input) -> Result<Outcome<Answer>> {
+        self.refuse_program()?;
+        let input_bytes = input.len();
+        self.once(Job { function, input, input_bytes, awaited: true }, WasiInput::none()).await
+    }
+
+    /// [`Plugin::invoke`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Plugin::call_blocking`].
+    pub fn invoke_blocking(&self, function: &str, input: Input) -> Result<Outcome<Answer>> {
+        self.refuse_program()?;
+        let input_bytes = input.len();
+        let awaited = self.waits_here()?;
+        block_on(self.once(Job { function, input, input_bytes, awaited }, WasiInput::none()))
+    }
+
+    /// Runs a program (`command` ABI) to its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongVerb`] for another ABI; every way a call can fail. A program that
+    /// leaves with a code other than 0 is no error.
+    pub async fn run(&self, input: ProgramInput) -> Result<Outcome<Program>> {
+        let (job, wasi) = self.program(input, true)?;
+        self.once(job, wasi).await?.try_map(program_of)
+    }
+
+    /// [`Plugin::run`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Plugin::run`] and [`Plugin::call_blocking`].
+    pub fn run_blocking(&self, input: ProgramInput) -> Result<Outcome<Program>> {
+        let (job, wasi) = self.program(input, self.waits_here()?)?;
+        block_on(self.once(job, wasi))?.try_map(program_of)
+    }
+
+    /// Starts an instance that lives across calls.
+    ///
+    /// # Errors
+    /// As [`Plugin::call`], from instantiating and initialising.
+    pub async fn session(&self) -> Result<Session> {
+        self.refuse_program()?;
+        self.open(true).await
+    }
+
+    /// [`Plugin::session`] on this thread. Its calls must then be blocking ones too.
+    ///
+    /// # Errors
+    /// As [`Plugin::session`] and [`Plugin::call_blocking`].
+    pub fn session_blocking(&self) -> Result<Session> {
+        self.refuse_program()?;
+        let awaited = self.waits_here()?;
+        block_on(self.open(awaited))
+    }
+
+    fn refuse_program(&self) -> Result<()> {
+        match self.abi() {
+            AbiId::Command => Err(Error::new(ErrorKind::WrongVerb { abi: AbiId::Command, asked: "called" })),
+            _ => Ok(()),
+        }
+    }
+
+    fn program(&self, input: ProgramInput, awaited: bool) -> Result<(Job<'static>, WasiInput)> {
+        if self.abi() != AbiId::Command {
+            return Err(Error::new(ErrorKind::WrongVerb { abi: self.abi(), asked: "run as a program" }));
+        }
+        let stdin = input.stdin.unwrap_or_else(StdinSource::empty);
+        let args: Vec<String> = std::iter::once(self.name().to_owned()).chain(input.args).collect();
+        if args.iter().any(|arg| arg.contains('\0')) {
+            let reason = "an argument holds a NUL byte".to_owned();
+            return Err(Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason }));
+        }
+        let input_bytes = args.iter().map(|arg| arg.len() as u64).sum::<u64>() + stdin.len();
+        let job = Job { function: "_start", input: Input::Words(Vec::new()), input_bytes, awaited };
+        Ok((job, WasiInput { args, stdin, stdout_is_answer: true }))
+    }
+
+    /// Whether a blocking call needs a fiber, which it must not wait for inside tokio.
+    pub(crate) fn waits_here(&self) -> Result<bool> {
+        if self.0.parts.waits && tokio::runtime::Handle::try_current().is_ok() {
+            return Err(Error::new(ErrorKind::BlockingInRuntime));
+        }
+        Ok(self.0.parts.waits)
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.0.parts.host
+    }
+
+    pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
+        &self.0.parts.adapter
+    }
+
+    /// One call on an instance of its own.
+    async fn once(&self, job: Job<'_>, wasi: WasiInput) -> Result<Outcome<Answer>> {
+        let span = self.span(job.function);
+        async {
+            let started = Instant::now();
+            let deadline = started + self.0.limits.time(LimitKind::Timeout);
+            self.check_input(job.input_bytes)?;
+            let _in_flight = self.host().enter()?;
+            let _slot = self.host().slot(&self.0.limits, deadline).await?;
+            let _alive = self.alive()?;
+            let prepared = match &self.0.pooled {
+                Some(pooled) => pooled.clone(),
+                None => self.prepared(Allocation::OnDemand)?,
+            };
+            let mut live = self.instantiate(prepared, wasi, deadline, job.input_bytes, job.awaited).await?;
+            let call = async {
+                live.store.data_mut().phase = Phase::Call;
+                self.adapter().call(&mut live, job.function, job.input).await
+            };
+            let result = bounded(deadline, Some(&self.host().0.cut), call).await;
+            let answer = self.conclude(&live, result)?;
+            Ok(self.outcome(answer, &live, started))
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn open(&self, awaited: bool) -> Result<Session> {
+        let span = self.span("session");
+        async {
+            let deadline = Instant::now() + self.0.limits.time(LimitKind::Timeout);
+            let _in_flight = self.host().enter()?;
+            let alive = self.alive()?;
+            let prepared = self.prepared(Allocation::OnDemand)?;
+            let live = self.instantiate(prepared, WasiInput::none(), deadline, 0, awaited).await?;
+            Ok(Session::new(self.clone(), live, alive, awaited))
+        }
+        .instrument(span)
+        .await
+    }
+
+    fn span(&self, function: &str) -> tracing::Span {
+        tracing::info_span!("call", plugin = self.name(), digest = %self.digest().short(), abi = %self.abi(), function)
+    }
+
+    pub(crate) fn check_input(&self, bytes: u64) -> Result<()> {
+        let maximum = self.0.limits.value(LimitKind::Input);
+        if bytes <= maximum {
+            return Ok(());
+        }
+        let phase = Phase::Call;
+        Err(Error::new(ErrorKind::Limit { limit: LimitKind::Input, maximum, asked: Some(bytes), phase }))
+    }
+
+    fn alive(&self) -> Result<Alive> {
+        let maximum = self.0.limits.value(LimitKind::Instances);
+        let alive = Alive(self.0.clone());
+        if self.0.alive.fetch_add(1, Ordering::AcqRel) >= maximum {
+            let phase = Phase::Wait;
+            return Err(Error::new(ErrorKind::Limit { limit: LimitKind::Instances, maximum, asked: None, phase }));
+        }
+        Ok(alive)
+    }
+
+    /// The module linked for instances of this kind, made when first needed.
+    fn prepared(&self, allocation: Allocation) -> Result<Arc<Prepared>> {
+        if let Some(prepared) = self.0.on_demand.get() {
+            return Ok(prepared.clone());
+        }
+        let module = self
+            .0
+            .parts
+            .compiled
+            .module(allocation)
+            .ok_or_else(|| Error::host("a module without code for on-demand instances"))?;
+        let prepared = prepare(&self.0.parts, module, allocation)?;
+        Ok(self.0.on_demand.get_or_init(|| prepared).clone())
+    }
+
+    /// An instance with its start function, constructors and initialisers run, once.
+    async fn instantiate(
+        &self,
+        prepared: Arc<Prepared>,
+        wasi: WasiInput,
+        deadline: Instant,
+        input_bytes: u64,
+        awaited: bool,
+    ) -> Result<Live> {
+        let host = &self.host().0;
+        let state = CallState::new(
+            self.0.policy.clone(),
+            self.0.limits.clone(),
+            host.budget.clone(),
+            host.cut.clone(),
+            Wasi::new(wasi, &self.0.limits),
+            awaited,
+        );
+        let mut store = new_store(prepared.pre.module().engine(), state);
+        begin_call(&mut store, deadline, input_bytes).map_err(|error| Error::host("cannot arm a call").with_source(error))?;
+        let instance = {
+            let instantiate = async {
+                match awaited {
+                    true => prepared.pre.instantiate_async(&mut store).await,
+                    false => prepared.pre.instantiate(&mut store),
+                }
+            };
+            bounded(deadline, Some(&host.cut), instantiate).await
+        };
+        let instance = match instance {
+            Ok(Ok(instance)) => instance,
+            Ok(Err(error)) => return Err(explain(error, store.data())),
+            Err(why) => return Err(Error::new(store.data().interrupted(why))),
+        };
+        let mut live = Live::new(store, instance, prepared);
+        live.store.data_mut().phase = Phase::Initialise;
+        let result = bounded(deadline, Some(&host.cut), self.adapter().start(&mut live)).await;
+        self.conclude(&live, result)?;
+        Ok(live)
+    }
+
+    /// What a bounded guest call ended with, every error explained.
+    pub(crate) fn conclude<T>(
+        &self,
+        live: &Live,
+        result: Result<Result<T, Failure>, crate::bounded::Interrupted>,
+    ) -> Result<T> {
+        let state = live.store.data();
+        let error = match result {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(Failure::Wasm(error))) => explain(error, state),
+            Ok(Err(Failure::Known(error))) => error,
+            Err(why) => Error::new(state.interrupted(why)),
+        };
+        tracing::info!(code = error.code(), %error, "failed");
+        Err(match error.kind() {
+            ErrorKind::UnknownFunction { function, nearest, .. } => Error::new(ErrorKind::UnknownFunction {
+                plugin: self.name().to_owned(),
+                function: function.clone(),
+                nearest: nearest.clone(),
+            }),
+            _ => error,
+        })
+    }
+
+    pub(crate) fn outcome(&self, answer: Answer, live: &Live, started: Instant) -> Outcome<Answer> {
+        let mut usage = usage(&live.store, started);
+        if let Answer::Program(program) = &answer {
+            usage.output_bytes = program.stdout.len() as u64;
+        }
+        tracing::info!(
+            wall = ?usage.wall, fuel = usage.fuel, memory = usage.memory_bytes,
+            host_calls = usage.host_calls, output = usage.output_bytes, "called"
+        );
+        Outcome::new(answer, usage, live.store.data().wasi.log())
+    }
+}
+
+fn program_of(answer: Answer) -> Result<Program> {
+    match answer {
+        Answer::Program(program) => Ok(program),
+        _ => Err(Error::host("a program that answered with something else")),
+    }
+}
+
+fn prepare(parts: &PluginParts, module: &Module, allocation: Allocation) -> Result<Arc<Prepared>> {
+    let linker = parts.host.linker(parts.abi, parts.compiled.key(), allocation)?;
+    let pre = linker.instantiate_pre(module).map_err(|error| import_error(&error, parts.compiled.shape()))?;
+    let exports = module
+        .exports()
+        .filter_map(|export| Some((export.name().to_owned(), module.get_export_index(export.name())?)))
+        .collect();
+    Ok(Arc::new(Prepared { pre, exports }))
+}
+
+/// Which import could not be provided, and whose it is.
+fn import_error(error: &wasmtime::Error, shape: &Shape) -> Error {
+    if let Some(unknown) = error.downcast_ref::<UnknownImportError>() {
+        let (module, name) = (unknown.module().to_owned(), unknown.name().to_owned());
+        let belongs_to = abi::owner_of(&module, &name);
+        return Error::new(ErrorKind::UnknownImport { module, name, belongs_to });
+    }
+    let text = error.to_string();
+    let named = shape.imports.iter().find(|import| text.contains(&format!("`{}::{}`", import.module, import.name)));
+    match named {
+        Some(import) => Error::new(ErrorKind::IncompatibleImport {
+            module: import.module.clone(),
+            name: import.name.clone(),
+            reason: format!("the module imports a {}", import.ty),
+        }),
+        None => Error::host("cannot link the module").with_source(std::io::Error::other(text)),
+    }
+}

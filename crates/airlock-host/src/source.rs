@@ -1,0 +1,115 @@
+//! Where a plugin comes from: bytes, a file, or a folder with a manifest.
+
+use std::fs::File;
+use std::io::{ErrorKind as IoKind, Read};
+use std::path::{Path, PathBuf};
+
+use airlock_core::{Error, ErrorKind, LimitKind, Limits, Manifest, Phase, Result};
+
+/// Where a plugin comes from.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Source {
+    /// A `.wasm` or `.wat` file, or a folder with a manifest.
+    Path(PathBuf),
+    /// The bytes themselves.
+    Bytes(Vec<u8>),
+}
+
+impl From<&str> for Source {
+    fn from(path: &str) -> Self {
+        Source::Path(path.into())
+    }
+}
+
+impl From<&Path> for Source {
+    fn from(path: &Path) -> Self {
+        Source::Path(path.into())
+    }
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Source::Path(path)
+    }
+}
+
+impl From<Vec<u8>> for Source {
+    fn from(bytes: Vec<u8>) -> Self {
+        Source::Bytes(bytes)
+    }
+}
+
+impl From<&[u8]> for Source {
+    fn from(bytes: &[u8]) -> Self {
+        Source::Bytes(bytes.to_vec())
+    }
+}
+
+/// A plugin's bytes with what its folder says of it.
+pub(crate) struct Found {
+    /// The manifest's name, else the file's without its ending.
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) manifest: Option<Manifest>,
+    /// Whether the file's ending says that it is WebAssembly text.
+    pub(crate) is_wat: bool,
+}
+
+/// Reads a plugin from where it is.
+pub(crate) fn read(source: Source, limits: &Limits) -> Result<Found> {
+    let path = match source {
+        Source::Bytes(bytes) => {
+            return Ok(Found { name: "plugin".to_owned(), bytes, manifest: None, is_wat: false });
+        }
+        Source::Path(path) => path,
+    };
+    let is_folder = std::fs::metadata(&path).map_err(|error| unreadable(&path, error))?.is_dir();
+    let (manifest, file) = if is_folder { read_manifest(&path)? } else { (None, path) };
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Found {
+        name: manifest.as_ref().map_or(stem, |manifest: &Manifest| manifest.name.clone()),
+        bytes: read_file(&file, LimitKind::ArtifactSize, limits.value(LimitKind::ArtifactSize))?,
+        is_wat: file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wat")),
+        manifest,
+    })
+}
+
+fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
+    for name in Manifest::FILE_NAMES {
+        let path = folder.join(name);
+        if !path.exists() {
+            continue;
+        }
+        let text = read_file(&path, LimitKind::ArtifactSize, Manifest::MAX_BYTES + 1)?;
+        let manifest = Manifest::read(name, &text)?;
+        let entry = folder.join(&manifest.entry_point);
+        // The manifest's text cannot leave the folder; a symbolic link in it could.
+        let inside = |path: &Path| path.canonicalize().map_err(|error| unreadable(path, error));
+        if !inside(&entry)?.starts_with(inside(folder)?) {
+            let reason = "`entryPoint` leads out of the plugin's folder".to_owned();
+            return Err(Error::new(ErrorKind::InvalidManifest { file: name.to_owned(), at: None, reason }));
+        }
+        return Ok((Some(manifest), entry));
+    }
+    Err(Error::new(ErrorKind::NoManifest { folder: folder.to_owned(), looked_for: "`cortex.json`, `manifest.json`" }))
+}
+
+/// Reads a file of at most `maximum` bytes, however large it says it is.
+fn read_file(path: &Path, limit: LimitKind, maximum: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
+    let mut bytes = Vec::new();
+    file.take(maximum.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
+    if bytes.len() as u64 > maximum {
+        return Err(Error::new(ErrorKind::Limit { limit, maximum, asked: None, phase: Phase::Admit }));
+    }
+    Ok(bytes)
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let kind = match error.kind() {
+        IoKind::NotFound => ErrorKind::PluginNotFound(path.to_owned()),
+        _ => ErrorKind::Unreadable(path.to_owned()),
+    };
+    Error::new(kind).with_source(error)
+}

@@ -1,0 +1,300 @@
+//! What a call carries through wasmtime.
+//!
+//! [`CallState`] is the data of every `Store`: the policy it runs under, what it may
+//! still use, when it must end, and its WASI state. [`Live`] is an instance in its store,
+//! the thing ABIs work with.
+//!
+//! The invariant: everything that can stop a guest writes its reason into the state
+//! ([`CallState::stop`], the budget's refusal) before the guest sees it, so that whatever
+//! error comes back through wasmtime, [`explain`] can say what it really was.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use airlock_core::{Error, ErrorKind, LimitKind, Limits, Phase, Policy, TrapFrame, Usage};
+use wasmtime::{
+    Engine, Func, Instance, Memory, Store, StoreContextMut, Trap, TypedFunc, UpdateDeadline, Val, WasmBacktrace,
+    WasmParams, WasmResults,
+};
+
+use crate::bounded::Interrupted;
+use crate::budget::{Budget, HostBudget};
+use crate::plugin::Prepared;
+use crate::wasi::Wasi;
+
+/// Frames of a guest backtrace that are kept.
+const MAX_FRAMES: usize = 30;
+
+/// Bytes of a guest's log that a trap repeats.
+const PRINTED_TAIL: usize = 2048;
+
+/// The data of a call's store.
+pub(crate) struct CallState {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) budget: Budget,
+    pub(crate) wasi: Wasi,
+    pub(crate) phase: Phase,
+    pub(crate) usage: Usage,
+    deadline: Instant,
+    timeout: Duration,
+    cut: Arc<AtomicBool>,
+    stop: Option<ErrorKind>,
+    awaited: bool,
+}
+
+impl CallState {
+    pub(crate) fn new(
+        policy: Arc<Policy>,
+        limits: Arc<Limits>,
+        host_budget: Arc<HostBudget>,
+        cut: Arc<AtomicBool>,
+        wasi: Wasi,
+        awaited: bool,
+    ) -> Self {
+        let timeout = limits.time(LimitKind::Timeout);
+        CallState {
+            policy,
+            budget: Budget::new(host_budget, &limits),
+            limits,
+            wasi,
+            phase: Phase::Instantiate,
+            usage: Usage::default(),
+            deadline: Instant::now(),
+            timeout,
+            cut,
+            stop: None,
+            awaited,
+        }
+    }
+
+    /// Starts a call that must end at `deadline`: its counters are zero again.
+    pub(crate) fn begin(&mut self, deadline: Instant, input_bytes: u64) {
+        self.deadline = deadline;
+        self.usage = Usage::default();
+        self.usage.input_bytes = input_bytes;
+        self.budget.forget_refusal();
+        self.wasi.begin();
+    }
+
+    /// Counts a call from the guest into the host and looks at the deadline.
+    ///
+    /// # Errors
+    /// A [`Halt`] past the limit of host calls or the deadline.
+    pub(crate) fn enter_host(&mut self, function: &'static str) -> wasmtime::Result<()> {
+        tracing::trace!(target: "airlock::host_call", function);
+        self.usage.host_calls += 1;
+        let maximum = self.limits.value(LimitKind::HostCalls);
+        if self.usage.host_calls > maximum {
+            return Err(self.halt_at_limit(LimitKind::HostCalls, maximum, None));
+        }
+        Ok(())
+    }
+
+    /// Looks at the deadline from inside a host function that works for long.
+    pub(crate) fn check_deadline(&mut self) -> wasmtime::Result<()> {
+        match self.overdue() {
+            Some(why) => Err(self.halt(self.interrupted(why))),
+            None => Ok(()),
+        }
+    }
+
+    /// The error that stops the guest because of a limit.
+    pub(crate) fn halt_at_limit(&mut self, limit: LimitKind, maximum: u64, asked: Option<u64>) -> wasmtime::Error {
+        let phase = self.phase;
+        self.halt(ErrorKind::Limit { limit, maximum, asked, phase })
+    }
+
+    /// The error that stops the guest for `why`.
+    pub(crate) fn halt(&mut self, why: ErrorKind) -> wasmtime::Error {
+        self.stop = Some(why.clone());
+        wasmtime::Error::new(Halt(why))
+    }
+
+    pub(crate) fn interrupted(&self, why: Interrupted) -> ErrorKind {
+        match why {
+            Interrupted::Deadline => ErrorKind::Deadline { timeout: self.timeout, phase: self.phase },
+            Interrupted::Cut => ErrorKind::Cancelled { phase: self.phase },
+        }
+    }
+
+    fn overdue(&self) -> Option<Interrupted> {
+        if self.cut.load(Ordering::Acquire) {
+            return Some(Interrupted::Cut);
+        }
+        (Instant::now() >= self.deadline).then_some(Interrupted::Deadline)
+    }
+
+    /// The one epoch callback: deadline and cancel, and a turn for others when awaited.
+    fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        self.check_deadline()?;
+        Ok(match self.awaited {
+            // wasmtime's plain `Yield` wakes itself at once; tokio's lets timers run first.
+            true => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
+            false => UpdateDeadline::Continue(1),
+        })
+    }
+}
+
+/// A reason to stop, as an error that passes through wasmtime.
+#[derive(Debug, Clone)]
+pub(crate) struct Halt(pub(crate) ErrorKind);
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Error::new(self.0.clone()).fmt(f)
+    }
+}
+
+impl std::error::Error for Halt {}
+
+/// An instance in its store.
+pub(crate) struct Live {
+    pub(crate) store: Store<CallState>,
+    pub(crate) instance: Instance,
+    prepared: Arc<Prepared>,
+}
+
+/// A store for `state`, with its limits armed.
+pub(crate) fn new_store(engine: &Engine, state: CallState) -> Store<CallState> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.budget);
+    store.epoch_deadline_callback(|mut context: StoreContextMut<'_, CallState>| context.data_mut().on_tick());
+    store
+}
+
+/// Starts a call in `store`: deadline, fuel and counters as at the beginning.
+///
+/// # Errors
+/// When fuel is limited and the engine does not count it, which is a bug here.
+pub(crate) fn begin_call(store: &mut Store<CallState>, deadline: Instant, input_bytes: u64) -> wasmtime::Result<()> {
+    store.data_mut().begin(deadline, input_bytes);
+    store.set_epoch_deadline(1);
+    match store.data().limits.get(LimitKind::Fuel) {
+        Some(fuel) => store.set_fuel(fuel),
+        None => Ok(()),
+    }
+}
+
+/// What the call in `store` has used up to now.
+pub(crate) fn usage(store: &Store<CallState>, started: Instant) -> Usage {
+    let state = store.data();
+    let mut usage = state.usage.clone();
+    usage.wall = started.elapsed();
+    usage.fuel = state.limits.get(LimitKind::Fuel).map(|fuel| fuel - store.get_fuel().unwrap_or(fuel));
+    usage.memory_bytes = state.budget.bytes();
+    usage.log_bytes = state.wasi.log_len();
+    usage
+}
+
+impl Live {
+    pub(crate) fn new(store: Store<CallState>, instance: Instance, prepared: Arc<Prepared>) -> Self {
+        Live { store, instance, prepared }
+    }
+
+    /// The exported function `name`, looked up by its index in the module.
+    pub(crate) fn func(&mut self, name: &str) -> Option<Func> {
+        let export = self.prepared.exports.get(name)?;
+        self.instance.get_module_export(&mut self.store, export)?.into_func()
+    }
+
+    /// The exported function `name` with a static type.
+    pub(crate) fn typed<P: WasmParams, R: WasmResults>(&mut self, name: &str) -> Option<TypedFunc<P, R>> {
+        self.func(name)?.typed(&self.store).ok()
+    }
+
+    /// The memory exported as `memory`.
+    pub(crate) fn memory(&mut self) -> Option<Memory> {
+        let export = self.prepared.exports.get("memory")?;
+        self.instance.get_module_export(&mut self.store, export)?.into_memory()
+    }
+
+    /// Calls a typed function, on a fiber when the call is awaited.
+    pub(crate) async fn invoke<P, R>(&mut self, func: &TypedFunc<P, R>, params: P) -> wasmtime::Result<R>
+    where
+        P: WasmParams + Sync,
+        R: WasmResults + Sync,
+    {
+        match self.store.data().awaited {
+            true => func.call_async(&mut self.store, params).await,
+            false => func.call(&mut self.store, params),
+        }
+    }
+
+    /// Calls a function with values of its type.
+    pub(crate) async fn invoke_values(&mut self, func: &Func, params: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
+        match self.store.data().awaited {
+            true => func.call_async(&mut self.store, params, results).await,
+            false => func.call(&mut self.store, params, results),
+        }
+    }
+}
+
+/// What an error that came through wasmtime really was.
+pub(crate) fn explain(error: wasmtime::Error, state: &CallState) -> Error {
+    if let Some(stop) = &state.stop {
+        return Error::new(stop.clone());
+    }
+    if let Some(halt) = error.downcast_ref::<Halt>() {
+        return Error::new(halt.0.clone());
+    }
+    let phase = state.phase;
+    let limit = |limit: LimitKind, asked| {
+        Error::new(ErrorKind::Limit { limit, maximum: state.limits.value(limit), asked, phase })
+    };
+    let trap = error.downcast_ref::<Trap>().copied();
+    match trap {
+        Some(Trap::OutOfFuel) => return limit(LimitKind::Fuel, None),
+        Some(Trap::StackOverflow) => return limit(LimitKind::Stack, None),
+        _ => {}
+    }
+    // A guest that was refused memory and then gave up: the refusal is the cause.
+    if let Some(refused) = state.budget.refused() {
+        return Error::new(ErrorKind::Limit {
+            limit: refused.limit,
+            maximum: refused.maximum,
+            asked: Some(refused.asked),
+            phase,
+        });
+    }
+    let reason = match trap {
+        Some(Trap::UnreachableCodeReached) => "unreachable".to_owned(),
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    Error::new(ErrorKind::Trap { reason, frames: frames(&error), printed: printed(&state.wasi.log()), phase })
+}
+
+fn frames(error: &wasmtime::Error) -> Vec<TrapFrame> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let frames = backtrace.frames().iter().take(MAX_FRAMES);
+    frames
+        .map(|frame| {
+            let symbol = frame.symbols().first();
+            let name = symbol.and_then(|symbol| symbol.name()).or(frame.func_name());
+            let source = symbol.and_then(|symbol| {
+                let (file, line) = (symbol.file()?, symbol.line()?);
+                Some(format!("{file}:{line}:{}", symbol.column().unwrap_or(0)))
+            });
+            TrapFrame {
+                function: name.map_or_else(
+                    || format!("function {}", frame.func_index()),
+                    |name| format!("{:#}", rustc_demangle::demangle(name)),
+                ),
+                source,
+            }
+        })
+        .collect()
+}
+
+/// The end of what the guest printed, from the start of a line.
+fn printed(log: &[u8]) -> String {
+    let tail = &log[log.len().saturating_sub(PRINTED_TAIL)..];
+    let text = String::from_utf8_lossy(tail);
+    match tail.len() < log.len() {
+        true => text.split_once('\n').map_or_else(String::new, |(_, rest)| rest.to_owned()),
+        false => text.into_owned(),
+    }
+}

@@ -1,0 +1,235 @@
+//! A guest's standard input, output and error.
+
+use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use airlock_core::{ErrorKind, LimitKind, Phase};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
+
+use crate::store::Halt;
+
+/// Bytes read from a reader at a time.
+const CHUNK: usize = 64 << 10;
+
+/// Chunks read ahead of the guest.
+const READ_AHEAD: usize = 2;
+
+/// Where a program's standard input comes from.
+pub struct StdinSource(Source);
+
+enum Source {
+    Bytes(Bytes),
+    Reader(Box<dyn Read + Send>),
+}
+
+impl StdinSource {
+    /// No input.
+    pub fn empty() -> Self {
+        StdinSource(Source::Bytes(Bytes::new()))
+    }
+
+    /// These bytes.
+    pub fn bytes(bytes: impl Into<Bytes>) -> Self {
+        StdinSource(Source::Bytes(bytes.into()))
+    }
+
+    /// What `reader` gives, read by a thread of its own once the guest first reads. A
+    /// reader that blocks does not hold the call past its deadline.
+    pub fn reader(reader: impl Read + Send + 'static) -> Self {
+        StdinSource(Source::Reader(Box::new(reader)))
+    }
+
+    /// How many bytes, when known.
+    pub(crate) fn len(&self) -> u64 {
+        match &self.0 {
+            Source::Bytes(bytes) => bytes.len() as u64,
+            Source::Reader(_) => 0,
+        }
+    }
+}
+
+impl std::fmt::Debug for StdinSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Source::Bytes(_) => "StdinSource::bytes",
+            Source::Reader(_) => "StdinSource::reader",
+        })
+    }
+}
+
+/// Standard input that all handles share.
+#[derive(Clone)]
+pub(super) struct Stdin(Arc<Mutex<State>>);
+
+struct State {
+    /// Read and not yet taken by the guest.
+    ready: Bytes,
+    /// A reader that was not needed yet.
+    reader: Option<Box<dyn Read + Send>>,
+    chunks: Option<mpsc::Receiver<Bytes>>,
+}
+
+impl Stdin {
+    pub(super) fn new(source: StdinSource) -> Self {
+        let (ready, reader) = match source.0 {
+            Source::Bytes(bytes) => (bytes, None),
+            Source::Reader(reader) => (Bytes::new(), Some(reader)),
+        };
+        Stdin(Arc::new(Mutex::new(State { ready, reader, chunks: None })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads until the end, an error, or nobody listens any more.
+fn pump(mut reader: Box<dyn Read + Send>) -> mpsc::Receiver<Bytes> {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    let read = move || {
+        let mut buffer = vec![0; CHUNK];
+        while let Ok(count @ 1..) = reader.read(&mut buffer) {
+            if sender.blocking_send(Bytes::copy_from_slice(&buffer[..count])).is_err() {
+                break;
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("airlock-stdin".to_owned()).spawn(read) {
+        // The channel closes with the closure: the guest sees the end of its input.
+        tracing::warn!(%error, "cannot start a thread to read standard input");
+    }
+    receiver
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Stdin {
+    async fn ready(&mut self) {
+        let mut chunks = {
+            let mut state = self.lock();
+            if !state.ready.is_empty() {
+                return;
+            }
+            if let Some(reader) = state.reader.take() {
+                state.chunks = Some(pump(reader));
+            }
+            match state.chunks.take() {
+                Some(chunks) => chunks,
+                None => return,
+            }
+        };
+        let next = chunks.recv().await;
+        let mut state = self.lock();
+        if let Some(bytes) = next {
+            state.ready = bytes;
+            state.chunks = Some(chunks);
+        }
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl InputStream for Stdin {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        let mut state = self.lock();
+        let count = size.min(state.ready.len());
+        if count == 0 && state.reader.is_none() && state.chunks.is_none() {
+            return Err(StreamError::Closed);
+        }
+        Ok(state.ready.split_to(count))
+    }
+}
+
+impl IsTerminal for Stdin {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for Stdin {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        // Preview 3 asks for this one; it is not linked.
+        Box::new(tokio::io::empty())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.clone())
+    }
+}
+
+/// Output kept in memory, up to a limit; past it the guest is stopped.
+#[derive(Clone)]
+pub(super) struct Capture {
+    limit: LimitKind,
+    maximum: u64,
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Capture {
+    pub(super) fn new(limit: LimitKind, maximum: u64) -> Self {
+        Capture { limit, maximum, bytes: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.lock().clone()
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Capture {
+    async fn ready(&mut self) {}
+}
+
+#[wasmtime_wasi::async_trait]
+impl OutputStream for Capture {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let (limit, maximum) = (self.limit, self.maximum);
+        let mut kept = self.lock();
+        let total = kept.len() as u64 + bytes.len() as u64;
+        if total > maximum {
+            let halt = Halt(ErrorKind::Limit { limit, maximum, asked: None, phase: Phase::Call });
+            return Err(StreamError::Trap(wasmtime::Error::new(halt)));
+        }
+        kept.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(CHUNK)
+    }
+}
+
+impl IsTerminal for Capture {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Capture {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Preview 3 asks for this one; it is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
