@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use airlock_core::{
-    AbiId, Capability, CapabilityKind, Error, ErrorKind, LimitKind, Limits, Overrides, Policy, Request, Result,
+    AbiId, Capability, CapabilityKind, Error, ErrorKind, LimitKind, Limits, Manifest, Overrides, Phase, Policy, Request, Result,
 };
 use airlock_engine::{Allocation, Artifact, Compiled, EngineKey, EngineSettings, Engines, Feature, Shape, Ticker};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -158,6 +158,47 @@ impl LoadOptions {
     }
 }
 
+/// A plugin that was read and checked, and not compiled.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Examined {
+    /// The manifest's name, else the file's.
+    pub name: String,
+    /// Its bytes and their digest.
+    pub artifact: Artifact,
+    /// What parsing told about it.
+    pub shape: Shape,
+    /// Its manifest, when it came with one.
+    pub manifest: Option<Manifest>,
+    /// What it asks for, in its manifest and by what it imports.
+    pub requests: Vec<Request>,
+    /// How it would be called and why, or why it cannot be.
+    pub abi: Result<(AbiId, String)>,
+    /// What would bound its calls.
+    pub limits: Limits,
+}
+
+impl Examined {
+    /// What the ABI gives every plugin without asking.
+    pub fn baseline(&self) -> &'static [CapabilityKind] {
+        self.abi.as_ref().map_or(&[], |(id, _)| abi::by_id(*id).profile().baseline)
+    }
+
+    /// Whether the ABI's plugins keep state between calls.
+    pub fn keeps_state(&self) -> bool {
+        self.abi.as_ref().is_ok_and(|(id, _)| abi::by_id(*id).profile().keeps_state)
+    }
+
+    /// The functions that can be called.
+    pub fn functions(&self) -> Vec<String> {
+        let adapter = match &self.abi {
+            Ok((id, _)) => abi::by_id(*id).bind(&self.shape, self.manifest.as_ref()),
+            Err(_) => return Vec::new(),
+        };
+        adapter.map(|adapter| adapter.functions().to_vec()).unwrap_or_default()
+    }
+}
+
 /// The host of an application's plugins. Cheap to clone; all clones are one host.
 #[derive(Clone)]
 pub struct Host(pub(crate) Arc<HostInner>);
@@ -232,28 +273,16 @@ impl Host {
         let span = tracing::info_span!("load", plugin = tracing::field::Empty, abi = tracing::field::Empty);
         let _entered = span.enter();
         let start = Instant::now();
-        let limits = Limits::default().with(&self.0.overrides).with(&options.limits);
-        let found = source::read(source.into(), &limits)?;
-        let name = options.name.unwrap_or(found.name);
-        span.record("plugin", &name);
-
-        let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
-        let shape = Shape::admit(&artifact, &options.features, &limits)?;
-        let manifest = found.manifest;
-        let (abi, why) = abi::choose(&shape, manifest.as_ref(), options.abi)?;
-        span.record("abi", abi.id().name());
+        let Examined { name, artifact, shape, manifest, requests, abi, .. } = self.examine(source, &options)?;
+        let (abi, why) = abi.map(|(id, why)| (abi::by_id(id), why))?;
+        span.record("plugin", &name).record("abi", abi.id().name());
         let adapter = abi.bind(&shape, manifest.as_ref())?;
 
-        let requests = requests(manifest.as_ref(), &shape);
         let policy = Policy::decide(&requests, &options.allow, abi.profile().baseline)?;
         policy.require(&requests)?;
 
         let limits = self.effective_limits(abi, manifest.as_ref(), &options.limits);
-        let key = EngineKey {
-            fuel: limits.get(LimitKind::Fuel).is_some(),
-            canonical_nan: false,
-            dwarf: shape.has_dwarf,
-        };
+        let key = engine_key(&limits, &shape);
         let waits = shape.imports.iter().any(|import| wasi::waits(&import.module, &import.name));
         let compiled = Compiled::new(&self.0.engines, key, artifact, shape)?;
         tracing::info!(
@@ -261,6 +290,37 @@ impl Host {
             abi = %abi.id(), why, compile = ?compiled.compile_time(), total = ?start.elapsed(), "loaded"
         );
         Plugin::new(PluginParts { host: self.clone(), name, manifest, compiled, abi, why, adapter, policy, requests, limits, waits })
+    }
+
+    /// Reads and checks a plugin without compiling it: what `airlock inspect` shows, also
+    /// of a plugin that could not be loaded.
+    ///
+    /// # Errors
+    /// What is wrong with the file, the manifest or the bytes. A plugin that no ABI or too
+    /// many fit, or that imports what nobody provides, is examined all the same.
+    pub fn examine(&self, source: impl Into<Source>, options: &LoadOptions) -> Result<Examined> {
+        let limits = Limits::default().with(&self.0.overrides).with(&options.limits);
+        let found = source::read(source.into(), &limits)?;
+        let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
+        let shape = Shape::admit(&artifact, &options.features, &limits)?;
+        let manifest = found.manifest;
+        let abi = abi::choose(&shape, manifest.as_ref(), options.abi).and_then(|(abi, why)| {
+            abi.bind(&shape, manifest.as_ref())?;
+            Ok((abi, why))
+        });
+        let limits = match &abi {
+            Ok((abi, _)) => self.effective_limits(*abi, manifest.as_ref(), &options.limits),
+            Err(_) => limits,
+        };
+        Ok(Examined {
+            name: options.name.clone().unwrap_or(found.name),
+            requests: requests(manifest.as_ref(), &shape),
+            abi: abi.map(|(abi, why)| (abi.id(), why)),
+            artifact,
+            shape,
+            manifest,
+            limits,
+        })
     }
 
     /// Takes no more calls, lets those in flight finish for up to `grace`, then cuts them
@@ -301,7 +361,7 @@ impl Host {
     fn effective_limits(
         &self,
         abi: &dyn Abi,
-        manifest: Option<&airlock_core::Manifest>,
+        manifest: Option<&Manifest>,
         options: &Overrides,
     ) -> Limits {
         let profile: Overrides = abi.profile().limits.iter().copied().collect();
@@ -348,7 +408,7 @@ impl Host {
 
     /// Waits for a free slot, for no longer than the limit or the deadline.
     pub(crate) async fn slot(&self, limits: &Limits, deadline: Instant) -> Result<OwnedSemaphorePermit> {
-        let phase = airlock_core::Phase::Wait;
+        let phase = Phase::Wait;
         if let Ok(permit) = self.0.slots.clone().try_acquire_owned() {
             return Ok(permit);
         }
@@ -371,8 +431,13 @@ impl Host {
     }
 }
 
+/// What the plugin's code has to be compiled for.
+fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
+    EngineKey { fuel: limits.get(LimitKind::Fuel).is_some(), canonical_nan: false, dwarf: shape.has_dwarf }
+}
+
 /// What a plugin asks for: in its manifest, and by what it imports.
-fn requests(manifest: Option<&airlock_core::Manifest>, shape: &Shape) -> Vec<Request> {
+fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
     let imported = [
         (CapabilityKind::Clock, ["clock_time_get", "poll_oneoff"].as_slice()),
         (CapabilityKind::Random, ["random_get"].as_slice()),

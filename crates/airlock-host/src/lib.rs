@@ -47,9 +47,9 @@ mod wasi;
 
 // The public interface is:
 pub use airlock_core::*;
-pub use airlock_engine::{Export, ExternType, Feature, Import, Shape, Signature, Slot};
+pub use airlock_engine::{Artifact, Export, ExternType, Feature, Import, Shape, Signature, Slot};
 pub use answer::{Answer, Input, Program};
-pub use host::{Host, HostBuilder, LoadOptions};
+pub use host::{Examined, Host, HostBuilder, LoadOptions};
 pub use plugin::{Plugin, ProgramInput};
 pub use session::Session;
 pub use source::Source;

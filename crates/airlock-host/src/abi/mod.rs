@@ -113,7 +113,7 @@ pub(crate) trait Adapter: Send + Sync {
 static ALL: [&dyn Abi; 3] = [&command::Command, &json::Json, &raw::Raw];
 
 /// The ABI with this name.
-fn by_id(id: AbiId) -> &'static dyn Abi {
+pub(crate) fn by_id(id: AbiId) -> &'static dyn Abi {
     *ALL.iter().find(|abi| abi.id() == id).expect("every AbiId has an adapter; a test says so")
 }
 

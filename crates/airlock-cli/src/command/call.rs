@@ -1,0 +1,60 @@
+//! `airlock call`: one function, one answer.
+
+use std::io::Read;
+
+use airlock_host::{Answer, Error, ErrorKind, Input, LimitKind, Phase, Plugin, escape_json};
+
+use super::Session;
+use crate::flags::Call;
+
+pub(super) fn run(session: &Session, call: &Call) -> Result<u8, Error> {
+    let plugin = session.load(&call.plugin, &call.load)?;
+    let input = read_input(&plugin, &call.input)?;
+    let outcome = plugin.invoke_blocking(&call.function, input)?;
+    let printer = session.printer;
+    if printer.json {
+        printer.answer_object(&outcome.value.to_json_text(), &outcome.log, &outcome.usage);
+        return Ok(0);
+    }
+    printer.log(plugin.name(), &outcome.log);
+    match &outcome.value {
+        Answer::Values(values) => values.iter().for_each(|value| printer.line(&value.to_string())),
+        other => printer.line(&escape_json(&other.to_json_text())),
+    }
+    printer.usage(&outcome.usage);
+    Ok(0)
+}
+
+/// The words as typed, with a single `@FILE` or `-` read from there.
+fn read_input(plugin: &Plugin, words: &[String]) -> Result<Input, Error> {
+    let maximum = plugin.limits().value(LimitKind::Input);
+    let text = match words {
+        [word] if word == "-" => read_all(std::io::stdin().lock(), "standard input", maximum)?,
+        [word] => match word.strip_prefix('@') {
+            Some(path) => {
+                let file = std::fs::File::open(path).map_err(|error| unreadable(path, error))?;
+                read_all(file, path, maximum)?
+            }
+            None => return Ok(Input::Words(words.to_vec())),
+        },
+        _ => return Ok(Input::Words(words.to_vec())),
+    };
+    Ok(Input::Json(text))
+}
+
+fn read_all(reader: impl Read, name: &str, maximum: u64) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    reader.take(maximum.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| unreadable(name, error))?;
+    if bytes.len() as u64 > maximum {
+        let (limit, phase) = (LimitKind::Input, Phase::Call);
+        return Err(Error::new(ErrorKind::Limit { limit, maximum, asked: None, phase }));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let reason = format!("{name} is not UTF-8");
+        Error::new(ErrorKind::InvalidInput { at: None, reason }).with_source(error)
+    })
+}
+
+fn unreadable(path: &str, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unreadable(path.into())).with_source(error)
+}

@@ -1,0 +1,101 @@
+//! `airlock inspect`: what a plugin is, without running or compiling it.
+
+use airlock_host::{Capability, Error, Examined, visible};
+use serde_json::json;
+
+use super::Session;
+use crate::flags::Inspect;
+
+pub(super) fn run(session: &Session, inspect: &Inspect) -> Result<u8, Error> {
+    let (host, configured) = session.host(&inspect.load)?;
+    let examined = host.examine(inspect.plugin.as_path(), &inspect.load.options(&configured)?)?;
+    if inspect.load.wat {
+        return print_text(session, &examined);
+    }
+    if session.printer.json {
+        if let serde_json::Value::Object(fields) = as_json(&examined) {
+            session.printer.object(true, fields);
+        }
+        return Ok(0);
+    }
+    for (label, lines) in rows(&examined) {
+        for (index, line) in lines.iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            session.printer.line(&format!("{label:<11}{}", visible(line, false)));
+        }
+    }
+    for warning in examined.manifest.iter().flat_map(|manifest| &manifest.warnings) {
+        session.printer.warning(warning);
+    }
+    Ok(0)
+}
+
+/// The module as WebAssembly text. Names in it are the guest's, so they are made visible.
+fn print_text(session: &Session, examined: &Examined) -> Result<u8, Error> {
+    let text = wasmprinter::print_bytes(examined.artifact.bytes())
+        .map_err(|error| Error::host(format!("cannot print the module: {error}")))?;
+    session.printer.line(visible(text.trim_end(), true).as_ref());
+    Ok(0)
+}
+
+fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
+    let manifest = examined.manifest.as_ref();
+    let version = manifest.and_then(|manifest| manifest.version.as_deref()).unwrap_or_default();
+    let shape = &examined.shape;
+    let abi = match &examined.abi {
+        Ok((abi, why)) => format!("{abi}: {why}"),
+        Err(error) => format!("none: {error}"),
+    };
+    let instance = if examined.keeps_state() { "kept in a session" } else { "fresh for every call" };
+    let names = |kinds: Vec<String>| if kinds.is_empty() { vec!["none".to_owned()] } else { kinds };
+    let baseline = examined.baseline().iter().map(|kind| Capability::plain(*kind).to_string()).collect();
+    let requests = examined.requests.iter().map(|request| {
+        let row = request.capability.kind.row();
+        let need = if request.required { "required" } else { "optional" };
+        format!("{} ({need}): {}", request.capability, row.about)
+    });
+    let imports = shape.imports.iter().map(|import| format!("{}.{}: {}", import.module, import.name, import.ty));
+    let exports = shape.exports.iter().map(|export| format!("{}: {}", export.name, export.ty));
+    let mut rows = vec![
+        ("plugin", vec![format!("{} {version}", examined.name).trim_end().to_owned()]),
+        ("about", manifest.and_then(|manifest| manifest.description.clone()).into_iter().collect()),
+        ("digest", vec![format!("sha256:{}", examined.artifact.digest())]),
+        ("size", vec![bytesize::ByteSize::b(examined.artifact.bytes().len() as u64).display().iec().to_string()]),
+        ("kind", vec!["module".to_owned()]),
+        ("abi", vec![abi]),
+        ("instance", vec![instance.to_owned()]),
+        ("functions", names(examined.functions())),
+        ("requests", names(requests.collect())),
+        ("baseline", names(baseline)),
+        ("imports", names(imports.collect())),
+        ("exports", names(exports.collect())),
+        ("limits", examined.limits.shown().map(|(name, value)| format!("{name} = {value}")).collect()),
+    ];
+    rows.retain(|(_, lines)| !lines.is_empty());
+    rows
+}
+
+fn as_json(examined: &Examined) -> serde_json::Value {
+    let (abi, why) = match &examined.abi {
+        Ok((abi, why)) => (json!(abi), json!(why)),
+        Err(error) => (json!(null), json!(error.to_string())),
+    };
+    let limits: serde_json::Map<String, serde_json::Value> =
+        airlock_host::LIMITS.iter().map(|row| (row.name.to_owned(), json!(examined.limits.get(row.kind)))).collect();
+    json!({
+        "name": examined.name,
+        "digest": examined.artifact.digest(),
+        "size": examined.artifact.bytes().len(),
+        "kind": "module",
+        "abi": abi,
+        "abi_reason": why,
+        "keeps_state": examined.keeps_state(),
+        "functions": examined.functions(),
+        "requests": examined.requests,
+        "baseline": examined.baseline().iter().map(|kind| Capability::plain(*kind).to_string()).collect::<Vec<_>>(),
+        "imports": examined.shape.imports,
+        "exports": examined.shape.exports,
+        "limits": limits,
+        "manifest": examined.manifest,
+    })
+}

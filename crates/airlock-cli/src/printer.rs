@@ -1,0 +1,165 @@
+//! The only place that prints.
+//!
+//! Standard output carries answers and nothing else; everything said to a person goes to
+//! standard error. A reader that went away is no error.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use airlock_host::{Error, ErrorKind, TrapFrame, Usage, escape_json, visible};
+use serde_json::json;
+
+/// The version of every JSON object printed.
+const SCHEMA: u32 = 1;
+
+/// Prints answers and messages, as text or as JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printer {
+    pub(crate) json: bool,
+    pub(crate) usage: bool,
+}
+
+impl Printer {
+    /// A line of an answer.
+    pub(crate) fn line(&self, text: &str) {
+        ignore_closed(writeln!(anstream::stdout(), "{text}"));
+    }
+
+    /// What a program wrote to standard output: to a terminal nothing it could act on.
+    pub(crate) fn program_output(&self, bytes: &[u8]) {
+        copy(bytes, io::stdout().is_terminal(), &mut io::stdout().lock());
+    }
+
+    /// What a program wrote to standard error.
+    pub(crate) fn program_errors(&self, bytes: &[u8]) {
+        copy(bytes, io::stderr().is_terminal(), &mut io::stderr().lock());
+    }
+
+    /// What a plugin logged on its way to an answer.
+    pub(crate) fn log(&self, plugin: &str, log: &[u8]) {
+        let name = visible(plugin, false);
+        for line in String::from_utf8_lossy(log).lines() {
+            self.message(&format!("{name}: {}", visible(line, false)));
+        }
+    }
+
+    /// What a call used, when asked for.
+    pub(crate) fn usage(&self, usage: &Usage) {
+        if !self.usage {
+            return;
+        }
+        let bytes = |count: u64| bytesize::ByteSize::b(count).display().iec().to_string();
+        let fuel = usage.fuel.map_or_else(String::new, |fuel| format!(", fuel {fuel}"));
+        self.message(&format!(
+            "used: {:.3} ms, memory {}, host calls {}, input {}, output {}, log {}{fuel}",
+            usage.wall.as_secs_f64() * 1e3,
+            bytes(usage.memory_bytes),
+            usage.host_calls,
+            bytes(usage.input_bytes),
+            bytes(usage.output_bytes),
+            bytes(usage.log_bytes),
+        ));
+    }
+
+    /// A JSON object on standard output, with its schema and whether it went well.
+    pub(crate) fn object(&self, ok: bool, fields: serde_json::Map<String, serde_json::Value>) {
+        let mut object = serde_json::Map::from_iter([("schema".to_owned(), json!(SCHEMA)), ("ok".to_owned(), json!(ok))]);
+        object.extend(fields);
+        self.line(&escape_json(&serde_json::Value::Object(object).to_string()));
+    }
+
+    /// An answer whose value is JSON text, put in digit for digit.
+    pub(crate) fn answer_object(&self, value: &str, log: &[u8], usage: &Usage) {
+        let log = json!(String::from_utf8_lossy(log));
+        let usage = json!(usage);
+        let value = escape_json(value);
+        let rest = escape_json(&format!("\"log\":{log},\"usage\":{usage}"));
+        self.line(&format!("{{\"schema\":{SCHEMA},\"ok\":true,\"value\":{value},{rest}}}"));
+    }
+
+    /// An error: culprit's message, causes, a trap's frames and output, the hint.
+    pub(crate) fn error(&self, error: &Error) {
+        if self.json {
+            let fields = json!({ "error": error_json(error) });
+            if let serde_json::Value::Object(fields) = fields {
+                self.object(false, fields);
+            }
+            return;
+        }
+        let red = anstyle::AnsiColor::Red.on_default().bold();
+        let cyan = anstyle::AnsiColor::Cyan.on_default().bold();
+        self.message(&format!("{red}error{red:#}: {error}"));
+        for cause in causes(error) {
+            self.message(&format!("  caused by: {cause}"));
+        }
+        if let ErrorKind::Trap { frames, printed, .. } = error.kind() {
+            for frame in frames {
+                self.message(&format!("  at {}", frame_text(frame)));
+            }
+            for line in printed.lines() {
+                self.message(&format!("  | {}", visible(line, false)));
+            }
+        }
+        if let Some(hint) = error.hint() {
+            self.message(&format!("{cyan}hint{cyan:#}: {}", visible(hint, false)));
+        }
+    }
+
+    /// A warning about something that did not stop the work.
+    pub(crate) fn warning(&self, text: &str) {
+        if !self.json {
+            let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
+            self.message(&format!("{yellow}warning{yellow:#}: {}", visible(text, false)));
+        }
+    }
+
+    fn message(&self, text: &str) {
+        ignore_closed(writeln!(anstream::stderr(), "{text}"));
+    }
+}
+
+fn copy(bytes: &[u8], to_terminal: bool, to: &mut impl Write) {
+    let result = match to_terminal {
+        true => to.write_all(visible(&String::from_utf8_lossy(bytes), true).as_bytes()),
+        false => to.write_all(bytes),
+    };
+    ignore_closed(result.and_then(|()| to.flush()));
+}
+
+/// Whoever read this went away, or the disk is full: there is nobody left to tell.
+fn ignore_closed(result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "cannot print");
+    }
+}
+
+fn frame_text(frame: &TrapFrame) -> String {
+    let function = visible(&frame.function, false);
+    match &frame.source {
+        Some(source) => format!("{function} ({})", visible(source, false)),
+        None => function.into_owned(),
+    }
+}
+
+fn causes(error: &Error) -> Vec<String> {
+    let first = std::error::Error::source(error);
+    std::iter::successors(first, |cause| cause.source()).map(|cause| visible(&cause.to_string(), false).into_owned()).collect()
+}
+
+/// An error as JSON: `code`, `culprit`, `message`, and where they exist `hint`, `causes`,
+/// `frames`, `printed`.
+fn error_json(error: &Error) -> serde_json::Value {
+    let mut object = json!({
+        "code": error.code(),
+        "culprit": error.culprit(),
+        "message": error.to_string(),
+        "causes": causes(error),
+    });
+    if let Some(hint) = error.hint() {
+        object["hint"] = json!(hint);
+    }
+    if let ErrorKind::Trap { frames, printed, .. } = error.kind() {
+        object["frames"] = json!(frames);
+        object["printed"] = json!(printed);
+    }
+    object
+}
