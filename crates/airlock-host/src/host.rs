@@ -323,8 +323,8 @@ impl Host {
         })
     }
 
-    /// Takes no more calls, lets those in flight finish for up to `grace`, then cuts them
-    /// off. Returns how many had to be cut.
+    /// Takes no more calls, also of those that still wait for a slot, lets the running ones
+    /// finish for up to `grace`, then cuts them off. Returns how many had to be cut.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let inner = &self.0;
         inner.closing.store(true, Ordering::Release);

@@ -261,7 +261,7 @@ pub(crate) fn explain(error: wasmtime::Error, state: &CallState) -> Error {
     }
     let reason = match trap {
         Some(Trap::UnreachableCodeReached) => "unreachable".to_owned(),
-        Some(trap) => trap.to_string(),
+        Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
         None => error.root_cause().to_string(),
     };
     Error::new(ErrorKind::Trap { reason, frames: frames(&error), printed: printed(&state.wasi.log()), phase })

@@ -1,0 +1,11 @@
+//! The command, as a person meets it: exit code, standard output and standard error of
+//! real processes, in full.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails to get what it needs has failed")]
+
+mod bad_input;
+mod call;
+mod docs;
+mod inspect;
+mod run;
+mod support;

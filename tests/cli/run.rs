@@ -1,0 +1,56 @@
+use insta::assert_snapshot;
+
+use crate::support::{GREET, describe, show, with_stdin};
+
+#[test]
+fn a_program_gets_arguments_and_its_exit_code_passes_through() {
+    assert_snapshot!(show(&["run", GREET, "you"]), @r"
+    exit 0
+    --- stdout
+    hello, you
+    --- stderr
+    done
+    ");
+    assert_snapshot!(show(&["run", GREET, "--", "--exit", "7"]), @"exit 7");
+}
+
+#[test]
+fn a_program_reads_the_pipe_it_is_given() {
+    let output = with_stdin(&["run", GREET], b"one\ntwo\n");
+    assert_snapshot!(describe(&output), @r"
+    exit 0
+    --- stdout
+    hello, one
+    hello, two
+    --- stderr
+    done
+    ");
+}
+
+#[test]
+fn clock_and_random_are_granted_by_name() {
+    assert_snapshot!(show(&["run", GREET, "--", "--time"]), @r"
+    exit 0
+    --- stdout
+    1577836800
+    --- stderr
+    done
+    ");
+    let real = show(&["run", "--allow", "clock", GREET, "--", "--time"]);
+    assert!(real.starts_with("exit 0") && !real.contains("1577836800"), "{real}");
+}
+
+#[test]
+fn json_holds_code_and_both_streams() {
+    let output = with_stdin(&["--json", "run", GREET, "you"], b"");
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&value["code"], &value["stdout"], &value["stderr"]), (&0.into(), &"hello, you\n".into(), &"done\n".into()));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn a_panic_shows_what_was_printed() {
+    let text = show(&["run", GREET, "--", "--panic"]);
+    assert!(text.starts_with("exit 122\n--- stderr\nerror: the plugin trapped while running: unreachable\n"), "{text}");
+    assert!(text.ends_with("| asked to\n"), "{text}");
+}

@@ -1,0 +1,59 @@
+//! Running `airlock` and showing what it did.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The command, in the repository's folder and with no configuration of this machine's.
+pub(crate) fn airlock() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_airlock"));
+    command.current_dir(repository()).env("AIRLOCK_HOME", "/nonexistent").env_remove("CLICOLOR_FORCE").stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+pub(crate) fn output(args: &[&str]) -> Output {
+    airlock().args(args).output().unwrap()
+}
+
+/// Exit code, output and errors of a run, as one text to compare.
+pub(crate) fn show(args: &[&str]) -> String {
+    describe(&output(args))
+}
+
+pub(crate) fn describe(output: &Output) -> String {
+    let mut text = format!("exit {}\n", output.status.code().map_or_else(|| "by signal".to_owned(), |code| code.to_string()));
+    for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+        if !bytes.is_empty() {
+            let _ = write!(text, "--- {name}\n{}", String::from_utf8_lossy(bytes));
+        }
+    }
+    text
+}
+
+/// A run with `input` on standard input.
+pub(crate) fn with_stdin(args: &[&str], input: &[u8]) -> Output {
+    let mut command = airlock();
+    let mut child =
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The child may have left without reading.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+/// A file with this text in a folder of its own.
+pub(crate) fn file(name: &str, text: &[u8]) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+pub(crate) const TEXT: &str = "plugins/text-processor";
+pub(crate) const GREET: &str = "plugins/greet/greet.wasm";
+pub(crate) const REVERSE: &str = r#"{"text":"hello world","mode":"reverse"}"#;

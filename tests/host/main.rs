@@ -1,0 +1,15 @@
+//! The library on real wasm: plugins built from `plugins/`, and small modules written
+//! here as text.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails to get what it needs has failed")]
+
+mod abi_choice;
+mod command;
+mod json;
+mod limits;
+mod modes;
+mod raw;
+mod support;
+
+#[path = "../hostile/mod.rs"]
+mod hostile;

@@ -1,0 +1,7 @@
+//! Hostile guests. Each test is named for what the guest does, asserts the exact outcome
+//! in every call mode, and that an honest plugin on the same host goes on.
+
+mod artifacts;
+mod lies;
+mod memory;
+mod time;

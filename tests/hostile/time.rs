@@ -1,0 +1,171 @@
+//! Guests that do not end.
+
+use std::time::{Duration, Instant};
+
+use airlock_host::{Capability, CapabilityKind, Error, Host, ProgramInput};
+
+use crate::support::{MODES, Mode, host, limits, load, survives};
+
+/// Longer than this and nothing stopped the guest: it would have gone on for ever.
+const FOREVER: Duration = Duration::from_secs(20);
+
+fn is_cut_off(wat: &str, timeout: &str) {
+    let host = host();
+    let plugin = load(&host, wat, limits(&[("timeout", timeout)]));
+    for mode in MODES {
+        let start = Instant::now();
+        let error = mode.invoke(&plugin, "f", &[]).expect_err("it never ends");
+        assert_eq!((error.code(), error.exit_code()), ("deadline", 124), "{mode:?}: {error}");
+        assert!(start.elapsed() < FOREVER, "{mode:?}");
+        assert_eq!(host.memory_used(), 0, "{mode:?}");
+    }
+    survives(&host);
+}
+
+#[test]
+fn init_loop() {
+    is_cut_off(r#"(module (func (export "_initialize") (loop (br 0))) (func (export "f")))"#, "300ms");
+}
+
+#[test]
+fn ctor_loop() {
+    is_cut_off(r#"(module (func (export "__wasm_call_ctors") (loop (br 0))) (func (export "f")))"#, "300ms");
+}
+
+#[test]
+fn start_section_loop() {
+    is_cut_off(r#"(module (func $s (loop (br 0))) (start $s) (func (export "f")))"#, "300ms");
+}
+
+#[test]
+fn spin() {
+    is_cut_off(r#"(module (memory 1) (func (export "f") (loop (br 0))))"#, "300ms");
+}
+
+/// `_start` sleeps 75 s on the monotonic clock and leaves with `poll_oneoff`'s errno.
+const SLEEP_75: &str = r#"(module
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (func (export "_start")
+        (i32.store8 (i32.const 8) (i32.const 0))
+        (i32.store (i32.const 16) (i32.const 1))
+        (i64.store (i32.const 24) (i64.const 75000000000))
+        (call $exit (call $poll (i32.const 0) (i32.const 104) (i32.const 1) (i32.const 200)))))"#;
+
+#[test]
+fn sleep_75_without_a_clock_passes_at_once() {
+    let plugin = load(&host(), SLEEP_75, limits(&[("timeout", "1s")]));
+    for mode in MODES {
+        assert_eq!(mode.run(&plugin, ProgramInput::new()).unwrap().value.code, 0, "{mode:?}");
+    }
+}
+
+#[test]
+fn sleep_75_with_a_clock_is_cut_at_the_deadline() {
+    let host = host();
+    let options = limits(&[("timeout", "1s")]).allow(Capability::plain(CapabilityKind::Clock));
+    let plugin = load(&host, SLEEP_75, options);
+    for mode in MODES {
+        let start = Instant::now();
+        let error = mode.run(&plugin, ProgramInput::new()).expect_err("it sleeps");
+        assert_eq!(error.to_string(), "stopped while running: the deadline of 1s passed", "{mode:?}");
+        assert!(start.elapsed() >= Duration::from_secs(1) && start.elapsed() < FOREVER, "{mode:?}");
+    }
+    survives(&host);
+}
+
+#[test]
+fn slow_standard_input_does_not_hold_the_call() {
+    struct Never;
+    impl std::io::Read for Never {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            std::thread::sleep(FOREVER);
+            Ok(0)
+        }
+    }
+    let host = Host::new().unwrap();
+    let path = crate::support::repository("plugins/greet/greet.wasm");
+    let plugin = host.load_blocking(path, limits(&[("timeout", "300ms")])).unwrap();
+    for mode in MODES {
+        let start = Instant::now();
+        let input = ProgramInput::new().stdin(airlock_host::StdinSource::reader(Never));
+        assert_eq!(mode.run(&plugin, input).expect_err("nothing comes").code(), "deadline", "{mode:?}");
+        assert!(start.elapsed() < FOREVER, "{mode:?}");
+    }
+}
+
+/// `spin` never ends; `work` reads the real clock until 1.2 s have passed.
+const NEIGHBOURS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "clock_time_get" (func $now (param i32 i64 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func $time (result i64) (drop (call $now (i32.const 1) (i64.const 0) (i32.const 0))) (i64.load (i32.const 0)))
+    (func (export "spin") (loop (br 0)))
+    (func (export "work") (result i32) (local $end i64)
+        (local.set $end (i64.add (call $time) (i64.const 1200000000)))
+        (loop (br_if 0 (i64.lt_u (call $time) (local.get $end))))
+        i32.const 7))"#;
+
+#[test]
+fn neighbour_a_timeout_of_one_call_leaves_another_of_the_same_plugin_alone() {
+    let options = limits(&[("timeout", "2s")]).allow(Capability::plain(CapabilityKind::Clock));
+    let plugin = load(&host(), NEIGHBOURS, options);
+    for mode in [Mode::Blocking, Mode::CurrentThread] {
+        std::thread::scope(|scope| {
+            let spinning = scope.spawn(|| mode.invoke(&plugin, "spin", &[]));
+            // The other starts when half of the first one's time is over, and ends after it.
+            std::thread::sleep(Duration::from_secs(1));
+            let working = scope.spawn(|| mode.invoke(&plugin, "work", &[]));
+            assert_eq!(spinning.join().unwrap().expect_err("it spins").code(), "deadline");
+            assert_eq!(working.join().unwrap().expect("it had time left").value.to_json_text(), "7");
+        });
+    }
+}
+
+#[test]
+fn clock_spin_a_virtual_clock_moves_at_every_read() {
+    let plugin = load(&host(), NEIGHBOURS, limits(&[("timeout", "10s")]));
+    assert_eq!(Mode::Blocking.invoke(&plugin, "work", &[]).unwrap().value.to_json_text(), "7");
+}
+
+#[test]
+fn bulk_ops_are_bounded_by_deadline_or_fuel() {
+    let wat = r#"(module (memory 1024) (table 1000000 funcref)
+        (func (export "fill") (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 67108864)) (br 0)))
+        (func (export "copy") (loop (memory.copy (i32.const 0) (i32.const 33554432) (i32.const 33554432)) (br 0)))
+        (func (export "table") (loop (table.fill (i32.const 0) (ref.null func) (i32.const 1000000)) (br 0))))"#;
+    let host = host();
+    let timed = load(&host, wat, limits(&[("timeout", "200ms"), ("memory", "100MiB")]));
+    let fuelled = load(&host, wat, limits(&[("fuel", "100_000_000"), ("memory", "100MiB")]));
+    for function in ["fill", "copy", "table"] {
+        for mode in [Mode::Blocking, Mode::CurrentThread] {
+            let error: Error = mode.invoke(&timed, function, &[]).expect_err("it never ends");
+            assert_eq!(error.code(), "deadline", "{function} {mode:?}");
+            let error: Error = mode.invoke(&fuelled, function, &[]).expect_err("it never ends");
+            assert_eq!(error.code(), "limit-fuel", "{function} {mode:?}");
+        }
+    }
+    survives(&host);
+}
+
+#[test]
+fn random_flood_is_cut_at_the_deadline() {
+    let wat = r#"(module (import "wasi_snapshot_preview1" "random_get" (func $get (param i32 i32) (result i32)))
+        (memory (export "memory") 512)
+        (func (export "f") (loop (drop (call $get (i32.const 0) (i32.const 33554432))) (br 0))))"#;
+    is_cut_off(wat, "200ms");
+}
+
+#[test]
+fn many_traps_stay_cheap_and_bounded() {
+    let wat = r#"(module (func $f (export "f") (param i32)
+        (if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1)))) (else unreachable))))"#;
+    let host = host();
+    let plugin = load(&host, wat, limits(&[]));
+    for _ in 0..200 {
+        let error = plugin.call_blocking::<_, ()>("f", &1000).expect_err("it traps");
+        let airlock_host::ErrorKind::Trap { frames, .. } = error.kind() else { panic!("{error}") };
+        assert!(frames.len() <= 30);
+    }
+    survives(&host);
+}
