@@ -37,7 +37,8 @@ fn unknown_function_and_wrong_arguments() {
     error: `text-processor` has no function `transfrom`
     hint: did you mean `transform`?
     ");
-    let (_folder, path) = file("add.wat", br#"(module (func (export "add") (param i32 i32) (result i32) local.get 0))"#);
+    let (_folder, path) =
+        file("add.wat", br#"(module (func (export "add") (param i32 i32) (result i32) local.get 0))"#);
     assert_snapshot!(show(&["call", &path, "add", "1"]), @r"
     exit 2
     --- stderr
@@ -180,13 +181,14 @@ fn a_manifest_that_is_wrong() {
     assert_snapshot!(show(&["call", folder.path().to_str().unwrap(), "f"]), @r"
     exit 125
     --- stderr
-    error: manifest `manifest.json` is not valid: invalid type: integer `7`, expected a string (line 4, column 1)
+    error: manifest `manifest.json` is not valid: invalid type: integer `7`, expected a string (line 3, column 17)
     ");
 }
 
 #[test]
 fn a_trap_names_functions() {
-    let (_folder, path) = file("t.wat", br#"(module (func $inner unreachable) (func $outer (export "f") call $inner))"#);
+    let (_folder, path) =
+        file("t.wat", br#"(module (func $inner unreachable) (func $outer (export "f") call $inner))"#);
     assert_snapshot!(show(&["call", &path, "f"]), @r"
     exit 122
     --- stderr

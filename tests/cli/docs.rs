@@ -27,7 +27,8 @@ fn check(page: &str, line: &str, expected: &str) {
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_airlock"));
     let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
     // The main job builds first where a person types it; here the binary is built already.
-    let line = line.replace("cargo run --release --", "airlock").replace("cargo run --release -q --", "airlock");
+    let line =
+        line.replace("cargo run --release --", "airlock").replace("cargo run --release -q --", "airlock");
     let output = Command::new("sh")
         .args(["-c", &format!("exec 2>&1; {line}")])
         .current_dir(repository())

@@ -44,13 +44,19 @@ fn clock_and_random_are_granted_by_name() {
 fn json_holds_code_and_both_streams() {
     let output = with_stdin(&["--json", "run", GREET, "you"], b"");
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&value["code"], &value["stdout"], &value["stderr"]), (&0.into(), &"hello, you\n".into(), &"done\n".into()));
+    assert_eq!(
+        (&value["code"], &value["stdout"], &value["stderr"]),
+        (&0.into(), &"hello, you\n".into(), &"done\n".into())
+    );
     assert!(output.stderr.is_empty());
 }
 
 #[test]
 fn a_panic_shows_what_was_printed() {
     let text = show(&["run", GREET, "--", "--panic"]);
-    assert!(text.starts_with("exit 122\n--- stderr\nerror: the plugin trapped while running: unreachable\n"), "{text}");
+    assert!(
+        text.starts_with("exit 122\n--- stderr\nerror: the plugin trapped while running: unreachable\n"),
+        "{text}"
+    );
     assert!(text.ends_with("| asked to\n"), "{text}");
 }

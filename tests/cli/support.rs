@@ -8,7 +8,11 @@ use std::process::{Command, Output, Stdio};
 /// The command, in the repository's folder and with no configuration of this machine's.
 pub(crate) fn airlock() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_airlock"));
-    command.current_dir(repository()).env("AIRLOCK_HOME", "/nonexistent").env_remove("CLICOLOR_FORCE").stdin(Stdio::null());
+    command
+        .current_dir(repository())
+        .env("AIRLOCK_HOME", "/nonexistent")
+        .env_remove("CLICOLOR_FORCE")
+        .stdin(Stdio::null());
     command
 }
 
@@ -26,7 +30,10 @@ pub(crate) fn show(args: &[&str]) -> String {
 }
 
 pub(crate) fn describe(output: &Output) -> String {
-    let mut text = format!("exit {}\n", output.status.code().map_or_else(|| "by signal".to_owned(), |code| code.to_string()));
+    let mut text = format!(
+        "exit {}\n",
+        output.status.code().map_or_else(|| "by signal".to_owned(), |code| code.to_string())
+    );
     for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
         if !bytes.is_empty() {
             let _ = write!(text, "--- {name}\n{}", String::from_utf8_lossy(bytes));
@@ -38,8 +45,13 @@ pub(crate) fn describe(output: &Output) -> String {
 /// A run with `input` on standard input.
 pub(crate) fn with_stdin(args: &[&str], input: &[u8]) -> Output {
     let mut command = airlock();
-    let mut child =
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     // The child may have left without reading.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()

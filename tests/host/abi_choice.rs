@@ -47,7 +47,10 @@ fn the_real_plugins_are_known_without_being_told() {
     let path = repository("plugins/text-processor/text_processor.wasm");
     let text = host.load_blocking(path, LoadOptions::new()).unwrap();
     assert_eq!(text.abi(), AbiId::Json);
-    assert_eq!(text.abi_reason(), "it exports `memory` and functions `(i32, i32) -> i32` and allocates with `malloc`");
+    assert_eq!(
+        text.abi_reason(),
+        "it exports `memory` and functions `(i32, i32) -> i32` and allocates with `malloc`"
+    );
 }
 
 #[test]

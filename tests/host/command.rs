@@ -1,6 +1,8 @@
 //! WASI preview 1 programs.
 
-use airlock_host::{Capability, CapabilityKind, Host, LoadOptions, Plugin, Program, ProgramInput, StdinSource};
+use airlock_host::{
+    Capability, CapabilityKind, Host, LoadOptions, Plugin, Program, ProgramInput, StdinSource,
+};
 
 use crate::support::{MODES, host, load, repository, text};
 
@@ -22,7 +24,11 @@ fn arguments_output_and_exit_code_pass_through_in_every_mode() {
     for mode in MODES {
         let outcome = mode.run(&plugin, ProgramInput::new().args(["you", "--exit", "7"])).unwrap();
         let program = outcome.value;
-        assert_eq!((program.code, stdout(&program), program.stderr.as_slice()), (7, "hello, you\n", &[][..]), "{mode:?}");
+        assert_eq!(
+            (program.code, stdout(&program), program.stderr.as_slice()),
+            (7, "hello, you\n", &[][..]),
+            "{mode:?}"
+        );
         assert_eq!(outcome.usage.output_bytes, 11);
     }
     let program = run(&plugin, &["a"]);
@@ -66,7 +72,8 @@ fn random_and_time_repeat_unless_granted() {
 
 #[test]
 fn a_panic_is_a_trap_that_repeats_what_was_printed() {
-    let error = greet(LoadOptions::new()).run_blocking(ProgramInput::new().args(["--panic"])).expect_err("it panics");
+    let error =
+        greet(LoadOptions::new()).run_blocking(ProgramInput::new().args(["--panic"])).expect_err("it panics");
     let airlock_host::ErrorKind::Trap { printed, reason, .. } = error.kind() else { panic!("{error}") };
     assert_eq!(reason, "unreachable");
     assert!(printed.ends_with("asked to\n"), "{printed}");

@@ -35,7 +35,8 @@ fn text_processor_transforms_in_every_documented_mode() {
     ] {
         let input = json!({ "text": given, "mode": mode });
         let outcome = plugin.call_blocking::<_, Transformed>("transform", &input).unwrap();
-        let expected = Transformed { result: expected.to_owned(), length: expected.len(), hash: hash(expected) };
+        let expected =
+            Transformed { result: expected.to_owned(), length: expected.len(), hash: hash(expected) };
         assert_eq!(outcome.value, expected, "{mode} {given}");
     }
 }
@@ -53,13 +54,12 @@ fn integers_above_two_to_the_53_stay_exact() {
 
 #[test]
 fn a_hundred_kibibytes_go_in_and_come_out_within_fifty_pages() {
-    let plugin = host()
-        .load_blocking(repository("plugins/text-processor"), LoadOptions::new())
-        .unwrap();
+    let plugin = host().load_blocking(repository("plugins/text-processor"), LoadOptions::new()).unwrap();
     // 50 pages hold the input, the parsed text, the result and its JSON.
     let long = "ab".repeat(50 << 10);
-    let outcome =
-        plugin.call_blocking::<_, Transformed>("transform", &json!({ "text": long, "mode": "uppercase" })).unwrap();
+    let outcome = plugin
+        .call_blocking::<_, Transformed>("transform", &json!({ "text": long, "mode": "uppercase" }))
+        .unwrap();
     assert_eq!(outcome.value.result, "AB".repeat(50 << 10));
     assert!(outcome.usage.memory_bytes <= 50 << 16, "{}", outcome.usage.memory_bytes);
 }
@@ -115,10 +115,14 @@ fn the_input_arrives_whole_with_each_allocator() {
         echo(&format!(r#"(func (export "{name}") (param i32) (result i32) i32.const 64)"#));
     }
     // AssemblyScript: (size, class id), which must be an ArrayBuffer's.
-    echo(r#"(func (export "__new") (param i32 i32) (result i32)
-        (if (i32.ne (local.get 1) (i32.const 1)) (then unreachable)) i32.const 64)"#);
-    echo(r#"(func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-        (if (i32.ne (local.get 2) (i32.const 8)) (then unreachable)) i32.const 64)"#);
+    echo(
+        r#"(func (export "__new") (param i32 i32) (result i32)
+        (if (i32.ne (local.get 1) (i32.const 1)) (then unreachable)) i32.const 64)"#,
+    );
+    echo(
+        r#"(func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (if (i32.ne (local.get 2) (i32.const 8)) (then unreachable)) i32.const 64)"#,
+    );
     echo(r#"(func (export "__wbindgen_malloc") (param i32 i32) (result i32) i32.const 64)"#);
     // None at all: the memory grows.
     echo("");
@@ -211,7 +215,10 @@ fn an_entry_point_cannot_leave_the_folder_through_a_link() {
     let folder = plugin_folder(r#"{"name":"a","entryPoint":"link.wasm"}"#, SIZE);
     std::os::unix::fs::symlink(outside.path().join("p.wasm"), folder.path().join("link.wasm")).unwrap();
     let error = host().load_blocking(folder.path(), LoadOptions::new()).expect_err("refused");
-    assert_eq!(error.to_string(), "manifest `cortex.json` is not valid: `entryPoint` leads out of the plugin's folder");
+    assert_eq!(
+        error.to_string(),
+        "manifest `cortex.json` is not valid: `entryPoint` leads out of the plugin's folder"
+    );
 }
 
 #[test]

@@ -134,7 +134,10 @@ fn features_are_off_unless_allowed() {
 fn the_phase_of_a_deadline_is_told() {
     let timeout = limits(&[("timeout", "50ms")]);
     let start = r#"(module (func $s (loop (br 0))) (start $s) (func (export "f")))"#;
-    assert_eq!(hit(&error(&load(&host(), start, timeout.clone()), "f", &[])), ("deadline", 124, Phase::Instantiate));
+    assert_eq!(
+        hit(&error(&load(&host(), start, timeout.clone()), "f", &[])),
+        ("deadline", 124, Phase::Instantiate)
+    );
     let init = r#"(module (func (export "_initialize") (loop (br 0))) (func (export "f")))"#;
     let told = error(&load(&host(), init, timeout), "f", &[]);
     assert_eq!(told.to_string(), "stopped while initialising: the deadline of 50ms passed");

@@ -42,7 +42,8 @@ async fn blocking_inside_a_runtime_is_refused_when_imports_may_wait() {
 
 #[tokio::test]
 async fn a_spinning_guest_leaves_a_current_thread_runtime_its_timers() {
-    let plugin = load(&host(), r#"(module (func (export "spin") (loop (br 0))))"#, limits(&[("timeout", "500ms")]));
+    let plugin =
+        load(&host(), r#"(module (func (export "spin") (loop (br 0))))"#, limits(&[("timeout", "500ms")]));
     let done = AtomicBool::new(false);
     let ticks = async {
         let mut count = 0;
@@ -81,7 +82,9 @@ async fn a_cancelled_session_has_ended() {
     let plugin = host().load_with(source(wat), text()).await.unwrap();
     let mut session = plugin.session().await.unwrap();
     session.call::<_, ()>("f", &()).await.unwrap();
-    assert!(tokio::time::timeout(Duration::from_millis(50), session.call::<_, ()>("spin", &())).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), session.call::<_, ()>("spin", &())).await.is_err()
+    );
     let error = session.call::<_, ()>("f", &()).await.expect_err("ended");
     assert_eq!(error.to_string(), "the session has ended: a call of it was cancelled");
 }
@@ -89,7 +92,11 @@ async fn a_cancelled_session_has_ended() {
 #[test]
 fn a_full_host_lets_calls_wait_only_so_long() {
     let host = Host::builder().slots(1).build().unwrap();
-    let spin = load(&host, r#"(module (memory 1) (func (export "spin") (loop (br 0))))"#, limits(&[("timeout", "600ms")]));
+    let spin = load(
+        &host,
+        r#"(module (memory 1) (func (export "spin") (loop (br 0))))"#,
+        limits(&[("timeout", "600ms")]),
+    );
     let quick = r#"(module (func (export "f") (result i32) i32.const 1))"#;
     let hasty = load(&host, quick, limits(&[("wait", "50ms")]));
     let short = load(&host, quick, limits(&[("timeout", "50ms")]));
@@ -112,7 +119,11 @@ fn a_full_host_lets_calls_wait_only_so_long() {
 #[tokio::test]
 async fn many_calls_at_once_all_finish() {
     let host = Host::builder().slots(4).build().unwrap();
-    let plugin = load(&host, r#"(module (memory 1) (func (export "f") (param i32) (result i32) local.get 0))"#, text());
+    let plugin = load(
+        &host,
+        r#"(module (memory 1) (func (export "f") (param i32) (result i32) local.get 0))"#,
+        text(),
+    );
     let calls = (0..200).map(|number| {
         let plugin = plugin.clone();
         tokio::spawn(async move { plugin.call::<_, i32>("f", &number).await.map(|outcome| outcome.value) })

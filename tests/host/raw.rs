@@ -52,7 +52,8 @@ fn wrong_arguments_are_told_with_the_signature() {
     assert_eq!((count.code(), count.exit_code()), ("wrong-argument-count", 2));
     assert_eq!(error(&plugin, "add", &["1", "two"]).to_string(), "`two` is not an i32");
     assert_eq!(error(&plugin, "add", &["1", "4294967296"]).to_string(), "`4294967296` is not an i32");
-    let typed = plugin.invoke_blocking("add", Input::Values(vec![Value::I32(1), Value::I64(2)])).expect_err("an i64");
+    let typed =
+        plugin.invoke_blocking("add", Input::Values(vec![Value::I32(1), Value::I64(2)])).expect_err("an i64");
     assert_eq!(typed.code(), "invalid-argument");
 }
 
@@ -88,7 +89,10 @@ fn a_session_keeps_state_and_a_call_does_not() {
 fn a_trap_ends_the_session_and_a_wrong_name_does_not() {
     let plugin = load(&host(), COUNTER, text());
     let mut session = plugin.session_blocking().unwrap();
-    assert_eq!(session.call_blocking::<_, i32>("decrement", &()).expect_err("unknown").code(), "unknown-function");
+    assert_eq!(
+        session.call_blocking::<_, i32>("decrement", &()).expect_err("unknown").code(),
+        "unknown-function"
+    );
     assert_eq!(session.call_blocking::<_, i32>("increment", &()).unwrap().value, 1);
     assert_eq!(session.call_blocking::<_, ()>("trap", &()).expect_err("traps").code(), "trap");
     let ended = session.call_blocking::<_, i32>("increment", &()).expect_err("ended");
@@ -110,7 +114,10 @@ fn tables_and_memory_of_the_page_work() {
     assert_eq!(answer(&plugin, "call_indirect", &["0", "6", "7"]), "13");
     assert_eq!(answer(&plugin, "call_indirect", &["1", "6", "7"]), "42");
     let outside = error(&plugin, "call_indirect", &["2", "6", "7"]);
-    assert_eq!(outside.to_string(), "the plugin trapped while running: undefined element: out of bounds table access");
+    assert_eq!(
+        outside.to_string(),
+        "the plugin trapped while running: undefined element: out of bounds table access"
+    );
     let mut session = plugin.session_blocking().unwrap();
     session.call_blocking::<_, ()>("write_byte", &(0, 42)).unwrap();
     assert_eq!(session.call_blocking::<_, i32>("read_byte", &0).unwrap().value, 42);
@@ -144,12 +151,19 @@ fn a_trap_names_functions_and_with_dwarf_file_and_line() {
 #[test]
 fn unknown_imports_say_whose_they_are() {
     let error = load_error(r#"(module (import "fledge" "send" (func (param i32 i32))))"#, text());
-    assert_eq!(error.to_string(), "nobody provides the import `fledge.send`: it belongs to the fledge plugin ABI");
+    assert_eq!(
+        error.to_string(),
+        "nobody provides the import `fledge.send`: it belongs to the fledge plugin ABI"
+    );
     let error = load_error(r#"(module (import "env" "host_http_request" (func)))"#, text());
     assert!(error.to_string().ends_with("it needs the capability `net`"), "{error}");
     let error = load_error(r#"(module (import "env" "mystery" (func)))"#, text());
-    assert_eq!((error.to_string().as_str(), error.code()), ("nobody provides the import `env.mystery`", "unknown-import"));
-    let error = load_error(r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i64))))"#, text());
+    assert_eq!(
+        (error.to_string().as_str(), error.code()),
+        ("nobody provides the import `env.mystery`", "unknown-import")
+    );
+    let error =
+        load_error(r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i64))))"#, text());
     assert_eq!(
         error.to_string(),
         "import `wasi_snapshot_preview1.proc_exit` has another type than the host's: the module imports a func (i64) -> ()"

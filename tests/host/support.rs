@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use airlock_host::{Answer, Error, Host, Input, LimitKind, LoadOptions, Outcome, Plugin, Program, ProgramInput, Source};
+use airlock_host::{
+    Answer, Error, Host, Input, LimitKind, LoadOptions, Outcome, Plugin, Program, ProgramInput, Source,
+};
 
 /// A host with little to wait for and little to hold.
 pub(crate) fn host() -> Host {
@@ -58,9 +60,12 @@ impl Mode {
     {
         match self {
             Mode::Blocking => panic!("a blocking call has no future"),
-            Mode::MultiThread => {
-                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap().block_on(future)
-            }
+            Mode::MultiThread => tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_time()
+                .build()
+                .unwrap()
+                .block_on(future),
             Mode::CurrentThread => {
                 tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
             }
@@ -68,7 +73,12 @@ impl Mode {
         }
     }
 
-    pub(crate) fn invoke(self, plugin: &Plugin, function: &str, words: &[&str]) -> Result<Outcome<Answer>, Error> {
+    pub(crate) fn invoke(
+        self,
+        plugin: &Plugin,
+        function: &str,
+        words: &[&str],
+    ) -> Result<Outcome<Answer>, Error> {
         let input = Input::Words(words.iter().map(|word| (*word).to_owned()).collect());
         match self {
             Mode::Blocking => plugin.invoke_blocking(function, input),

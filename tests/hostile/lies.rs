@@ -21,7 +21,10 @@ fn alloc_zero_past_the_end_and_wrapping() {
         assert_eq!((error.code(), error.exit_code()), ("bad-guest", 122));
         error.to_string()
     };
-    assert_eq!(refused("i32.const 0"), "`alloc` broke its ABI's rules: it gave no memory for 4 bytes of input");
+    assert_eq!(
+        refused("i32.const 0"),
+        "`alloc` broke its ABI's rules: it gave no memory for 4 bytes of input"
+    );
     assert_eq!(
         refused("i32.const 65533"),
         "`alloc` broke its ABI's rules: the input buffer at 65533, 4 bytes long, is outside its memory of 65536 bytes"
@@ -39,7 +42,8 @@ fn ptr_len_of_a_result_negative_wrapping_past_the_end_or_empty() {
     let host = host();
     let with_length = |pointer: i64, length: i64| {
         let more = format!(r#"(func (export "f_len") (result i32) i32.const {length})"#);
-        let plugin = load(&host, &json_plugin("i32.const 64", &format!("i32.const {pointer}"), &more), text());
+        let plugin =
+            load(&host, &json_plugin("i32.const 64", &format!("i32.const {pointer}"), &more), text());
         crate::support::Mode::Blocking.invoke(&plugin, "f", &["[1]"])
     };
     for (pointer, length) in [(65535, 2), (-1024, 2048), (-1, 1), (0, 65537), (65536, 1)] {
@@ -85,7 +89,10 @@ fn ptr_len_in_wasi_calls_never_panics_the_host() {
             for function in plugin.functions() {
                 // A trap or an errno; nothing else.
                 if let Err(error) = plugin.call_blocking::<_, ()>(function, &()) {
-                    assert!(["trap", "limit-log"].contains(&error.code()), "{function} {pointer} {length}: {error:?}");
+                    assert!(
+                        ["trap", "limit-log"].contains(&error.code()),
+                        "{function} {pointer} {length}: {error:?}"
+                    );
                 }
             }
         }
@@ -179,7 +186,10 @@ fn no_memory_and_two_memories() {
     let plugin = load(&host(), no_memory, text());
     assert_eq!(plugin.abi(), AbiId::Raw, "without memory nothing can be said in JSON");
     let error = crate::support::load_error(no_memory, text().abi(AbiId::Json));
-    assert_eq!(error.to_string(), "the module does not fit the `json` ABI: it exports no 32-bit memory named `memory`");
+    assert_eq!(
+        error.to_string(),
+        "the module does not fit the `json` ABI: it exports no 32-bit memory named `memory`"
+    );
 
     // A WASI program without a memory cannot be answered; it traps, the host does not.
     let wasi = r#"(module (import "wasi_snapshot_preview1" "args_sizes_get" (func $f (param i32 i32) (result i32)))
@@ -201,6 +211,7 @@ fn no_memory_and_two_memories() {
 
 #[test]
 fn memory_is_not_a_memory() {
-    let wat = r#"(module (func (export "memory")) (func (export "f") (param i32 i32) (result i32) i32.const 0))"#;
+    let wat =
+        r#"(module (func (export "memory")) (func (export "f") (param i32 i32) (result i32) i32.const 0))"#;
     assert_eq!(crate::support::load_error(wat, text().abi(AbiId::Json)).code(), "abi-mismatch");
 }

@@ -35,7 +35,8 @@ fn a_trap_after_a_refused_growth_is_that_limit() {
 #[test]
 fn many_memories_share_one_budget() {
     let memories = "(memory 16)".repeat(8);
-    let wat = format!(r#"(module {memories} (func (export "f") (result i32) (memory.grow 3 (i32.const 1))))"#);
+    let wat =
+        format!(r#"(module {memories} (func (export "f") (result i32) (memory.grow 3 (i32.const 1))))"#);
     let options = |memory: &str| limits(&[("memory", memory)]).feature(Feature::MultiMemory);
     let host = host();
     assert_eq!(answer(&load(&host, &wat, options("8MiB")), "f", &[]), "-1");
@@ -65,7 +66,10 @@ fn declared_minimum_huge() {
     let plugin = load(&host, r#"(module (memory 65536) (func (export "f")))"#, text());
     for mode in MODES {
         let error = mode.invoke(&plugin, "f", &[]).expect_err("4 GiB");
-        assert_eq!(error.to_string(), "limit `memory` of 64.0 MiB hit while instantiating: 4.0 GiB asked for");
+        assert_eq!(
+            error.to_string(),
+            "limit `memory` of 64.0 MiB hit while instantiating: 4.0 GiB asked for"
+        );
     }
     assert_eq!(host.memory_used(), 0);
     let table = load(&host, r#"(module (table 10000000 funcref) (func (export "f")))"#, text());
@@ -117,7 +121,11 @@ fn output_bomb_through_stdout_stderr_and_log() {
     for (fd, code) in [(1, "limit-output"), (2, "limit-log")] {
         let plugin = load(&host, &flood(fd), text().abi(airlock_host::AbiId::Command));
         for mode in MODES {
-            assert_eq!(mode.run(&plugin, ProgramInput::new()).expect_err("too much").code(), code, "{mode:?}");
+            assert_eq!(
+                mode.run(&plugin, ProgramInput::new()).expect_err("too much").code(),
+                code,
+                "{mode:?}"
+            );
         }
     }
     // A plugin's standard output is its log.
@@ -149,7 +157,10 @@ fn host_budget_many_plugins_together_stay_under_one() {
     let one = plugin.session_blocking().unwrap();
     let _two = plugin.session_blocking().unwrap();
     let error = plugin.session_blocking().expect_err("12 of 16 pages are taken");
-    assert_eq!(error.to_string(), "limit `host_memory` of 1.0 MiB hit while instantiating: 1.1 MiB asked for");
+    assert_eq!(
+        error.to_string(),
+        "limit `host_memory` of 1.0 MiB hit while instantiating: 1.1 MiB asked for"
+    );
     assert_eq!(host.memory_used(), 12 << 16);
     drop(one);
     plugin.call_blocking::<_, ()>("f", &()).unwrap();

@@ -52,7 +52,8 @@ pub(crate) fn limits() -> Result<Overrides, Error> {
 }
 
 fn read(text: &str) -> Result<Overrides, Error> {
-    let invalid = |reason: String| Error::new(ErrorKind::InvalidSetting { name: "airlock.toml".to_owned(), reason });
+    let invalid =
+        |reason: String| Error::new(ErrorKind::InvalidSetting { name: "airlock.toml".to_owned(), reason });
     let file: File = toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
         let place = line.map_or_else(String::new, |line| format!(" (line {line})"));
@@ -90,7 +91,10 @@ mod tests {
     fn what_is_wrong_is_named() {
         let fails = |text: &str| read(text).expect_err("invalid");
         assert_eq!(fails("[limits]\ntimeuot = \"5s\"").hint(), Some("did you mean `timeout`?"));
-        assert_eq!(fails("[limits]\nmemory = \"lots\"").to_string(), "`memory`: `lots` is no size such as `64MiB`");
+        assert_eq!(
+            fails("[limits]\nmemory = \"lots\"").to_string(),
+            "`memory`: `lots` is no size such as `64MiB`"
+        );
         assert!(fails("\n[limit]").to_string().starts_with("`airlock.toml`: unknown field `limit`"));
         assert!(fails("schema = 2").to_string().contains("newer than 1"));
     }

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use airlock_host::{AbiId, CAPABILITIES, Capability, Error, Feature, LIMITS, LimitKind, LimitRow, LoadOptions, Overrides};
+use airlock_host::{
+    AbiId, CAPABILITIES, Capability, Error, Feature, LIMITS, LimitKind, LimitRow, LoadOptions, Overrides,
+};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
@@ -110,7 +112,10 @@ impl Load {
             options = options.allow(allowed.parse::<Capability>()?);
         }
         for name in &self.wasm_feature {
-            options = Feature::ALL.into_iter().filter(|feature| feature.name() == name).fold(options, LoadOptions::feature);
+            options = Feature::ALL
+                .into_iter()
+                .filter(|feature| feature.name() == name)
+                .fold(options, LoadOptions::feature);
         }
         Ok(options)
     }

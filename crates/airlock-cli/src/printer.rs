@@ -62,7 +62,8 @@ impl Printer {
 
     /// A JSON object on standard output, with its schema and whether it went well.
     pub(crate) fn object(&self, ok: bool, fields: serde_json::Map<String, serde_json::Value>) {
-        let mut object = serde_json::Map::from_iter([("schema".to_owned(), json!(SCHEMA)), ("ok".to_owned(), json!(ok))]);
+        let mut object =
+            serde_json::Map::from_iter([("schema".to_owned(), json!(SCHEMA)), ("ok".to_owned(), json!(ok))]);
         object.extend(fields);
         self.line(&escape_json(&serde_json::Value::Object(object).to_string()));
     }
@@ -142,7 +143,9 @@ fn frame_text(frame: &TrapFrame) -> String {
 
 fn causes(error: &Error) -> Vec<String> {
     let first = std::error::Error::source(error);
-    std::iter::successors(first, |cause| cause.source()).map(|cause| visible(&cause.to_string(), false).into_owned()).collect()
+    std::iter::successors(first, |cause| cause.source())
+        .map(|cause| visible(&cause.to_string(), false).into_owned())
+        .collect()
 }
 
 /// An error as JSON: `code`, `culprit`, `message`, and where they exist `hint`, `causes`,

@@ -63,9 +63,23 @@ const fn row(
 /// Every kind of capability, in the order of [`CapabilityKind`].
 pub static CAPABILITIES: [CapabilityRow; 7] = [
     row(CapabilityKind::Clock, "clock", None, Risk::Low, true, "read the real time and sleep for real"),
-    row(CapabilityKind::Random, "random", None, Risk::Low, true, "draw random numbers that nobody can predict"),
+    row(
+        CapabilityKind::Random,
+        "random",
+        None,
+        Risk::Low,
+        true,
+        "draw random numbers that nobody can predict",
+    ),
     row(CapabilityKind::FsRead, "fs.read", Some("PATH"), Risk::Medium, false, "read files"),
-    row(CapabilityKind::FsWrite, "fs.write", Some("PATH"), Risk::High, false, "create, change and delete files"),
+    row(
+        CapabilityKind::FsWrite,
+        "fs.write",
+        Some("PATH"),
+        Risk::High,
+        false,
+        "create, change and delete files",
+    ),
     row(CapabilityKind::Env, "env", Some("NAME"), Risk::Medium, false, "read environment variables"),
     row(CapabilityKind::Net, "net", Some("ORIGIN"), Risk::High, false, "reach hosts over the network"),
     row(CapabilityKind::Exec, "exec", Some("PROGRAM"), Risk::High, false, "run programs outside the sandbox"),
@@ -116,7 +130,8 @@ impl FromStr for Capability {
                 nearest: nearest(name, CAPABILITIES.iter().map(|row| row.name)),
             })
         })?;
-        let invalid = |reason: String| Error::new(ErrorKind::InvalidSetting { name: name.to_owned(), reason });
+        let invalid =
+            |reason: String| Error::new(ErrorKind::InvalidSetting { name: name.to_owned(), reason });
         match (row.scope, scope) {
             (Some(what), None | Some("")) => Err(invalid(format!("needs a scope: `{name}={what}`"))),
             (None, Some(_)) => Err(invalid("has no scope".to_owned())),
@@ -157,7 +172,13 @@ mod tests {
         let error = "clok".parse::<Capability>().expect_err("unknown");
         assert_eq!(error.to_string(), "unknown capability `clok`");
         assert_eq!(error.hint(), Some("did you mean `clock`?"));
-        assert_eq!("fs.read".parse::<Capability>().expect_err("no scope").to_string(), "`fs.read`: needs a scope: `fs.read=PATH`");
-        assert_eq!("clock=now".parse::<Capability>().expect_err("scope").to_string(), "`clock`: has no scope");
+        assert_eq!(
+            "fs.read".parse::<Capability>().expect_err("no scope").to_string(),
+            "`fs.read`: needs a scope: `fs.read=PATH`"
+        );
+        assert_eq!(
+            "clock=now".parse::<Capability>().expect_err("scope").to_string(),
+            "`clock`: has no scope"
+        );
     }
 }

@@ -367,9 +367,8 @@ impl Error {
 }
 
 fn default_hint(kind: &ErrorKind) -> Option<String> {
-    let listed = |names: &[String]| {
-        (!names.is_empty()).then(|| format!("did you mean {}?", quoted_list(names, "or")))
-    };
+    let listed =
+        |names: &[String]| (!names.is_empty()).then(|| format!("did you mean {}?", quoted_list(names, "or")));
     match kind {
         ErrorKind::UnknownName { nearest, .. } => listed(nearest),
         ErrorKind::UnknownFunction { nearest, .. } => {
@@ -378,7 +377,9 @@ fn default_hint(kind: &ErrorKind) -> Option<String> {
         ErrorKind::AmbiguousAbi(abis) => Some(
             abis.iter().map(|abi| format!("`--abi {abi}`")).collect::<Vec<_>>().join(" or ") + " decides",
         ),
-        ErrorKind::WatNotAsked => Some("`--wat` accepts WebAssembly text, as the ending `.wat` does".to_owned()),
+        ErrorKind::WatNotAsked => {
+            Some("`--wat` accepts WebAssembly text, as the ending `.wat` does".to_owned())
+        }
         ErrorKind::Limit { limit, .. } => Some(format!("`--{} VALUE` changes it", limit.flag())),
         ErrorKind::Deadline { .. } => {
             Some(format!("`--{} VALUE` allows more time", LimitKind::Timeout.flag()))
@@ -391,7 +392,9 @@ fn default_hint(kind: &ErrorKind) -> Option<String> {
         ErrorKind::WrongVerb { .. } => {
             Some("`airlock call PLUGIN FUNCTION [INPUT]` calls a function".to_owned())
         }
-        ErrorKind::NoManifest { .. } => Some("name the `.wasm` file itself to run it without a manifest".to_owned()),
+        ErrorKind::NoManifest { .. } => {
+            Some("name the `.wasm` file itself to run it without a manifest".to_owned())
+        }
         _ => None,
     }
 }
@@ -425,17 +428,28 @@ impl fmt::Display for Error {
             ErrorKind::UnsuitableExport { export, reason } => {
                 write!(f, "export `{}` cannot be called: {}", v(export), v(reason))
             }
-            ErrorKind::InvalidInput { at, reason } => write!(f, "input is not valid JSON: {}{}", v(reason), At(*at)),
-            ErrorKind::InvalidArgument { given, expected } => write!(f, "`{}` is not an {expected}", v(given)),
+            ErrorKind::InvalidInput { at, reason } => {
+                write!(f, "input is not valid JSON: {}{}", v(reason), At(*at))
+            }
+            ErrorKind::InvalidArgument { given, expected } => {
+                write!(f, "`{}` is not an {expected}", v(given))
+            }
             ErrorKind::WrongArgumentCount { function, signature, given } => {
-                write!(f, "`{}` is {signature}, but {given} {} given", v(function), if *given == 1 { "argument was" } else { "arguments were" })
+                write!(
+                    f,
+                    "`{}` is {signature}, but {given} {} given",
+                    v(function),
+                    if *given == 1 { "argument was" } else { "arguments were" }
+                )
             }
             ErrorKind::WrongVerb { abi, asked } => write!(f, "a plugin of the `{abi}` ABI cannot be {asked}"),
             ErrorKind::AmbiguousAbi(abis) => {
                 let names: Vec<String> = abis.iter().map(AbiId::to_string).collect();
                 write!(f, "several ABIs fit this module: {}", quoted_list(&names, "and"))
             }
-            ErrorKind::AbiMismatch { abi, reason } => write!(f, "the module does not fit the `{abi}` ABI: {}", v(reason)),
+            ErrorKind::AbiMismatch { abi, reason } => {
+                write!(f, "the module does not fit the `{abi}` ABI: {}", v(reason))
+            }
             ErrorKind::NotWasm { found } => write!(f, "not WebAssembly: {}", v(found)),
             ErrorKind::WatNotAsked => write!(f, "this is WebAssembly text, which was not asked for"),
             ErrorKind::InvalidWat(reason) => write!(f, "WebAssembly text does not parse: {}", v(reason)),
@@ -451,7 +465,13 @@ impl fmt::Display for Error {
                 belongs_to.as_ref().map_or(Ok(()), |owner| write!(f, ": it belongs to {owner}"))
             }
             ErrorKind::IncompatibleImport { module, name, reason } => {
-                write!(f, "import `{}.{}` has another type than the host's: {}", v(module), v(name), v(reason))
+                write!(
+                    f,
+                    "import `{}.{}` has another type than the host's: {}",
+                    v(module),
+                    v(name),
+                    v(reason)
+                )
             }
             ErrorKind::Limit { limit, maximum, asked, phase } => {
                 let row = limit.row();

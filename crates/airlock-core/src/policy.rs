@@ -24,7 +24,8 @@ impl Policy {
                 reason: "this version of Airlock cannot grant it yet".to_owned(),
             }));
         }
-        let asked = grants.iter().filter(|grant| requests.iter().any(|request| request.capability == **grant));
+        let asked =
+            grants.iter().filter(|grant| requests.iter().any(|request| request.capability == **grant));
         let given = baseline.iter().map(|kind| Capability::plain(*kind));
         Ok(Policy { allowed: asked.cloned().chain(given).collect() })
     }
@@ -39,7 +40,8 @@ impl Policy {
     /// # Errors
     /// [`ErrorKind::Denied`] with that capability.
     pub fn require(&self, requests: &[Request]) -> Result<()> {
-        match requests.iter().find(|request| request.required && !self.allowed.contains(&request.capability)) {
+        match requests.iter().find(|request| request.required && !self.allowed.contains(&request.capability))
+        {
             Some(request) => Err(Error::new(ErrorKind::Denied(request.capability.clone()))),
             None => Ok(()),
         }
@@ -64,7 +66,8 @@ mod tests {
     fn only_what_is_asked_and_granted_is_in_force() {
         let clock = Capability::plain(CapabilityKind::Clock);
         let random = Capability::plain(CapabilityKind::Random);
-        let policy = Policy::decide(&[request("clock", false)], &[clock.clone(), random], &[]).expect("grantable");
+        let policy =
+            Policy::decide(&[request("clock", false)], &[clock.clone(), random], &[]).expect("grantable");
         assert_eq!(policy.allowed().collect::<Vec<_>>(), [&clock]);
         assert!(!policy.allows(CapabilityKind::Random));
     }

@@ -40,9 +40,8 @@ impl ValueType {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] when the text is not a number of this type.
     pub fn parse(self, text: &str) -> Result<Value, Error> {
-        let invalid = || {
-            Error::new(ErrorKind::InvalidArgument { given: text.to_owned(), expected: self.to_string() })
-        };
+        let invalid =
+            || Error::new(ErrorKind::InvalidArgument { given: text.to_owned(), expected: self.to_string() });
         let integer = || -> Option<i128> {
             let (sign, digits) = match text.strip_prefix('-') {
                 Some(rest) => (-1, rest),
@@ -88,14 +87,12 @@ impl ValueType {
 
     fn integer(self, n: i128) -> Option<Value> {
         match self {
-            ValueType::I32 => i32::try_from(n)
-                .ok()
-                .or_else(|| u32::try_from(n).ok().map(u32::cast_signed))
-                .map(Value::I32),
-            ValueType::I64 => i64::try_from(n)
-                .ok()
-                .or_else(|| u64::try_from(n).ok().map(u64::cast_signed))
-                .map(Value::I64),
+            ValueType::I32 => {
+                i32::try_from(n).ok().or_else(|| u32::try_from(n).ok().map(u32::cast_signed)).map(Value::I32)
+            }
+            ValueType::I64 => {
+                i64::try_from(n).ok().or_else(|| u64::try_from(n).ok().map(u64::cast_signed)).map(Value::I64)
+            }
             ValueType::F32 | ValueType::F64 => None,
         }
     }

@@ -9,8 +9,8 @@
 use airlock_core::{Error, ErrorKind, LimitKind, Limits, Phase, Result, ValueType};
 use wasmparser::types::{EntityType, TypesRef};
 use wasmparser::{
-    BinaryReaderError, Encoding, FuncToValidate, FuncValidatorAllocations, FunctionBody, KnownCustom, Parser, Payload,
-    ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    BinaryReaderError, Encoding, FuncToValidate, FuncValidatorAllocations, FunctionBody, KnownCustom, Parser,
+    Payload, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 use crate::Artifact;
@@ -191,7 +191,11 @@ impl Admission<'_> {
     fn describe(&mut self, types: TypesRef<'_>) {
         let imports = types.core_imports().into_iter().flatten();
         self.shape.imports = imports
-            .map(|(module, name, ty)| Import { module: module.to_owned(), name: name.to_owned(), ty: extern_type(&types, ty) })
+            .map(|(module, name, ty)| Import {
+                module: module.to_owned(),
+                name: name.to_owned(),
+                ty: extern_type(&types, ty),
+            })
             .collect();
         let exports = types.core_exports().into_iter().flatten();
         self.shape.exports =
@@ -214,7 +218,9 @@ fn extern_type(types: &TypesRef<'_>, ty: EntityType) -> ExternType {
             ExternType::Memory { minimum: memory.initial, maximum: memory.maximum, memory64: memory.memory64 }
         }
         EntityType::Table(table) => ExternType::Table { minimum: table.initial, maximum: table.maximum },
-        EntityType::Global(global) => ExternType::Global { ty: slot(&global.content_type), mutable: global.mutable },
+        EntityType::Global(global) => {
+            ExternType::Global { ty: slot(&global.content_type), mutable: global.mutable }
+        }
         EntityType::Tag(_) => ExternType::Tag,
     }
 }
@@ -226,21 +232,6 @@ fn slot(ty: &ValType) -> Slot {
         ValType::F32 => Slot::Number(ValueType::F32),
         ValType::F64 => Slot::Number(ValueType::F64),
         other => Slot::Other(other.to_string()),
-    }
-}
-
-impl Default for Shape {
-    fn default() -> Self {
-        Shape {
-            imports: Vec::new(),
-            exports: Vec::new(),
-            memories: 0,
-            functions: 0,
-            has_start: false,
-            has_names: false,
-            has_dwarf: false,
-            custom_sections: Vec::new(),
-        }
     }
 }
 
@@ -291,19 +282,32 @@ mod tests {
     #[test]
     fn each_limit_of_admission_is_reported_as_that_limit() {
         let three = "(module (func) (func) (func))";
-        assert_eq!(refused(three, LimitKind::Functions, 2), "limit `functions` of 2 hit while checking the artifact: 3 asked for");
+        assert_eq!(
+            refused(three, LimitKind::Functions, 2),
+            "limit `functions` of 2 hit while checking the artifact: 3 asked for"
+        );
         let body = format!("(module (func {}))", "nop ".repeat(100));
         assert_eq!(
             refused(&body, LimitKind::FunctionBody, 100),
             "limit `function_body` of 100 B hit while checking the artifact: 102 B asked for"
         );
         let locals = "(module (func (local i32 i32 i64 i64 i64)))";
-        assert_eq!(refused(locals, LimitKind::Locals, 4), "limit `locals` of 4 hit while checking the artifact: 5 asked for");
+        assert_eq!(
+            refused(locals, LimitKind::Locals, 4),
+            "limit `locals` of 4 hit while checking the artifact: 5 asked for"
+        );
         let nested = format!("(module (func {} {}))", "(block ".repeat(12), ")".repeat(12));
-        assert_eq!(refused(&nested, LimitKind::Nesting, 11), "limit `nesting` of 11 hit while checking the artifact: 12 asked for");
-        admit(&nested, &[], &Limits::default().capped(LimitKind::Nesting, 12)).expect("12 levels are 12 levels");
+        assert_eq!(
+            refused(&nested, LimitKind::Nesting, 11),
+            "limit `nesting` of 11 hit while checking the artifact: 12 asked for"
+        );
+        admit(&nested, &[], &Limits::default().capped(LimitKind::Nesting, 12))
+            .expect("12 levels are 12 levels");
         let customs = format!("(module {})", r#"(@custom "x" "y")"#.repeat(30));
-        assert_eq!(refused(&customs, LimitKind::Sections, 20), "limit `sections` of 20 hit while checking the artifact: 21 asked for");
+        assert_eq!(
+            refused(&customs, LimitKind::Sections, 20),
+            "limit `sections` of 20 hit while checking the artifact: 21 asked for"
+        );
     }
 
     #[test]
@@ -315,7 +319,8 @@ mod tests {
         assert_eq!(off("(module (table 1 externref))"), "the module uses `reference-types`, which is off");
         assert_eq!(off("(module (type (struct)))"), "the module uses `gc`, which is off");
         admit("(module (memory i64 1))", &[Feature::Memory64], &Limits::default()).expect("allowed");
-        admit("(module (memory 1) (memory 1))", &[Feature::MultiMemory], &Limits::default()).expect("allowed");
+        admit("(module (memory 1) (memory 1))", &[Feature::MultiMemory], &Limits::default())
+            .expect("allowed");
     }
 
     #[test]
@@ -323,7 +328,8 @@ mod tests {
         let wat = r#"(module (memory (export "memory") 1) (func (export "f") (result i32) i32.const 7))"#;
         let whole = Artifact::new(wat.as_bytes().to_vec(), true, &Limits::default()).expect("valid");
         for end in 8..whole.bytes().len() {
-            let cut = Artifact::new(whole.bytes()[..end].to_vec(), false, &Limits::default()).expect("magic is there");
+            let cut = Artifact::new(whole.bytes()[..end].to_vec(), false, &Limits::default())
+                .expect("magic is there");
             match Shape::admit(&cut, &[], &Limits::default()) {
                 Err(error) => assert_eq!(error.code(), "invalid-wasm", "cut at {end}"),
                 // A cut between sections can leave a smaller module that is whole.

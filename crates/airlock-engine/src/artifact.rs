@@ -59,7 +59,8 @@ fn parse_wat(bytes: &[u8]) -> Result<Vec<u8>> {
         let full = error.to_string();
         let mut lines = full.lines();
         let reason = lines.next().unwrap_or_default().to_owned();
-        let place = lines.next().and_then(|line| line.trim().rsplit_once("-->")).map(|(_, at)| at.trim().to_owned());
+        let place =
+            lines.next().and_then(|line| line.trim().rsplit_once("-->")).map(|(_, at)| at.trim().to_owned());
         invalid(match place {
             Some(at) => format!("{reason} (at {})", at.trim_start_matches("<anon>:")),
             None => reason,
@@ -105,7 +106,10 @@ mod tests {
     #[test]
     fn garbage_says_what_it_looks_like() {
         assert_eq!(refused(b""), "not WebAssembly: the file is empty");
-        assert_eq!(refused(b"\x7fELF\x02"), "not WebAssembly: it looks like a native program or library (ELF)");
+        assert_eq!(
+            refused(b"\x7fELF\x02"),
+            "not WebAssembly: it looks like a native program or library (ELF)"
+        );
         assert_eq!(refused(b"\xde\xad"), "not WebAssembly: it starts with [de, ad], not with `\\0asm`");
     }
 
@@ -114,7 +118,8 @@ mod tests {
         assert_eq!(refused(b" (module)"), "this is WebAssembly text, which was not asked for");
         let artifact = Artifact::new(b"(module)".to_vec(), true, &Limits::default()).expect("valid text");
         assert_eq!(artifact.bytes(), b"\0asm\x01\0\0\0");
-        let error = Artifact::new(b"(module\n  (func $f".to_vec(), true, &Limits::default()).expect_err("cut short");
+        let error =
+            Artifact::new(b"(module\n  (func $f".to_vec(), true, &Limits::default()).expect_err("cut short");
         assert_eq!(error.code(), "invalid-wat");
         assert_eq!(error.to_string().lines().count(), 1);
     }
@@ -123,6 +128,9 @@ mod tests {
     fn too_large_is_a_limit() {
         let limits = Limits::default().capped(LimitKind::ArtifactSize, 8);
         let error = Artifact::new(b"\0asm\x01\0\0\0\0".to_vec(), false, &limits).expect_err("9 bytes");
-        assert_eq!(error.to_string(), "limit `artifact_size` of 8 B hit while checking the artifact: 9 B asked for");
+        assert_eq!(
+            error.to_string(),
+            "limit `artifact_size` of 8 B hit while checking the artifact: 9 B asked for"
+        );
     }
 }

@@ -17,9 +17,10 @@ pub(crate) struct CompiledCode(Vec<u8>);
 impl CompiledCode {
     /// Compiles an admitted module.
     pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Self> {
-        engine.precompile_module(wasm).map(CompiledCode).map_err(|error| {
-            Error::new(ErrorKind::InvalidWasm { offset: 0, reason: format!("{error:#}") })
-        })
+        engine
+            .precompile_module(wasm)
+            .map(CompiledCode)
+            .map_err(|error| Error::new(ErrorKind::InvalidWasm { offset: 0, reason: format!("{error:#}") }))
     }
 
     /// How many bytes it has.

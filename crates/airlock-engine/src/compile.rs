@@ -33,11 +33,15 @@ impl Compiled {
         let start = Instant::now();
         let engine = engines.get(key, Allocation::OnDemand)?.expect("on-demand engines are never left out");
         let code = CompiledCode::compile(&engine, artifact.bytes())?;
-        let on_demand = code.load(&engine).map_err(|error| Error::host("cannot load compiled code").with_source(error))?;
+        let on_demand = code
+            .load(&engine)
+            .map_err(|error| Error::host("cannot load compiled code").with_source(error))?;
         // A module that fits no slot (a second memory, a huge table) is no failure: it
         // runs on demand.
         let pooled = match engines.get(key, Allocation::Pool)? {
-            Some(pool) => code.load(&pool).inspect_err(|error| tracing::debug!(%error, "does not fit the pool")).ok(),
+            Some(pool) => {
+                code.load(&pool).inspect_err(|error| tracing::debug!(%error, "does not fit the pool")).ok()
+            }
             None => None,
         };
         let compile_time = start.elapsed();
@@ -77,6 +81,9 @@ impl Compiled {
 
 impl fmt::Debug for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Compiled").field("artifact", &self.artifact.digest()).field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Compiled")
+            .field("artifact", &self.artifact.digest())
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airlock_core::{Error, Result};
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails, WasmFeatures};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+    WasmFeatures,
+};
 
 use crate::Ticker;
 use crate::admit::ALWAYS;
@@ -105,7 +108,11 @@ impl Engines {
             .epoch_interruption(true)
             .consume_fuel(key.fuel)
             .cranelift_nan_canonicalization(key.canonical_nan)
-            .wasm_backtrace_details(if key.dwarf { WasmBacktraceDetails::Enable } else { WasmBacktraceDetails::Disable })
+            .wasm_backtrace_details(if key.dwarf {
+                WasmBacktraceDetails::Enable
+            } else {
+                WasmBacktraceDetails::Disable
+            })
             .max_wasm_stack(self.settings.stack_bytes)
             .async_stack_size(self.settings.stack_bytes + HOST_STACK);
         if allocation == Allocation::Pool {

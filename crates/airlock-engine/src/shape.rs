@@ -106,14 +106,25 @@ pub enum ExternType {
 
 impl fmt::Display for ExternType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bounds = |maximum: &Option<u64>| maximum.map_or_else(|| "no maximum".to_owned(), |most| format!("at most {most}"));
+        let bounds = |maximum: &Option<u64>| {
+            maximum.map_or_else(|| "no maximum".to_owned(), |most| format!("at most {most}"))
+        };
         match self {
             ExternType::Function(signature) => write!(f, "func {signature}"),
             ExternType::Memory { minimum, maximum, memory64 } => {
-                write!(f, "memory{} of {minimum} pages, {}", if *memory64 { "64" } else { "" }, bounds(maximum))
+                write!(
+                    f,
+                    "memory{} of {minimum} pages, {}",
+                    if *memory64 { "64" } else { "" },
+                    bounds(maximum)
+                )
             }
-            ExternType::Table { minimum, maximum } => write!(f, "table of {minimum} elements, {}", bounds(maximum)),
-            ExternType::Global { ty, mutable } => write!(f, "{}global {ty}", if *mutable { "mutable " } else { "" }),
+            ExternType::Table { minimum, maximum } => {
+                write!(f, "table of {minimum} elements, {}", bounds(maximum))
+            }
+            ExternType::Global { ty, mutable } => {
+                write!(f, "{}global {ty}", if *mutable { "mutable " } else { "" })
+            }
             ExternType::Tag => f.write_str("tag"),
         }
     }
@@ -142,7 +153,7 @@ pub struct Export {
 }
 
 /// What parsing tells about a module. It exists only for modules that passed admission.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Shape {
     /// What it needs, in order.

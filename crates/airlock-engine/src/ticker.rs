@@ -8,7 +8,7 @@
 //! Ticks are computed from a monotonic clock: a thread that was held up does not drift.
 //! Engines are held weakly; while there is none, and no alarm, the thread sleeps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ pub struct Ticker(());
 #[derive(Default)]
 struct State {
     engines: Vec<EngineWeak>,
+    /// Ticks out of turn, for calls whose deadline comes before the next one.
+    extra_ticks: BTreeSet<Instant>,
     alarms: BTreeMap<(Instant, u64), Waker>,
     next_alarm: u64,
 }
@@ -57,6 +59,14 @@ impl Ticker {
     pub fn drive(engine: &Engine) {
         let shared = shared();
         shared.lock().engines.push(engine.weak());
+        shared.changed.notify_one();
+    }
+
+    /// Advances every epoch once more at `at`, so that a guest whose deadline that is does
+    /// not run on to the next tick.
+    pub fn tick_at(at: Instant) {
+        let shared = shared();
+        shared.lock().extra_ticks.insert(at);
         shared.changed.notify_one();
     }
 
@@ -102,7 +112,12 @@ fn run(shared: &Shared) {
     let mut state = shared.lock();
     loop {
         let now = Instant::now();
-        if now >= next_tick {
+        let extra = state.extra_ticks.first().is_some_and(|at| *at <= now);
+        if extra {
+            state.extra_ticks = state.extra_ticks.split_off(&now);
+            state.extra_ticks.remove(&now);
+        }
+        if extra || now >= next_tick {
             state.engines.retain(|weak| weak.upgrade().map(|engine| engine.increment_epoch()).is_some());
             let ticks = now.duration_since(start).as_nanos() / TICK.as_nanos() + 1;
             next_tick = start + TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
@@ -118,12 +133,9 @@ fn run(shared: &Shared) {
             state = shared.lock();
         }
         let next_alarm = state.alarms.first_key_value().map(|((at, _), _)| *at);
-        let wake = match (state.engines.is_empty(), next_alarm) {
-            (true, None) => None,
-            (true, Some(alarm)) => Some(alarm),
-            (false, None) => Some(next_tick),
-            (false, Some(alarm)) => Some(alarm.min(next_tick)),
-        };
+        let next_extra = state.extra_ticks.first().copied();
+        let next_tick = (!state.engines.is_empty()).then_some(next_tick);
+        let wake = [next_alarm, next_extra, next_tick].into_iter().flatten().min();
         state = match wake {
             None => shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(at) => {

@@ -80,8 +80,11 @@ impl Input {
             Input::Words(words) => match words.as_slice() {
                 [] => Ok("{}".to_owned()),
                 [text] => parse_json(text).map(|_| text.clone()),
-                _ => Err(Error::new(ErrorKind::InvalidInput { at: None, reason: "more than one input".to_owned() })
-                    .with_hint("a `json` plugin takes one JSON value; quote it for the shell")),
+                _ => Err(Error::new(ErrorKind::InvalidInput {
+                    at: None,
+                    reason: "more than one input".to_owned(),
+                })
+                .with_hint("a `json` plugin takes one JSON value; quote it for the shell")),
             },
             Input::Values(values) => {
                 Ok(serde_json::Value::from_iter(values.iter().map(Value::to_json)).to_string())

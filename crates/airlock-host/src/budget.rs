@@ -116,7 +116,12 @@ impl Drop for Budget {
 
 impl ResourceLimiter for Budget {
     /// `Ok(false)` makes the guest's `memory.grow` return -1, or instantiation fail.
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             // wasmtime fails this growth by itself, so nothing is charged for it.
             return Ok(true);
@@ -124,7 +129,12 @@ impl ResourceLimiter for Budget {
         Ok(self.charge(desired.saturating_sub(current) as u64))
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(true);
         }
@@ -155,7 +165,10 @@ mod tests {
         let mut one = Budget::new(host.clone(), &limits);
         assert!(one.memory_growing(0, 90, None).expect("no error"));
         assert!(!one.memory_growing(90, 101, None).expect("no error"));
-        assert_eq!(one.refused().map(|refusal| (refusal.limit, refusal.asked)), Some((LimitKind::Memory, 101)));
+        assert_eq!(
+            one.refused().map(|refusal| (refusal.limit, refusal.asked)),
+            Some((LimitKind::Memory, 101))
+        );
         assert!(one.memory_growing(90, 100, None).expect("no error"));
         let mut two = Budget::new(host.clone(), &limits);
         assert!(!two.memory_growing(0, 51, None).expect("no error"));

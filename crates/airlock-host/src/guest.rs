@@ -20,7 +20,9 @@ impl OutOfBounds {
         let OutOfBounds { pointer, length, size } = self;
         Error::new(ErrorKind::BadGuest {
             function: function.to_owned(),
-            reason: format!("{what} at {pointer}, {length} bytes long, is outside its memory of {size} bytes"),
+            reason: format!(
+                "{what} at {pointer}, {length} bytes long, is outside its memory of {size} bytes"
+            ),
         })
     }
 }
@@ -28,10 +30,11 @@ impl OutOfBounds {
 /// The bytes at `pointer`, `length` long.
 pub(crate) fn slice(memory: &[u8], pointer: u32, length: u32) -> Result<&[u8], OutOfBounds> {
     let start = pointer as usize;
-    start
-        .checked_add(length as usize)
-        .and_then(|end| memory.get(start..end))
-        .ok_or(OutOfBounds { pointer, length, size: memory.len() })
+    start.checked_add(length as usize).and_then(|end| memory.get(start..end)).ok_or(OutOfBounds {
+        pointer,
+        length,
+        size: memory.len(),
+    })
 }
 
 /// The bytes from `pointer` to the end of memory; empty when it is outside.
@@ -46,7 +49,12 @@ pub(crate) fn read_u32(memory: &[u8], pointer: u32) -> Option<u32> {
 }
 
 /// Writes `bytes` at `pointer`.
-pub(crate) fn write(mut store: impl AsContextMut, memory: Memory, pointer: u32, bytes: &[u8]) -> Result<(), OutOfBounds> {
+pub(crate) fn write(
+    mut store: impl AsContextMut,
+    memory: Memory,
+    pointer: u32,
+    bytes: &[u8],
+) -> Result<(), OutOfBounds> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let data = memory.data_mut(&mut store);
     let size = data.len();

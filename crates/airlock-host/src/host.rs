@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use airlock_core::{
-    AbiId, Capability, CapabilityKind, Error, ErrorKind, LimitKind, Limits, Manifest, Overrides, Phase, Policy, Request, Result,
+    AbiId, Capability, CapabilityKind, Error, ErrorKind, LimitKind, Limits, Manifest, Overrides, Phase,
+    Policy, Request, Result,
 };
-use airlock_engine::{Allocation, Artifact, Compiled, EngineKey, EngineSettings, Engines, Feature, Shape, Ticker};
+use airlock_engine::{
+    Allocation, Artifact, Compiled, EngineKey, EngineSettings, Engines, Feature, Shape, Ticker,
+};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use wasmtime::Linker;
 
@@ -74,7 +77,8 @@ impl HostBuilder {
         let stack = limits.value(LimitKind::Stack);
         let settings = EngineSettings {
             slots: if self.no_pool { 0 } else { self.slots.unwrap_or(DEFAULT_SLOTS) },
-            stack_bytes: usize::try_from(stack).map_err(|_| Error::host("the stack does not fit this machine"))?,
+            stack_bytes: usize::try_from(stack)
+                .map_err(|_| Error::host("the stack does not fit this machine"))?,
         };
         let concurrent = self.slots.unwrap_or(if self.no_pool { ON_DEMAND_SLOTS } else { DEFAULT_SLOTS });
         Ok(Host(Arc::new(HostInner {
@@ -203,12 +207,15 @@ impl Examined {
 #[derive(Clone)]
 pub struct Host(pub(crate) Arc<HostInner>);
 
+/// What each ABI provides, once per engine.
+type Linkers = HashMap<(AbiId, EngineKey, Allocation), Arc<Linker<CallState>>>;
+
 pub(crate) struct HostInner {
     engines: Arc<Engines>,
     pub(crate) budget: Arc<HostBudget>,
     slots: Arc<Semaphore>,
     overrides: Overrides,
-    linkers: Mutex<HashMap<(AbiId, EngineKey, Allocation), Arc<Linker<CallState>>>>,
+    linkers: Mutex<Linkers>,
     /// Raised when every call has to end now.
     pub(crate) cut: Arc<AtomicBool>,
     closing: AtomicBool,
@@ -273,7 +280,8 @@ impl Host {
         let span = tracing::info_span!("load", plugin = tracing::field::Empty, abi = tracing::field::Empty);
         let _entered = span.enter();
         let start = Instant::now();
-        let Examined { name, artifact, shape, manifest, requests, abi, .. } = self.examine(source, &options)?;
+        let Examined { name, artifact, shape, manifest, requests, abi, .. } =
+            self.examine(source, &options)?;
         let (abi, why) = abi.map(|(id, why)| (abi::by_id(id), why))?;
         span.record("plugin", &name).record("abi", abi.id().name());
         let adapter = abi.bind(&shape, manifest.as_ref())?;
@@ -289,7 +297,19 @@ impl Host {
             digest = %compiled.artifact().digest().short(),
             abi = %abi.id(), why, compile = ?compiled.compile_time(), total = ?start.elapsed(), "loaded"
         );
-        Plugin::new(PluginParts { host: self.clone(), name, manifest, compiled, abi, why, adapter, policy, requests, limits, waits })
+        Plugin::new(PluginParts {
+            host: self.clone(),
+            name,
+            manifest,
+            compiled,
+            abi,
+            why,
+            adapter,
+            policy,
+            requests,
+            limits,
+            waits,
+        })
     }
 
     /// Reads and checks a plugin without compiling it: what `airlock inspect` shows, also
@@ -358,12 +378,7 @@ impl Host {
 
     /// Airlock's defaults, the ABI's, the host's, the plugin's own wish for less, and what
     /// this load was told: later ones go before earlier ones.
-    fn effective_limits(
-        &self,
-        abi: &dyn Abi,
-        manifest: Option<&Manifest>,
-        options: &Overrides,
-    ) -> Limits {
+    fn effective_limits(&self, abi: &dyn Abi, manifest: Option<&Manifest>, options: &Overrides) -> Limits {
         let profile: Overrides = abi.profile().limits.iter().copied().collect();
         let limits = Limits::default().with(&profile).with(&self.0.overrides).with(options);
         match manifest.and_then(|manifest| manifest.memory.maximum_pages) {
@@ -389,7 +404,8 @@ impl Host {
             .get(key, allocation)?
             .ok_or_else(|| Error::host("a linker for an engine that does not exist"))?;
         let mut linker = Linker::new(&engine);
-        abi.link(&mut linker).map_err(|error| Error::host("cannot link the host's functions").with_source(error))?;
+        abi.link(&mut linker)
+            .map_err(|error| Error::host("cannot link the host's functions").with_source(error))?;
         let linker = Arc::new(linker);
         linkers.insert((abi.id(), key, allocation), linker.clone());
         Ok(linker)
@@ -446,7 +462,12 @@ fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
         let asks = names.iter().any(|name| shape.imports_item(wasi::PREVIEW1, name));
         asks.then(|| Request { capability: Capability::plain(kind), required: false })
     });
-    manifest.map(|manifest| manifest.requests.clone()).unwrap_or_default().into_iter().chain(implied).collect()
+    manifest
+        .map(|manifest| manifest.requests.clone())
+        .unwrap_or_default()
+        .into_iter()
+        .chain(implied)
+        .collect()
 }
 
 /// A call that is counted in.

@@ -389,7 +389,12 @@ impl Plugin {
         let alive = Alive(self.0.clone());
         if self.0.alive.fetch_add(1, Ordering::AcqRel) >= maximum {
             let phase = Phase::Wait;
-            return Err(Error::new(ErrorKind::Limit { limit: LimitKind::Instances, maximum, asked: None, phase }));
+            return Err(Error::new(ErrorKind::Limit {
+                limit: LimitKind::Instances,
+                maximum,
+                asked: None,
+                phase,
+            }));
         }
         Ok(alive)
     }
@@ -428,7 +433,8 @@ impl Plugin {
             awaited,
         );
         let mut store = new_store(prepared.pre.module().engine(), state);
-        begin_call(&mut store, deadline, input_bytes).map_err(|error| Error::host("cannot arm a call").with_source(error))?;
+        begin_call(&mut store, deadline, input_bytes)
+            .map_err(|error| Error::host("cannot arm a call").with_source(error))?;
         let instance = {
             let instantiate = async {
                 match awaited {
@@ -512,7 +518,8 @@ fn import_error(error: &wasmtime::Error, shape: &Shape) -> Error {
         return Error::new(ErrorKind::UnknownImport { module, name, belongs_to });
     }
     let text = error.to_string();
-    let named = shape.imports.iter().find(|import| text.contains(&format!("`{}::{}`", import.module, import.name)));
+    let named =
+        shape.imports.iter().find(|import| text.contains(&format!("`{}::{}`", import.module, import.name)));
     match named {
         Some(import) => Error::new(ErrorKind::IncompatibleImport {
             module: import.module.clone(),

@@ -28,7 +28,10 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("plugin", &self.plugin).field("alive", &self.is_alive()).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("plugin", &self.plugin)
+            .field("alive", &self.is_alive())
+            .finish_non_exhaustive()
     }
 }
 

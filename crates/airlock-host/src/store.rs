@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use airlock_core::{Error, ErrorKind, LimitKind, Limits, Phase, Policy, TrapFrame, Usage};
+use airlock_engine::{TICK, Ticker};
 use wasmtime::{
-    Engine, Func, Instance, Memory, Store, StoreContextMut, Trap, TypedFunc, UpdateDeadline, Val, WasmBacktrace,
-    WasmParams, WasmResults,
+    Engine, Func, Instance, Memory, Store, StoreContextMut, Trap, TypedFunc, UpdateDeadline, Val,
+    WasmBacktrace, WasmParams, WasmResults,
 };
 
 use crate::bounded::Interrupted;
@@ -93,6 +94,13 @@ impl CallState {
         Ok(())
     }
 
+    /// Asks for a tick at the deadline when that comes before the next regular one.
+    fn arm_last_tick(&self) {
+        if self.deadline.saturating_duration_since(Instant::now()) < TICK {
+            Ticker::tick_at(self.deadline);
+        }
+    }
+
     /// Looks at the deadline from inside a host function that works for long.
     pub(crate) fn check_deadline(&mut self) -> wasmtime::Result<()> {
         match self.overdue() {
@@ -102,7 +110,12 @@ impl CallState {
     }
 
     /// The error that stops the guest because of a limit.
-    pub(crate) fn halt_at_limit(&mut self, limit: LimitKind, maximum: u64, asked: Option<u64>) -> wasmtime::Error {
+    pub(crate) fn halt_at_limit(
+        &mut self,
+        limit: LimitKind,
+        maximum: u64,
+        asked: Option<u64>,
+    ) -> wasmtime::Error {
         let phase = self.phase;
         self.halt(ErrorKind::Limit { limit, maximum, asked, phase })
     }
@@ -130,6 +143,7 @@ impl CallState {
     /// The one epoch callback: deadline and cancel, and a turn for others when awaited.
     fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         self.check_deadline()?;
+        self.arm_last_tick();
         Ok(match self.awaited {
             // wasmtime's plain `Yield` wakes itself at once; tokio's lets timers run first.
             true => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
@@ -169,7 +183,11 @@ pub(crate) fn new_store(engine: &Engine, state: CallState) -> Store<CallState> {
 ///
 /// # Errors
 /// When fuel is limited and the engine does not count it, which is a bug here.
-pub(crate) fn begin_call(store: &mut Store<CallState>, deadline: Instant, input_bytes: u64) -> wasmtime::Result<()> {
+pub(crate) fn begin_call(
+    store: &mut Store<CallState>,
+    deadline: Instant,
+    input_bytes: u64,
+) -> wasmtime::Result<()> {
     store.data_mut().begin(deadline, input_bytes);
     store.set_epoch_deadline(1);
     match store.data().limits.get(LimitKind::Fuel) {
@@ -224,7 +242,12 @@ impl Live {
     }
 
     /// Calls a function with values of its type.
-    pub(crate) async fn invoke_values(&mut self, func: &Func, params: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
+    pub(crate) async fn invoke_values(
+        &mut self,
+        func: &Func,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> wasmtime::Result<()> {
         match self.store.data().awaited {
             true => func.call_async(&mut self.store, params, results).await,
             false => func.call(&mut self.store, params, results),

@@ -44,7 +44,10 @@ fn read_input(plugin: &Plugin, words: &[String]) -> Result<Input, Error> {
 
 fn read_all(reader: impl Read, name: &str, maximum: u64) -> Result<String, Error> {
     let mut bytes = Vec::new();
-    reader.take(maximum.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| unreadable(name, error))?;
+    reader
+        .take(maximum.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(name, error))?;
     if bytes.len() as u64 > maximum {
         let (limit, phase) = (LimitKind::Input, Phase::Call);
         return Err(Error::new(ErrorKind::Limit { limit, maximum, asked: None, phase }));

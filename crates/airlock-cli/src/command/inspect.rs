@@ -54,13 +54,17 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
         let need = if request.required { "required" } else { "optional" };
         format!("{} ({need}): {}", request.capability, row.about)
     });
-    let imports = shape.imports.iter().map(|import| format!("{}.{}: {}", import.module, import.name, import.ty));
+    let imports =
+        shape.imports.iter().map(|import| format!("{}.{}: {}", import.module, import.name, import.ty));
     let exports = shape.exports.iter().map(|export| format!("{}: {}", export.name, export.ty));
     let mut rows = vec![
         ("plugin", vec![format!("{} {version}", examined.name).trim_end().to_owned()]),
         ("about", manifest.and_then(|manifest| manifest.description.clone()).into_iter().collect()),
         ("digest", vec![format!("sha256:{}", examined.artifact.digest())]),
-        ("size", vec![bytesize::ByteSize::b(examined.artifact.bytes().len() as u64).display().iec().to_string()]),
+        (
+            "size",
+            vec![bytesize::ByteSize::b(examined.artifact.bytes().len() as u64).display().iec().to_string()],
+        ),
         ("kind", vec!["module".to_owned()]),
         ("abi", vec![abi]),
         ("instance", vec![instance.to_owned()]),
@@ -80,8 +84,10 @@ fn as_json(examined: &Examined) -> serde_json::Value {
         Ok((abi, why)) => (json!(abi), json!(why)),
         Err(error) => (json!(null), json!(error.to_string())),
     };
-    let limits: serde_json::Map<String, serde_json::Value> =
-        airlock_host::LIMITS.iter().map(|row| (row.name.to_owned(), json!(examined.limits.get(row.kind)))).collect();
+    let limits: serde_json::Map<String, serde_json::Value> = airlock_host::LIMITS
+        .iter()
+        .map(|row| (row.name.to_owned(), json!(examined.limits.get(row.kind))))
+        .collect();
     json!({
         "name": examined.name,
         "digest": examined.artifact.digest(),

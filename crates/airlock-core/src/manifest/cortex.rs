@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::{Allocator, Manifest, ManifestFormat, MemoryRequest, Request, checked_name, checked_path, invalid};
+use super::{
+    Allocator, Manifest, ManifestFormat, MemoryRequest, Request, checked_name, checked_path, invalid,
+};
 use crate::{Capability, CapabilityKind, Error, ErrorKind, Location, Result};
 
 #[derive(Deserialize)]
@@ -74,9 +76,26 @@ struct Tool {
 
 /// Keys that CortexPrism knows and that say nothing to Airlock.
 const KNOWN: [&str; 20] = [
-    "aiDisclosure", "author", "authorUrl", "cliCommands", "config", "dependencies", "events", "hash",
-    "homepage", "icon", "id", "keywords", "license", "mcp", "peerDependencies", "repository", "runtime",
-    "signature", "ui", "$schema",
+    "aiDisclosure",
+    "author",
+    "authorUrl",
+    "cliCommands",
+    "config",
+    "dependencies",
+    "events",
+    "hash",
+    "homepage",
+    "icon",
+    "id",
+    "keywords",
+    "license",
+    "mcp",
+    "peerDependencies",
+    "repository",
+    "runtime",
+    "signature",
+    "ui",
+    "$schema",
 ];
 
 /// Entries of the `capabilities` list that ask for the world outside, with what they
@@ -105,9 +124,10 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
     })?;
 
     let entry_point = file.entry_point.ok_or_else(|| invalid(name, "`entryPoint` is missing"))?;
-    let kind = file.kind.or(file.type_).unwrap_or_else(|| {
-        if entry_point.ends_with(".wasm") { "wasm".to_owned() } else { "esm".to_owned() }
-    });
+    let kind = file
+        .kind
+        .or(file.type_)
+        .unwrap_or_else(|| if entry_point.ends_with(".wasm") { "wasm".to_owned() } else { "esm".to_owned() });
     if kind != "wasm" {
         return Err(invalid(name, format!("`kind` is `{kind}`, and only `wasm` plugins run here")));
     }
@@ -162,23 +182,28 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
     })
 }
 
-fn unknown_keys<'a>(prefix: &'a str, keys: impl Iterator<Item = &'a String> + 'a) -> impl Iterator<Item = String> + 'a {
+fn unknown_keys<'a>(
+    prefix: &'a str,
+    keys: impl Iterator<Item = &'a String> + 'a,
+) -> impl Iterator<Item = String> + 'a {
     keys.filter(|key| !KNOWN.contains(&key.as_str())).map(move |key| format!("unknown key `{prefix}{key}`"))
 }
 
 /// The `permissions` object of the document: lists of scopes, some with a verb before a
 /// colon (`fetch:https://…`, `read:/tmp`).
 fn permission_requests(permissions: &Permissions) -> Vec<Request> {
-    let net = permissions.network.iter().map(|scope| {
-        Capability::scoped(CapabilityKind::Net, scope.strip_prefix("fetch:").unwrap_or(scope))
-    });
+    let net = permissions
+        .network
+        .iter()
+        .map(|scope| Capability::scoped(CapabilityKind::Net, scope.strip_prefix("fetch:").unwrap_or(scope)));
     let files = permissions.filesystem.iter().map(|scope| match scope.split_once(':') {
         Some(("read", path)) => Capability::scoped(CapabilityKind::FsRead, path),
         Some(("write", path)) => Capability::scoped(CapabilityKind::FsWrite, path),
         _ => Capability::scoped(CapabilityKind::FsRead, scope.as_str()),
     });
     let env = permissions.env.iter().map(|name| Capability::scoped(CapabilityKind::Env, name.as_str()));
-    let exec = permissions.process.iter().map(|scope| Capability::scoped(CapabilityKind::Exec, scope.as_str()));
+    let exec =
+        permissions.process.iter().map(|scope| Capability::scoped(CapabilityKind::Exec, scope.as_str()));
     net.chain(files).chain(env).chain(exec).map(optional).collect()
 }
 
@@ -225,9 +250,13 @@ mod tests {
 
     #[test]
     fn both_dialects_of_capabilities_are_read() {
-        let functions = reads(r#"{"name":"a","entryPoint":"a.wasm","capabilities":{"one":{"type":"wasm"},"two":{}},"tools":[{"name":"one"}]}"#);
+        let functions = reads(
+            r#"{"name":"a","entryPoint":"a.wasm","capabilities":{"one":{"type":"wasm"},"two":{}},"tools":[{"name":"one"}]}"#,
+        );
         assert_eq!(functions.functions, ["one", "two"]);
-        let permissions = reads(r#"{"name":"a","entryPoint":"a.wasm","kind":"wasm","capabilities":["tools","network:fetch","fs:read"]}"#);
+        let permissions = reads(
+            r#"{"name":"a","entryPoint":"a.wasm","kind":"wasm","capabilities":["tools","network:fetch","fs:read"]}"#,
+        );
         let asked: Vec<_> = permissions.requests.iter().map(|r| r.capability.to_string()).collect();
         assert_eq!(asked, ["fs.read=*", "net=*"]);
     }
@@ -240,29 +269,48 @@ mod tests {
         );
         let asked: Vec<_> = manifest.requests.iter().map(|r| r.capability.to_string()).collect();
         assert_eq!(asked, ["fs.write=/tmp", "env=HOME", "net=https://x.example"]);
-        assert_eq!(manifest.warnings, ["unknown key `colour`", "unknown key `wasm.stack`", "unknown key `permissions.gpu`"]);
+        assert_eq!(
+            manifest.warnings,
+            ["unknown key `colour`", "unknown key `wasm.stack`", "unknown key `permissions.gpu`"]
+        );
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
-        assert_eq!(fails("{\n  \"name\": }"), "manifest `manifest.json` is not valid: expected value (line 2, column 11)");
-        assert_eq!(fails(r#"{"name":"a"}"#), "manifest `manifest.json` is not valid: `entryPoint` is missing");
+        assert_eq!(
+            fails("{\n  \"name\": }"),
+            "manifest `manifest.json` is not valid: expected value (line 2, column 11)"
+        );
+        assert_eq!(
+            fails(r#"{"name":"a"}"#),
+            "manifest `manifest.json` is not valid: `entryPoint` is missing"
+        );
         assert_eq!(
             fails(r#"{"name":"a","entryPoint":"a.js"}"#),
             "manifest `manifest.json` is not valid: `kind` is `esm`, and only `wasm` plugins run here"
         );
         for outside in ["../a.wasm", "/etc/a.wasm", "x/../../a.wasm", "", "a\\\\b.wasm"] {
             let text = format!(r#"{{"name":"a","kind":"wasm","entryPoint":"{outside}"}}"#);
-            assert!(fails(&text).ends_with("`entryPoint` must name a file inside the plugin's folder"), "{outside}");
+            assert!(
+                fails(&text).ends_with("`entryPoint` must name a file inside the plugin's folder"),
+                "{outside}"
+            );
         }
         assert!(fails(r#"{"name":"a\nb","entryPoint":"a.wasm"}"#).contains("`name` must be 1 to 128"));
         assert!(fails(r#"{"name":"a","name":"b","entryPoint":"a.wasm"}"#).contains("duplicate field `name`"));
-        assert!(fails(r#"{"name":"a","entryPoint":"a.wasm","wasm":{"memoryPages":9,"maxMemoryPages":8}}"#).contains("more than"));
+        assert!(
+            fails(r#"{"name":"a","entryPoint":"a.wasm","wasm":{"memoryPages":9,"maxMemoryPages":8}}"#)
+                .contains("more than")
+        );
     }
 
     #[test]
     fn manifest_bomb_a_hundred_thousand_levels_are_refused() {
-        let deep = format!(r#"{{"name":"a","entryPoint":"a.wasm","x":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let deep = format!(
+            r#"{{"name":"a","entryPoint":"a.wasm","x":{}1{}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
         assert!(fails(&deep).contains("recursion limit exceeded"));
         let big = format!(r#"{{"name":"a","entryPoint":"a.wasm","x":"{}"}}"#, "y".repeat(1 << 20));
         let error = Manifest::read("manifest.json", big.as_bytes()).expect_err("too large");

@@ -108,5 +108,9 @@ fn checked_path(file: &str, key: &str, path: String) -> Result<String> {
     let inside = !path.is_empty()
         && !path.contains(['\0', '\\'])
         && Path::new(&path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if inside { Ok(path) } else { Err(invalid(file, format!("`{key}` must name a file inside the plugin's folder"))) }
+    if inside {
+        Ok(path)
+    } else {
+        Err(invalid(file, format!("`{key}` must name a file inside the plugin's folder")))
+    }
 }

@@ -15,10 +15,17 @@ pub(crate) fn link_common(linker: &mut Linker<CallState>) -> wasmtime::Result<()
 }
 
 /// AssemblyScript's way to fail: message and file as its strings, line and column.
-fn abort(mut caller: Caller<'_, CallState>, message: u32, file: u32, line: u32, column: u32) -> wasmtime::Result<()> {
+fn abort(
+    mut caller: Caller<'_, CallState>,
+    message: u32,
+    file: u32,
+    line: u32,
+    column: u32,
+) -> wasmtime::Result<()> {
     caller.data_mut().enter_host("abort")?;
     let memory = caller.get_export("memory").and_then(Extern::into_memory);
-    let read = |pointer: u32| -> Option<String> { guest::utf16(guest::view(&caller, memory.as_ref()?), pointer) };
+    let read =
+        |pointer: u32| -> Option<String> { guest::utf16(guest::view(&caller, memory.as_ref()?), pointer) };
     let reason = match (read(message), read(file)) {
         (Some(message), Some(file)) => format!("abort: {message} ({file}:{line}:{column})"),
         (Some(message), None) => format!("abort: {message}"),
@@ -44,18 +51,24 @@ const OWNERS: [(&str, &str, &str); 16] = [
     ("env", "http_request", "an older CortexPrism plugin ABI; it needs the capability `net`"),
     ("env", "emscripten_", "Emscripten's JavaScript runtime; build with `-sSTANDALONE_WASM`"),
     ("wbg", "", "wasm-bindgen's JavaScript glue; build for `wasm32-wasip1` without wasm-pack"),
-    ("__wbindgen_placeholder__", "", "wasm-bindgen's JavaScript glue; build for `wasm32-wasip1` without wasm-pack"),
+    (
+        "__wbindgen_placeholder__",
+        "",
+        "wasm-bindgen's JavaScript glue; build for `wasm32-wasip1` without wasm-pack",
+    ),
     ("gojs", "", "Go's JavaScript runtime; build with `GOOS=wasip1`"),
     ("go", "", "Go's JavaScript runtime; build with `GOOS=wasip1`"),
 ];
 
 /// Whose import it is, when known.
 pub(crate) fn owner_of(module: &str, name: &str) -> Option<String> {
-    if let Some((_, _, owner)) = OWNERS.iter().find(|(of, start, _)| *of == module && name.starts_with(start)) {
+    if let Some((_, _, owner)) = OWNERS.iter().find(|(of, start, _)| *of == module && name.starts_with(start))
+    {
         return Some((*owner).to_owned());
     }
     // Component interfaces are named `namespace:package/interface`.
-    (module.contains(':') && module.contains('/')).then(|| "a component interface; build a core module instead".to_owned())
+    (module.contains(':') && module.contains('/'))
+        .then(|| "a component interface; build a core module instead".to_owned())
 }
 
 #[cfg(test)]

@@ -137,7 +137,8 @@ pub(crate) fn choose(
         Fit::Possible | Fit::Likely => found.fit >= Fit::Possible,
         _ => found.fit == best,
     };
-    let mut left: Vec<(&'static dyn Abi, Match)> = fits.into_iter().filter(|(_, found)| rivals(found)).collect();
+    let mut left: Vec<(&'static dyn Abi, Match)> =
+        fits.into_iter().filter(|(_, found)| rivals(found)).collect();
     if left.len() > 1 {
         return Err(Error::new(ErrorKind::AmbiguousAbi(left.iter().map(|(abi, _)| abi.id()).collect())));
     }
@@ -150,7 +151,10 @@ pub(crate) fn choose(
 /// The error for a function that is not among `known`.
 pub(crate) fn unknown_function(shape: &Shape, function: &str, known: &[String]) -> Error {
     if let Some(ty) = shape.export(function) {
-        return Error::new(ErrorKind::UnsuitableExport { export: function.to_owned(), reason: format!("it is a {ty}") });
+        return Error::new(ErrorKind::UnsuitableExport {
+            export: function.to_owned(),
+            reason: format!("it is a {ty}"),
+        });
     }
     let near = nearest(function, known.iter().map(String::as_str));
     let nearest = if near.is_empty() { known.iter().take(5).cloned().collect() } else { near };

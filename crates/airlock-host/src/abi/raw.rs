@@ -48,7 +48,11 @@ impl Abi for Raw {
             .filter(|(name, ty)| is_callable(name, ty))
             .map(|(name, ty)| (name.to_owned(), ty.clone()))
             .collect();
-        Ok(Arc::new(RawAdapter { functions: signatures.keys().cloned().collect(), signatures, shape: shape.clone() }))
+        Ok(Arc::new(RawAdapter {
+            functions: signatures.keys().cloned().collect(),
+            signatures,
+            shape: shape.clone(),
+        }))
     }
 }
 
@@ -80,7 +84,9 @@ impl Adapter for RawAdapter {
             let arguments = arguments(function, signature, input)?;
             let params: Vec<Val> = arguments.into_iter().map(to_val).collect();
             let mut results = vec![Val::I32(0); signature.results.len()];
-            let func = live.func(function).ok_or_else(|| unknown_function(&self.shape, function, &self.functions))?;
+            let func = live
+                .func(function)
+                .ok_or_else(|| unknown_function(&self.shape, function, &self.functions))?;
             live.invoke_values(&func, &params, &mut results).await?;
             let values = results.iter().map(from_val).collect::<Result<Vec<Value>, Failure>>()?;
             Ok(Answer::Values(values))
@@ -107,7 +113,10 @@ fn arguments(function: &str, signature: &Signature, input: Input) -> Result<Vec<
     match input {
         Input::Values(values) => read(values.len(), &|index, ty| match values[index] {
             value if value.ty() == ty => Ok(value),
-            value => Err(Error::new(ErrorKind::InvalidArgument { given: value.to_string(), expected: ty.to_string() })),
+            value => Err(Error::new(ErrorKind::InvalidArgument {
+                given: value.to_string(),
+                expected: ty.to_string(),
+            })),
         }),
         Input::Words(words) => read(words.len(), &|index, ty| ty.parse(&words[index])),
         Input::Json(text) => match crate::answer::parse_json(&text)? {

@@ -29,9 +29,25 @@ pub(crate) const PREVIEW1: &str = "wasi_snapshot_preview1";
 /// Preview 1 functions that never wait; a module that imports no others can be called
 /// without a fiber.
 const NEVER_WAIT: [&str; 19] = [
-    "args_get", "args_sizes_get", "clock_res_get", "clock_time_get", "environ_get", "environ_sizes_get",
-    "fd_allocate", "fd_fdstat_set_flags", "fd_fdstat_set_rights", "fd_prestat_dir_name", "fd_prestat_get",
-    "fd_tell", "proc_exit", "proc_raise", "random_get", "sched_yield", "sock_accept", "sock_recv", "sock_send",
+    "args_get",
+    "args_sizes_get",
+    "clock_res_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_allocate",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "fd_tell",
+    "proc_exit",
+    "proc_raise",
+    "random_get",
+    "sched_yield",
+    "sock_accept",
+    "sock_recv",
+    "sock_send",
 ];
 
 /// Whether calling this import may wait.

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use airlock_core::CapabilityKind;
 use wasmtime_wasi::p1::types::{
-    Clockid, Errno, Error, Event, EventFdReadwrite, Eventrwflags, Eventtype, Subclockflags, Subscription, SubscriptionU,
-    Userdata,
+    Clockid, Errno, Error, Event, EventFdReadwrite, Eventrwflags, Eventtype, Subclockflags, Subscription,
+    SubscriptionU, Userdata,
 };
 use wiggle::{GuestMemory, GuestPtr};
 
@@ -52,7 +52,9 @@ pub(super) async fn poll_oneoff(
             }
             // A guest has standard streams only, and those never block it for long: input
             // is bytes at hand or a reader whose first read waits within the deadline.
-            SubscriptionU::FdRead(fd) => ready.push(stream_event(userdata, Eventtype::FdRead, fd.file_descriptor.into(), 0)),
+            SubscriptionU::FdRead(fd) => {
+                ready.push(stream_event(userdata, Eventtype::FdRead, fd.file_descriptor.into(), 0))
+            }
             SubscriptionU::FdWrite(fd) => {
                 ready.push(stream_event(userdata, Eventtype::FdWrite, fd.file_descriptor.into(), 1));
             }

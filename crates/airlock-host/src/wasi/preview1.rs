@@ -9,9 +9,9 @@
 use airlock_core::CapabilityKind;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p1::types::{
-    Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize,
-    Filestat, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags, Signal,
-    Size, Subscription, Timestamp, Whence,
+    Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta,
+    Filesize, Filestat, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags,
+    Sdflags, Siflags, Signal, Size, Subscription, Timestamp, Whence,
 };
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wiggle::{GuestMemory, GuestPtr};
@@ -100,7 +100,12 @@ impl WasiSnapshotPreview1 for CallState {
         self.guard("sched_yield")
     }
 
-    fn random_get(&mut self, memory: &mut GuestMemory<'_>, buffer: GuestPtr<u8>, length: Size) -> Result<(), Error> {
+    fn random_get(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        buffer: GuestPtr<u8>,
+        length: Size,
+    ) -> Result<(), Error> {
         self.guard("random_get")?;
         let real = self.policy.allows(CapabilityKind::Random);
         let mut bytes = [0; RANDOM_CHUNK as usize];

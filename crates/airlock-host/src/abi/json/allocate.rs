@@ -63,7 +63,10 @@ pub(super) fn allocator_of(shape: &Shape, wanted: Option<Allocator>) -> Option<A
     let libc = || one(&("malloc", None));
     let first = if wanted == Some(Allocator::Wasi) { libc() } else { None };
     // cabi_realloc comes before wasm-bindgen's, which only its own glue calls.
-    first.or_else(|| KNOWN[..6].iter().find_map(one)).or_else(realloc).or_else(|| KNOWN[6..].iter().find_map(one))
+    first
+        .or_else(|| KNOWN[..6].iter().find_map(one))
+        .or_else(realloc)
+        .or_else(|| KNOWN[6..].iter().find_map(one))
 }
 
 impl Allocate {
@@ -77,7 +80,13 @@ impl Allocate {
 
     /// Puts `bytes` and one NUL into the guest's memory and returns where. The NUL is for
     /// guests that look for the end; the length they are given does not count it.
-    pub(super) async fn input(self, live: &mut Live, memory: Memory, function: &str, bytes: &[u8]) -> Result<u32, Failure> {
+    pub(super) async fn input(
+        self,
+        live: &mut Live,
+        memory: Memory,
+        function: &str,
+        bytes: &[u8],
+    ) -> Result<u32, Failure> {
         let size = u32::try_from(bytes.len() + 1).unwrap_or(u32::MAX);
         let pointer = match self {
             Allocate::Grow => grow(live, memory, size)?,
@@ -97,10 +106,12 @@ impl Allocate {
     }
 
     async fn ask(self, live: &mut Live, size: u32) -> Result<u32, Failure> {
-        let gone = || Failure::from(Error::new(ErrorKind::UnsuitableExport {
-            export: self.name().to_owned(),
-            reason: "it is not the allocator it was".to_owned(),
-        }));
+        let gone = || {
+            Failure::from(Error::new(ErrorKind::UnsuitableExport {
+                export: self.name().to_owned(),
+                reason: "it is not the allocator it was".to_owned(),
+            }))
+        };
         Ok(match self {
             Allocate::Size(name) => {
                 let func = live.typed::<u32, u32>(name).ok_or_else(gone)?;

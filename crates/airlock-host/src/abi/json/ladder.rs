@@ -58,7 +58,8 @@ fn read_at(memory: &[u8], pointer: u32, told: Option<u32>, utf16: bool, maximum:
     if let Some(length) = told {
         return with_length(memory, pointer, length, maximum);
     }
-    let bounded = |text: String| if text.len() as u64 > maximum { Found::TooLarge } else { Found::Json(text) };
+    let bounded =
+        |text: String| if text.len() as u64 > maximum { Found::TooLarge } else { Found::Json(text) };
     if let Some(text) = length_prefixed(memory, pointer) {
         return bounded(text);
     }
@@ -249,7 +250,8 @@ mod tests {
         let string = |text: &str| {
             let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
             let mut memory = vec![0; BASE as usize];
-            memory[BASE as usize - 4..].copy_from_slice(&u32::try_from(units.len()).expect("small").to_le_bytes());
+            memory[BASE as usize - 4..]
+                .copy_from_slice(&u32::try_from(units.len()).expect("small").to_le_bytes());
             memory.extend(units);
             memory.resize(4096, 0);
             memory

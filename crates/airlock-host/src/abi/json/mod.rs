@@ -29,9 +29,28 @@ static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: fal
 
 /// Exports that have a capability's type and are none.
 const RESERVED: [&str; 22] = [
-    "memory", "_start", "_initialize", "main", "malloc", "free", "calloc", "realloc", "alloc", "dealloc", "allocate",
-    "deallocate", "__alloc", "__free", "__new", "__pin", "__unpin", "__collect", "cabi_realloc", "result_len",
-    "dealloc_str", "__main_argc_argv",
+    "memory",
+    "_start",
+    "_initialize",
+    "main",
+    "malloc",
+    "free",
+    "calloc",
+    "realloc",
+    "alloc",
+    "dealloc",
+    "allocate",
+    "deallocate",
+    "__alloc",
+    "__free",
+    "__new",
+    "__pin",
+    "__unpin",
+    "__collect",
+    "cabi_realloc",
+    "result_len",
+    "dealloc_str",
+    "__main_argc_argv",
 ];
 
 /// Beginnings of names that are a toolchain's.
@@ -42,7 +61,8 @@ const LENGTHS: [&str; 4] = ["result_len", "get_result_len", "cortex_result_len",
 
 fn is_capability(name: &str, ty: &Signature) -> bool {
     let pair = [ValueType::I32, ValueType::I32];
-    let reserved = RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let reserved =
+        RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     !reserved && (ty.is(&pair, &[ValueType::I32]) || ty.is(&pair, &[ValueType::I64]))
 }
 
@@ -123,11 +143,14 @@ impl Abi for Json {
 
 /// Refuses a module whose memory starts larger than its own manifest lets it be.
 fn check_memory(shape: &Shape, asked: &MemoryRequest) -> Result<()> {
-    let (Some(ExternType::Memory { minimum, .. }), Some(maximum)) = (shape.export("memory"), asked.maximum_pages) else {
+    let (Some(ExternType::Memory { minimum, .. }), Some(maximum)) =
+        (shape.export("memory"), asked.maximum_pages)
+    else {
         return Ok(());
     };
     if *minimum > u64::from(maximum) {
-        let reason = format!("its memory starts with {minimum} pages, and `wasm.maxMemoryPages` is {maximum}");
+        let reason =
+            format!("its memory starts with {minimum} pages, and `wasm.maxMemoryPages` is {maximum}");
         return Err(Error::new(ErrorKind::AbiMismatch { abi: AbiId::Json, reason }));
     }
     Ok(())
@@ -176,7 +199,9 @@ impl Adapter for JsonAdapter {
             match ladder::read(view, returned, told, self.speaks_utf16, maximum) {
                 Found::Json(json) => answer(live, function, json),
                 Found::Undecipherable(reason) => Err(bad(function, reason).into()),
-                Found::TooLarge => Err(Failure::Wasm(live.store.data_mut().halt_at_limit(LimitKind::Output, maximum, None))),
+                Found::TooLarge => {
+                    Err(Failure::Wasm(live.store.data_mut().halt_at_limit(LimitKind::Output, maximum, None)))
+                }
             }
         })
     }
@@ -200,7 +225,13 @@ impl JsonAdapter {
         Ok(())
     }
 
-    async fn invoke(&self, live: &mut Live, function: &str, pointer: u32, length: u32) -> Result<Returned, Failure> {
+    async fn invoke(
+        &self,
+        live: &mut Live,
+        function: &str,
+        pointer: u32,
+        length: u32,
+    ) -> Result<Returned, Failure> {
         if let Some(func) = live.typed::<(u32, u32), u32>(function) {
             return Ok(Returned::I32(live.invoke(&func, (pointer, length)).await?));
         }
@@ -215,7 +246,12 @@ impl JsonAdapter {
     }
 
     /// The result's length, from the export that tells it, when there is one.
-    async fn told_length(&self, live: &mut Live, function: &str, returned: Returned) -> Result<Option<u32>, Failure> {
+    async fn told_length(
+        &self,
+        live: &mut Live,
+        function: &str,
+        returned: Returned,
+    ) -> Result<Option<u32>, Failure> {
         if matches!(returned, Returned::I64(_)) {
             return Ok(None);
         }
