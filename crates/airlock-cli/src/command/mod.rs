@@ -28,7 +28,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Run(run) => run::run(&session, run),
         Verb::Inspect(inspect) => inspect::run(&session, &inspect),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut script);
+            session.printer.program_output(&script);
             Ok(0)
         }
     };
