@@ -20,6 +20,7 @@ fn inspect_shows_what_a_plugin_is() {
     kind       module
     abi        json: the manifest of `text-processor` is CortexPrism's
     instance   fresh for every call
+    memory     10 to 50 pages
     functions  transform
     requests   none
     baseline   none
@@ -29,7 +30,7 @@ fn inspect_shows_what_a_plugin_is() {
                transform: func (i32, i32) -> (i32)
                malloc: func (i32) -> (i32)
     ");
-    assert!(text.contains("memory = 3.1 MiB"), "the manifest's 50 pages: {text}");
+    assert!(text.contains("memory = 64.0 MiB") && text.contains("fuel = none"), "{text}");
 }
 
 #[test]

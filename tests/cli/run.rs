@@ -52,11 +52,10 @@ fn json_holds_code_and_both_streams() {
 }
 
 #[test]
-fn a_panic_shows_what_was_printed() {
-    let text = show(&["run", GREET, "--", "--panic"]);
-    assert!(
-        text.starts_with("exit 122\n--- stderr\nerror: the plugin trapped while running: unreachable\n"),
-        "{text}"
-    );
-    assert!(text.ends_with("| asked to\n"), "{text}");
+fn what_was_printed_before_a_failure_is_shown() {
+    let text = show(&["run", GREET, "--", "you", "--panic"]);
+    assert!(text.starts_with("exit 122\n--- stdout\nhello, you\n--- stderr\n"), "{text}");
+    assert!(text.contains("asked to\nerror: the plugin trapped while running: unreachable\n  at "), "{text}");
+    let json = show(&["--json", "run", GREET, "--", "you", "--panic"]);
+    assert!(json.contains(r#""stdout":"hello, you\n""#), "{json}");
 }

@@ -34,6 +34,7 @@ fn reserved_names_are_no_capabilities() {
         (func (export "realloc") (param i32 i32) (result i32) i32.const 64)
         (func (export "__main_argc_argv") (param i32 i32) (result i32) i32.const 64)
         (func (export "asyncify_x") (param i32 i32) (result i32) i32.const 64)
+        (func (export "plugin_get_capabilities") (param i32 i32) (result i32) i32.const 64)
         (func (export "real") (param i32 i32) (result i32) i32.const 0))"#;
     assert_eq!(load(&host(), wat, text()).functions(), ["real"]);
 }
@@ -72,4 +73,14 @@ fn a_program_is_run_and_a_plugin_is_called() {
     let plugin = load(&host, r#"(module (func (export "f")))"#, text());
     let error = plugin.run_blocking(airlock_host::ProgramInput::new()).expect_err("no program");
     assert_eq!((error.code(), error.exit_code()), ("wrong-verb", 2));
+}
+
+#[test]
+fn a_plugin_of_cortexprisms_tool_abi_is_named_as_one() {
+    let wat = r#"(module (memory (export "memory") 1)
+        (func (export "plugin_get_capabilities") (param i32 i32) (result i32) i32.const 0)
+        (func (export "plugin_execute_tool") (param i32 i32 i32 i32 i32 i32) (result i32) i32.const 0))"#;
+    let error = load_error(wat, text().abi(AbiId::Json));
+    assert_eq!(error.code(), "abi-mismatch");
+    assert!(error.to_string().contains("`plugin_execute_tool`"), "{error}");
 }

@@ -71,12 +71,13 @@ fn random_and_time_repeat_unless_granted() {
 }
 
 #[test]
-fn a_panic_is_a_trap_that_repeats_what_was_printed() {
-    let error =
-        greet(LoadOptions::new()).run_blocking(ProgramInput::new().args(["--panic"])).expect_err("it panics");
-    let airlock_host::ErrorKind::Trap { printed, reason, .. } = error.kind() else { panic!("{error}") };
-    assert_eq!(reason, "unreachable");
-    assert!(printed.ends_with("asked to\n"), "{printed}");
+fn what_was_printed_before_a_failure_comes_with_the_error() {
+    let plugin = greet(LoadOptions::new());
+    let error = plugin.run_blocking(ProgramInput::new().args(["you", "--panic"])).expect_err("it panics");
+    assert_eq!(error.to_string(), "the plugin trapped while running: unreachable");
+    let printed = error.printed().expect("it printed");
+    assert_eq!(printed.stdout, b"hello, you\n");
+    assert!(String::from_utf8_lossy(&printed.stderr).ends_with("asked to\n"));
 }
 
 const EXIT: &str = r#"(module

@@ -141,11 +141,22 @@ fn a_reactors_initialiser_and_constructors_run_first() {
 
 #[test]
 fn a_trap_names_functions_and_with_dwarf_file_and_line() {
-    let wat = r#"(module (func $inner unreachable) (func $outer (export "f") call $inner))"#;
-    let error = error(&load(&host(), wat, text()), "f", &[]);
-    let airlock_host::ErrorKind::Trap { frames, .. } = error.kind() else { panic!("{error}") };
-    let names: Vec<&str> = frames.iter().map(|frame| frame.function.as_str()).collect();
-    assert_eq!(names, ["inner", "outer"]);
+    let wat = "(module (func $inner\n unreachable)\n(func $outer (export \"f\")\n\n call $inner))";
+    let frames = |bytes: Vec<u8>| {
+        let plugin = host().load_blocking(bytes, airlock_host::LoadOptions::new()).unwrap();
+        let error = error(&plugin, "f", &[]);
+        let airlock_host::ErrorKind::Trap { frames, .. } = error.kind() else { panic!("{error}") };
+        frames.clone()
+    };
+    let plain = frames(wat::parse_str(wat).unwrap());
+    assert_eq!(plain.iter().map(|frame| frame.function.as_str()).collect::<Vec<_>>(), ["inner", "outer"]);
+    assert!(plain.iter().all(|frame| frame.source.is_none()));
+
+    let mut parser = wat::Parser::new();
+    parser.generate_dwarf(wat::GenerateDwarf::Full);
+    let dwarf = parser.parse_bytes(Some("page.wat".as_ref()), wat.as_bytes()).unwrap();
+    let sources: Vec<_> = frames(dwarf.into_owned()).into_iter().filter_map(|frame| frame.source).collect();
+    assert_eq!(sources, ["./page.wat:2:2", "./page.wat:5:2"]);
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Printer {
         self.line(&format!("{{\"schema\":{SCHEMA},\"ok\":true,\"value\":{value},{rest}}}"));
     }
 
-    /// An error: culprit's message, causes, a trap's frames and output, the hint.
+    /// An error: its message, causes, a trap's frames, the hint.
     pub(crate) fn error(&self, error: &Error) {
         if self.json {
             let fields = json!({ "error": error_json(error) });
@@ -92,12 +92,9 @@ impl Printer {
         for cause in causes(error) {
             self.message(&format!("  caused by: {cause}"));
         }
-        if let ErrorKind::Trap { frames, printed, .. } = error.kind() {
+        if let ErrorKind::Trap { frames, .. } = error.kind() {
             for frame in frames {
                 self.message(&format!("  at {}", frame_text(frame)));
-            }
-            for line in printed.lines() {
-                self.message(&format!("  | {}", visible(line, false)));
             }
         }
         if let Some(hint) = error.hint() {
@@ -149,7 +146,7 @@ fn causes(error: &Error) -> Vec<String> {
 }
 
 /// An error as JSON: `code`, `culprit`, `message`, and where they exist `hint`, `causes`,
-/// `frames`, `printed`.
+/// `frames`, and what the guest had written as `stdout` and `stderr`.
 fn error_json(error: &Error) -> serde_json::Value {
     let mut object = json!({
         "code": error.code(),
@@ -160,9 +157,30 @@ fn error_json(error: &Error) -> serde_json::Value {
     if let Some(hint) = error.hint() {
         object["hint"] = json!(hint);
     }
-    if let ErrorKind::Trap { frames, printed, .. } = error.kind() {
+    if let ErrorKind::Trap { frames, .. } = error.kind() {
         object["frames"] = json!(frames);
-        object["printed"] = json!(printed);
+    }
+    if let Some(printed) = error.printed() {
+        object["stdout"] = json!(String::from_utf8_lossy(&printed.stdout));
+        object["stderr"] = json!(String::from_utf8_lossy(&printed.stderr));
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copy;
+
+    #[test]
+    fn a_terminal_gets_nothing_it_could_act_on_and_a_pipe_every_byte() {
+        let bytes = b"one\ttwo\n\x1b[2J\x1b]0;title\x07\xc2\x9b5m\xff\r";
+        let (mut terminal, mut pipe) = (Vec::new(), Vec::new());
+        copy(bytes, true, &mut terminal);
+        copy(bytes, false, &mut pipe);
+        assert_eq!(
+            String::from_utf8_lossy(&terminal),
+            "one\ttwo\n\\x1b[2J\\x1b]0;title\\x07\\x9b5m\u{fffd}\\r"
+        );
+        assert_eq!(pipe, bytes);
+    }
 }

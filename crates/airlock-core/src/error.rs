@@ -237,8 +237,6 @@ pub enum ErrorKind {
         reason: String,
         /// The guest's backtrace, innermost first, bounded in length.
         frames: Vec<TrapFrame>,
-        /// The end of what the guest printed on standard error before it trapped.
-        printed: String,
         /// When.
         phase: Phase,
     },
@@ -264,9 +262,19 @@ pub enum ErrorKind {
     Host(String),
 }
 
+/// What a guest had written before its call failed. May hold any bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// Standard output, when that is the answer; a program's.
+    pub stdout: Vec<u8>,
+    /// Standard error and the log.
+    pub stderr: Vec<u8>,
+}
+
 struct Inner {
     kind: ErrorKind,
     hint: Option<String>,
+    printed: Option<Printed>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -276,7 +284,7 @@ pub struct Error(Box<Inner>);
 impl Error {
     /// An error of this kind, with the kind's own hint where it has one.
     pub fn new(kind: ErrorKind) -> Self {
-        Error(Box::new(Inner { hint: default_hint(&kind), kind, source: None }))
+        Error(Box::new(Inner { hint: default_hint(&kind), kind, printed: None, source: None }))
     }
 
     /// A failure of the host itself.
@@ -288,6 +296,13 @@ impl Error {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
+        self
+    }
+
+    /// The same error with what the guest had written before it.
+    #[must_use]
+    pub fn with_printed(mut self, printed: Printed) -> Self {
+        self.0.printed = Some(printed);
         self
     }
 
@@ -306,6 +321,11 @@ impl Error {
     /// What to do about it, one line.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
+    }
+
+    /// What the guest had written before its call failed, when it had written anything.
+    pub fn printed(&self) -> Option<&Printed> {
+        self.0.printed.as_ref()
     }
 
     /// Who has to change something.

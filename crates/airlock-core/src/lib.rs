@@ -30,7 +30,7 @@ mod value;
 pub use abi::AbiId;
 pub use capability::{CAPABILITIES, Capability, CapabilityKind, CapabilityRow, Risk};
 pub use digest::Digest;
-pub use error::{Culprit, Error, ErrorKind, Location, Phase, Result, TrapFrame};
+pub use error::{Culprit, Error, ErrorKind, Location, Phase, Printed, Result, TrapFrame};
 pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};
 pub use manifest::{Allocator, Manifest, ManifestFormat, MemoryRequest, Request};
 pub use outcome::{Outcome, Usage};

@@ -58,15 +58,20 @@ pub(crate) struct Budget {
     host: Arc<HostBudget>,
     maximum_bytes: u64,
     maximum_elements: u64,
+    /// Bytes one linear memory may have by the plugin's own manifest.
+    declared_maximum: u64,
     bytes: u64,
     elements: u64,
     refused: Option<Refusal>,
 }
 
 impl Budget {
-    pub(crate) fn new(host: Arc<HostBudget>, limits: &Limits) -> Self {
+    /// `declared_maximum` is what the plugin's manifest lets a linear memory grow to, in
+    /// bytes; [`u64::MAX`] when it says nothing.
+    pub(crate) fn new(host: Arc<HostBudget>, limits: &Limits, declared_maximum: u64) -> Self {
         Budget {
             host,
+            declared_maximum,
             maximum_bytes: limits.value(LimitKind::Memory),
             maximum_elements: limits.value(LimitKind::TableElements),
             bytes: 0,
@@ -126,6 +131,9 @@ impl ResourceLimiter for Budget {
             // wasmtime fails this growth by itself, so nothing is charged for it.
             return Ok(true);
         }
+        if desired as u64 > self.declared_maximum {
+            return Ok(self.refuse(LimitKind::Memory, self.declared_maximum, desired as u64));
+        }
         Ok(self.charge(desired.saturating_sub(current) as u64))
     }
 
@@ -162,7 +170,7 @@ mod tests {
     fn a_refusal_charges_nothing_and_the_host_gets_its_share_back() {
         let host = HostBudget::new(150);
         let limits = Limits::default().with(&Overrides::from([(LimitKind::Memory, 100)]));
-        let mut one = Budget::new(host.clone(), &limits);
+        let mut one = Budget::new(host.clone(), &limits, u64::MAX);
         assert!(one.memory_growing(0, 90, None).expect("no error"));
         assert!(!one.memory_growing(90, 101, None).expect("no error"));
         assert_eq!(
@@ -170,7 +178,7 @@ mod tests {
             Some((LimitKind::Memory, 101))
         );
         assert!(one.memory_growing(90, 100, None).expect("no error"));
-        let mut two = Budget::new(host.clone(), &limits);
+        let mut two = Budget::new(host.clone(), &limits, u64::MAX);
         assert!(!two.memory_growing(0, 51, None).expect("no error"));
         assert_eq!(two.refused().map(|refusal| refusal.limit), Some(LimitKind::HostMemory));
         drop(one);
@@ -182,7 +190,7 @@ mod tests {
     #[test]
     fn growth_past_a_declared_maximum_is_not_charged() {
         let host = HostBudget::new(1 << 30);
-        let mut budget = Budget::new(host, &Limits::default());
+        let mut budget = Budget::new(host, &Limits::default(), u64::MAX);
         for _ in 0..10 {
             let _ = budget.memory_growing(0, 2 << 16, Some(1 << 16));
         }

@@ -289,7 +289,7 @@ impl Host {
         let policy = Policy::decide(&requests, &options.allow, abi.profile().baseline)?;
         policy.require(&requests)?;
 
-        let limits = self.effective_limits(abi, manifest.as_ref(), &options.limits);
+        let limits = self.effective_limits(abi, &options.limits);
         let key = engine_key(&limits, &shape);
         let waits = shape.imports.iter().any(|import| wasi::waits(&import.module, &import.name));
         let compiled = Compiled::new(&self.0.engines, key, artifact, shape)?;
@@ -329,7 +329,7 @@ impl Host {
             Ok((abi, why))
         });
         let limits = match &abi {
-            Ok((abi, _)) => self.effective_limits(*abi, manifest.as_ref(), &options.limits),
+            Ok((abi, _)) => self.effective_limits(*abi, &options.limits),
             Err(_) => limits,
         };
         Ok(Examined {
@@ -376,15 +376,11 @@ impl Host {
         self.0.budget.used()
     }
 
-    /// Airlock's defaults, the ABI's, the host's, the plugin's own wish for less, and what
-    /// this load was told: later ones go before earlier ones.
-    fn effective_limits(&self, abi: &dyn Abi, manifest: Option<&Manifest>, options: &Overrides) -> Limits {
+    /// Airlock's defaults, the ABI's, the host's, what this load was told: later ones go
+    /// before earlier ones.
+    fn effective_limits(&self, abi: &dyn Abi, options: &Overrides) -> Limits {
         let profile: Overrides = abi.profile().limits.iter().copied().collect();
-        let limits = Limits::default().with(&profile).with(&self.0.overrides).with(options);
-        match manifest.and_then(|manifest| manifest.memory.maximum_pages) {
-            Some(pages) => limits.capped(LimitKind::Memory, u64::from(pages) << 16),
-            None => limits,
-        }
+        Limits::default().with(&profile).with(&self.0.overrides).with(options)
     }
 
     /// What an ABI provides, linked once per engine.

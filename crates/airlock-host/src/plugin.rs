@@ -17,6 +17,7 @@ use wasmtime::{InstancePre, Module, ModuleExport, UnknownImportError};
 use crate::abi::{self, Abi, Adapter, Failure};
 use crate::answer::{Answer, Input, Program};
 use crate::bounded::{block_on, bounded};
+use crate::budget::Budget;
 use crate::host::Host;
 use crate::session::Session;
 use crate::store::{CallState, Live, begin_call, explain, new_store, usage};
@@ -384,6 +385,12 @@ impl Plugin {
         Err(Error::new(ErrorKind::Limit { limit: LimitKind::Input, maximum, asked: Some(bytes), phase }))
     }
 
+    /// What the manifest lets the linear memory grow to, in bytes.
+    fn declared_maximum(&self) -> u64 {
+        let pages = self.manifest().and_then(|manifest| manifest.memory.maximum_pages);
+        pages.map_or(u64::MAX, |pages| u64::from(pages) << 16)
+    }
+
     fn alive(&self) -> Result<Alive> {
         let maximum = self.0.limits.value(LimitKind::Instances);
         let alive = Alive(self.0.clone());
@@ -427,7 +434,7 @@ impl Plugin {
         let state = CallState::new(
             self.0.policy.clone(),
             self.0.limits.clone(),
-            host.budget.clone(),
+            Budget::new(host.budget.clone(), &self.0.limits, self.declared_maximum()),
             host.cut.clone(),
             Wasi::new(wasi, &self.0.limits),
             awaited,
@@ -446,8 +453,8 @@ impl Plugin {
         };
         let instance = match instance {
             Ok(Ok(instance)) => instance,
-            Ok(Err(error)) => return Err(explain(error, store.data())),
-            Err(why) => return Err(Error::new(store.data().interrupted(why))),
+            Ok(Err(error)) => return Err(self.failed(explain(error, store.data()), store.data())),
+            Err(why) => return Err(self.failed(Error::new(store.data().interrupted(why)), store.data())),
         };
         let mut live = Live::new(store, instance, prepared);
         live.store.data_mut().phase = Phase::Initialise;
@@ -469,15 +476,24 @@ impl Plugin {
             Ok(Err(Failure::Known(error))) => error,
             Err(why) => Error::new(state.interrupted(why)),
         };
+        Err(self.failed(error, state))
+    }
+
+    /// A failed call's error with the plugin's name and what the guest had written.
+    fn failed(&self, error: Error, state: &CallState) -> Error {
         tracing::info!(code = error.code(), %error, "failed");
-        Err(match error.kind() {
+        let error = match error.kind() {
             ErrorKind::UnknownFunction { function, nearest, .. } => Error::new(ErrorKind::UnknownFunction {
                 plugin: self.name().to_owned(),
                 function: function.clone(),
                 nearest: nearest.clone(),
             }),
             _ => error,
-        })
+        };
+        match state.wasi.printed() {
+            Some(printed) => error.with_printed(printed),
+            None => error,
+        }
     }
 
     pub(crate) fn outcome(&self, answer: Answer, live: &Live, started: Instant) -> Outcome<Answer> {
@@ -502,6 +518,7 @@ fn program_of(answer: Answer) -> Result<Program> {
 
 fn prepare(parts: &PluginParts, module: &Module, allocation: Allocation) -> Result<Arc<Prepared>> {
     let linker = parts.host.linker(parts.abi, parts.compiled.key(), allocation)?;
+    tracing::debug!(imports = parts.compiled.shape().imports.len(), ?allocation, "link");
     let pre = linker.instantiate_pre(module).map_err(|error| import_error(&error, parts.compiled.shape()))?;
     let exports = module
         .exports()

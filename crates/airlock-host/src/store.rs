@@ -21,15 +21,12 @@ use wasmtime::{
 };
 
 use crate::bounded::Interrupted;
-use crate::budget::{Budget, HostBudget};
+use crate::budget::Budget;
 use crate::plugin::Prepared;
 use crate::wasi::Wasi;
 
 /// Frames of a guest backtrace that are kept.
 const MAX_FRAMES: usize = 30;
-
-/// Bytes of a guest's log that a trap repeats.
-const PRINTED_TAIL: usize = 2048;
 
 /// The data of a call's store.
 pub(crate) struct CallState {
@@ -50,7 +47,7 @@ impl CallState {
     pub(crate) fn new(
         policy: Arc<Policy>,
         limits: Arc<Limits>,
-        host_budget: Arc<HostBudget>,
+        budget: Budget,
         cut: Arc<AtomicBool>,
         wasi: Wasi,
         awaited: bool,
@@ -58,7 +55,7 @@ impl CallState {
         let timeout = limits.time(LimitKind::Timeout);
         CallState {
             policy,
-            budget: Budget::new(host_budget, &limits),
+            budget,
             limits,
             wasi,
             phase: Phase::Instantiate,
@@ -287,7 +284,7 @@ pub(crate) fn explain(error: wasmtime::Error, state: &CallState) -> Error {
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
         None => error.root_cause().to_string(),
     };
-    Error::new(ErrorKind::Trap { reason, frames: frames(&error), printed: printed(&state.wasi.log()), phase })
+    Error::new(ErrorKind::Trap { reason, frames: frames(&error), phase })
 }
 
 fn frames(error: &wasmtime::Error) -> Vec<TrapFrame> {
@@ -310,14 +307,4 @@ fn frames(error: &wasmtime::Error) -> Vec<TrapFrame> {
             }
         })
         .collect()
-}
-
-/// The end of what the guest printed, from the start of a line.
-fn printed(log: &[u8]) -> String {
-    let tail = &log[log.len().saturating_sub(PRINTED_TAIL)..];
-    let text = String::from_utf8_lossy(tail);
-    match tail.len() < log.len() {
-        true => text.split_once('\n').map_or_else(String::new, |(_, rest)| rest.to_owned()),
-        false => text.into_owned(),
-    }
 }

@@ -10,8 +10,12 @@ use crate::flags::Call;
 pub(super) fn run(session: &Session, call: &Call) -> Result<u8, Error> {
     let plugin = session.load(&call.plugin, &call.load)?;
     let input = read_input(&plugin, &call.input)?;
-    let outcome = plugin.invoke_blocking(&call.function, input)?;
     let printer = session.printer;
+    let outcome = plugin.invoke_blocking(&call.function, input).inspect_err(|error| {
+        if let (Some(printed), false) = (error.printed(), printer.json) {
+            printer.log(plugin.name(), &printed.stderr);
+        }
+    })?;
     if printer.json {
         printer.answer_object(&outcome.value.to_json_text(), &outcome.log, &outcome.usage);
         return Ok(0);

@@ -1,6 +1,6 @@
 //! `airlock inspect`: what a plugin is, without running or compiling it.
 
-use airlock_host::{Capability, Error, Examined, visible};
+use airlock_host::{Capability, Error, Examined, Manifest, visible};
 use serde_json::json;
 
 use super::Session;
@@ -68,6 +68,7 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
         ("kind", vec!["module".to_owned()]),
         ("abi", vec![abi]),
         ("instance", vec![instance.to_owned()]),
+        ("memory", manifest.map(memory).into_iter().collect()),
         ("functions", names(examined.functions())),
         ("requests", names(requests.collect())),
         ("baseline", names(baseline)),
@@ -77,6 +78,18 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
     ];
     rows.retain(|(_, lines)| !lines.is_empty());
     rows
+}
+
+/// What the manifest says about memory.
+fn memory(manifest: &Manifest) -> String {
+    let pages =
+        |count: Option<u32>, none: &str| count.map_or_else(|| none.to_owned(), |count| count.to_string());
+    let asked = manifest.memory;
+    format!(
+        "{} to {} pages",
+        pages(asked.initial_pages, "as many as it has"),
+        pages(asked.maximum_pages, "as many as limits allow")
+    )
 }
 
 fn as_json(examined: &Examined) -> serde_json::Value {

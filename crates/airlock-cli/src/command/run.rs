@@ -21,8 +21,14 @@ pub(super) fn run(session: &Session, run: Run) -> Result<u8, Error> {
     if !std::io::stdin().is_terminal() {
         input = input.stdin(StdinSource::reader(std::io::stdin()));
     }
-    let outcome = plugin.run_blocking(input)?;
-    let (printer, program) = (session.printer, &outcome.value);
+    let printer = session.printer;
+    let outcome = plugin.run_blocking(input).inspect_err(|error| {
+        if let (Some(printed), false) = (error.printed(), printer.json) {
+            printer.program_output(&printed.stdout);
+            printer.program_errors(&printed.stderr);
+        }
+    })?;
+    let program = &outcome.value;
     if printer.json {
         let fields = json!({
             "code": program.code,

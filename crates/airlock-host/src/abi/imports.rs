@@ -32,7 +32,7 @@ fn abort(
         _ => "abort".to_owned(),
     };
     let phase: Phase = caller.data().phase;
-    Err(caller.data_mut().halt(ErrorKind::Trap { reason, frames: Vec::new(), printed: String::new(), phase }))
+    Err(caller.data_mut().halt(ErrorKind::Trap { reason, frames: Vec::new(), phase }))
 }
 
 /// Imports of systems whose plugins are not run (yet), to say so when one is missing:

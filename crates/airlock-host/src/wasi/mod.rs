@@ -10,7 +10,7 @@ mod poll;
 mod preview1;
 mod stdio;
 
-use airlock_core::{LimitKind, Limits};
+use airlock_core::{LimitKind, Limits, Printed};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use wasmtime::Linker;
@@ -120,6 +120,14 @@ impl Wasi {
     /// What was written to standard error, or to both when the answer is something else.
     pub(crate) fn log(&self) -> Vec<u8> {
         self.stderr.bytes()
+    }
+
+    /// Everything written so far, when anything was.
+    pub(crate) fn printed(&self) -> Option<Printed> {
+        // Where standard output is no answer, both are one log.
+        let stdout = if self.stdout.is(&self.stderr) { Vec::new() } else { self.stdout() };
+        let printed = Printed { stdout, stderr: self.log() };
+        (printed != Printed::default()).then_some(printed)
     }
 
     /// How long the log is.

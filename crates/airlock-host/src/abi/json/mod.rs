@@ -53,8 +53,8 @@ const RESERVED: [&str; 22] = [
     "__main_argc_argv",
 ];
 
-/// Beginnings of names that are a toolchain's.
-const RESERVED_PREFIXES: [&str; 4] = ["asyncify_", "canonical_abi_", "__wbindgen_", "cortex_"];
+/// Beginnings of names that are a toolchain's or another ABI's.
+const RESERVED_PREFIXES: [&str; 5] = ["asyncify_", "canonical_abi_", "__wbindgen_", "cortex_", "plugin_"];
 
 /// Exports that tell the length of the last result, besides `NAME_len` and `NAME_result_len`.
 const LENGTHS: [&str; 4] = ["result_len", "get_result_len", "cortex_result_len", "last_result_len"];
@@ -126,6 +126,10 @@ impl Abi for Json {
             Some(named) if !named.is_empty() => named.clone(),
             _ => capabilities,
         };
+        if functions.is_empty() && shape.function("plugin_execute_tool").is_some() {
+            let reason = "it is written for CortexPrism's tool ABI (`plugin_execute_tool`), which this version does not run";
+            return Err(mismatch(reason.to_owned()));
+        }
         if functions.is_empty() {
             return Err(mismatch("it exports no function `(i32, i32) -> i32`".to_owned()));
         }
