@@ -27,19 +27,6 @@ fn a_program_that_is_also_a_json_plugin_is_ambiguous() {
 }
 
 #[test]
-fn reserved_names_are_no_capabilities() {
-    let wat = r#"(module (memory (export "memory") 1)
-        (func (export "malloc") (param i32) (result i32) i32.const 64)
-        (func (export "calloc") (param i32 i32) (result i32) i32.const 64)
-        (func (export "realloc") (param i32 i32) (result i32) i32.const 64)
-        (func (export "__main_argc_argv") (param i32 i32) (result i32) i32.const 64)
-        (func (export "asyncify_x") (param i32 i32) (result i32) i32.const 64)
-        (func (export "plugin_get_capabilities") (param i32 i32) (result i32) i32.const 64)
-        (func (export "real") (param i32 i32) (result i32) i32.const 0))"#;
-    assert_eq!(load(&host(), wat, text()).functions(), ["real"]);
-}
-
-#[test]
 fn the_real_plugins_are_known_without_being_told() {
     let host = Host::new().unwrap();
     let greet = host.load_blocking(repository("plugins/greet/greet.wasm"), LoadOptions::new()).unwrap();

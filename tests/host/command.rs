@@ -4,7 +4,7 @@ use airlock_host::{
     Capability, CapabilityKind, Host, LoadOptions, Plugin, Program, ProgramInput, StdinSource,
 };
 
-use crate::support::{MODES, host, load, repository, text};
+use crate::support::{MODES, repository};
 
 fn greet(options: LoadOptions) -> Plugin {
     Host::new().unwrap().load_blocking(repository("plugins/greet/greet.wasm"), options).unwrap()
@@ -78,57 +78,4 @@ fn what_was_printed_before_a_failure_comes_with_the_error() {
     let printed = error.printed().expect("it printed");
     assert_eq!(printed.stdout, b"hello, you\n");
     assert!(String::from_utf8_lossy(&printed.stderr).ends_with("asked to\n"));
-}
-
-const EXIT: &str = r#"(module
-    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-    (memory (export "memory") 1)
-    (func (export "_start") (call $exit (i32.const CODE)) unreachable))"#;
-
-#[test]
-fn proc_exit_0_is_success_and_proc_exit_7_is_7() {
-    for code in [0, 7, 126, 255] {
-        let plugin = load(&host(), &EXIT.replace("CODE", &code.to_string()), text());
-        assert_eq!(run(&plugin, &[]).code, code);
-    }
-}
-
-#[test]
-fn fd_renumber_then_open_leaves_the_host_standing() {
-    let wat = r#"(module
-        (import "wasi_snapshot_preview1" "fd_renumber" (func $renumber (param i32 i32) (result i32)))
-        (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
-        (import "wasi_snapshot_preview1" "path_open"
-            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-        (memory (export "memory") 1) (data (i32.const 0) "x")
-        (func (export "_start")
-            (drop (call $renumber (i32.const 1) (i32.const 5)))
-            (drop (call $renumber (i32.const 0) (i32.const 2)))
-            (drop (call $close (i32.const 5)))
-            (call $exit (call $open (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)
-                (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 64)))))"#;
-    let host = host();
-    // 8 is `badf` and 54 `notdir`: no descriptor left is a folder.
-    assert!([8, 54].contains(&run(&load(&host, wat, text()), &[]).code));
-    crate::support::survives(&host);
-}
-
-#[test]
-fn start_runs_once_and_so_does_every_constructor() {
-    // Start, constructors and initialiser each print one letter.
-    let wat = r#"(module
-        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-        (memory (export "memory") 1)
-        (func $print (param i32)
-            (i32.store8 (i32.const 100) (local.get 0)) (i32.store (i32.const 0) (i32.const 100))
-            (i32.store (i32.const 4) (i32.const 1))
-            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
-        (func $start (call $print (i32.const 115))) (start $start)
-        (func (export "_initialize") (call $print (i32.const 105)))
-        (func (export "f") (call $print (i32.const 102))))"#;
-    let plugin = load(&host(), wat, text());
-    for mode in MODES {
-        assert_eq!(mode.invoke(&plugin, "f", &[]).unwrap().log, b"sif", "{mode:?}");
-    }
 }

@@ -52,21 +52,6 @@ fn fuel_is_counted_per_call_and_reported() {
 }
 
 #[test]
-fn fuel_then_again_the_next_call_starts_with_a_full_tank() {
-    let wat = r#"(module (func (export "f") (param i32)
-        (loop (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br_if 0 (local.get 0)))))"#;
-    let plugin = load(&host(), wat, limits(&[("fuel", "1000")]));
-    let mut session = plugin.session_blocking().unwrap();
-    for _ in 0..20 {
-        session.call_blocking::<_, ()>("f", &50).unwrap();
-    }
-    assert_eq!(session.call_blocking::<_, ()>("f", &5000).expect_err("empty").code(), "limit-fuel");
-    assert_eq!(session.call_blocking::<_, ()>("f", &5).expect_err("over").code(), "session-ended");
-    let mut session = plugin.session_blocking().unwrap();
-    session.call_blocking::<_, ()>("f", &50).unwrap();
-}
-
-#[test]
 fn stack_is_the_hosts_and_reported() {
     let wat = r#"(module (func $f (export "f") (param i32) (result i32)
         (if (result i32) (local.get 0)

@@ -1,7 +1,7 @@
 //! The two call modes, on every kind of executor.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use airlock_host::{Host, LoadOptions};
 use serde_json::{Value, json};
@@ -144,38 +144,4 @@ fn a_module_that_does_not_fit_the_pool_runs_on_demand() {
     }
     let host = Host::builder().on_demand().build().unwrap();
     crate::support::survives(&host);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn shutdown_drains_then_cuts_in_both_modes() {
-    let host = host();
-    let wat = r#"(module (memory 1) (func (export "spin") (loop (br 0))) (func (export "f")))"#;
-    let plugin = load(&host, wat, text());
-    let awaited = tokio::spawn({
-        let plugin = plugin.clone();
-        async move { plugin.call::<_, ()>("spin", &()).await }
-    });
-    let blocking = std::thread::spawn({
-        let plugin = plugin.clone();
-        move || plugin.call_blocking::<_, ()>("spin", &())
-    });
-    while host.memory_used() < 2 << 16 {
-        tokio::task::yield_now().await;
-    }
-    let start = Instant::now();
-    assert_eq!(host.shutdown(Duration::from_millis(50)).await, 2);
-    assert!(start.elapsed() >= Duration::from_millis(50));
-    for error in [awaited.await.unwrap(), blocking.join().unwrap()] {
-        assert_eq!(error.expect_err("it spins").to_string(), "cancelled while running");
-    }
-    let error = plugin.call::<_, ()>("f", &()).await.expect_err("closed");
-    assert_eq!((error.code(), error.exit_code()), ("shutting-down", 125));
-}
-
-#[tokio::test]
-async fn shutdown_of_an_idle_host_cuts_nobody() {
-    let host = host();
-    let plugin = load(&host, r#"(module (func (export "f")))"#, text());
-    plugin.call::<_, ()>("f", &()).await.unwrap();
-    assert_eq!(host.shutdown(Duration::from_secs(60)).await, 0);
 }

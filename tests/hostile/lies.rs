@@ -215,3 +215,16 @@ fn memory_is_not_a_memory() {
         r#"(module (func (export "memory")) (func (export "f") (param i32 i32) (result i32) i32.const 0))"#;
     assert_eq!(crate::support::load_error(wat, text().abi(AbiId::Json)).code(), "abi-mismatch");
 }
+
+#[test]
+fn reserved_names_are_no_capabilities() {
+    let wat = r#"(module (memory (export "memory") 1)
+        (func (export "malloc") (param i32) (result i32) i32.const 64)
+        (func (export "calloc") (param i32 i32) (result i32) i32.const 64)
+        (func (export "realloc") (param i32 i32) (result i32) i32.const 64)
+        (func (export "__main_argc_argv") (param i32 i32) (result i32) i32.const 64)
+        (func (export "asyncify_x") (param i32 i32) (result i32) i32.const 64)
+        (func (export "plugin_get_capabilities") (param i32 i32) (result i32) i32.const 64)
+        (func (export "real") (param i32 i32) (result i32) i32.const 0))"#;
+    assert_eq!(load(&host(), wat, text()).functions(), ["real"]);
+}

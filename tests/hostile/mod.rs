@@ -5,3 +5,4 @@ mod artifacts;
 mod lies;
 mod memory;
 mod time;
+mod wasi;

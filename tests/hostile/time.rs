@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use airlock_host::{Capability, CapabilityKind, Error, Host, ProgramInput};
 
-use crate::support::{MODES, Mode, host, limits, load, survives};
+use crate::support::{MODES, Mode, host, limits, load, survives, text};
 
 /// Longer than this and nothing stopped the guest: it would have gone on for ever.
 const FOREVER: Duration = Duration::from_secs(20);
@@ -168,4 +168,53 @@ fn many_traps_stay_cheap_and_bounded() {
         assert!(frames.len() <= 30);
     }
     survives(&host);
+}
+
+#[test]
+fn fuel_then_again_the_next_call_starts_with_a_full_tank() {
+    let wat = r#"(module (func (export "f") (param i32)
+        (loop (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br_if 0 (local.get 0)))))"#;
+    let plugin = load(&host(), wat, limits(&[("fuel", "1000")]));
+    let mut session = plugin.session_blocking().unwrap();
+    for _ in 0..20 {
+        session.call_blocking::<_, ()>("f", &50).unwrap();
+    }
+    assert_eq!(session.call_blocking::<_, ()>("f", &5000).expect_err("empty").code(), "limit-fuel");
+    assert_eq!(session.call_blocking::<_, ()>("f", &5).expect_err("over").code(), "session-ended");
+    let mut session = plugin.session_blocking().unwrap();
+    session.call_blocking::<_, ()>("f", &50).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_drains_then_cuts_in_both_modes() {
+    let host = host();
+    let wat = r#"(module (memory 1) (func (export "spin") (loop (br 0))) (func (export "f")))"#;
+    let plugin = load(&host, wat, text());
+    let awaited = tokio::spawn({
+        let plugin = plugin.clone();
+        async move { plugin.call::<_, ()>("spin", &()).await }
+    });
+    let blocking = std::thread::spawn({
+        let plugin = plugin.clone();
+        move || plugin.call_blocking::<_, ()>("spin", &())
+    });
+    while host.memory_used() < 2 << 16 {
+        tokio::task::yield_now().await;
+    }
+    let start = Instant::now();
+    assert_eq!(host.shutdown(Duration::from_millis(50)).await, 2);
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    for error in [awaited.await.unwrap(), blocking.join().unwrap()] {
+        assert_eq!(error.expect_err("it spins").to_string(), "cancelled while running");
+    }
+    let error = plugin.call::<_, ()>("f", &()).await.expect_err("closed");
+    assert_eq!((error.code(), error.exit_code()), ("shutting-down", 125));
+}
+
+#[tokio::test]
+async fn shutdown_of_an_idle_host_cuts_nobody() {
+    let host = host();
+    let plugin = load(&host, r#"(module (func (export "f")))"#, text());
+    plugin.call::<_, ()>("f", &()).await.unwrap();
+    assert_eq!(host.shutdown(Duration::from_secs(60)).await, 0);
 }

@@ -66,6 +66,16 @@ pub struct Location {
     pub column: usize,
 }
 
+impl Location {
+    /// The place and the reason of a JSON error, which serde_json gives as one sentence.
+    pub fn of_json(error: &serde_json::Error) -> (Option<Location>, String) {
+        let at = (error.line() > 0).then(|| Location { line: error.line(), column: error.column() });
+        let sentence = error.to_string();
+        let reason = sentence.split(" at line ").next().unwrap_or_default().to_owned();
+        (at, reason)
+    }
+}
+
 /// One frame of a guest's backtrace.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct TrapFrame {

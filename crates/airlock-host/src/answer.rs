@@ -45,9 +45,7 @@ pub struct Program {
 /// Parses JSON text, naming line and column when it is none.
 pub(crate) fn parse_json(text: &str) -> Result<serde_json::Value> {
     serde_json::from_str(text).map_err(|error| {
-        let at = (error.line() > 0).then(|| Location { line: error.line(), column: error.column() });
-        let full = error.to_string();
-        let reason = full.split(" at line ").next().unwrap_or_default().to_owned();
+        let (at, reason) = Location::of_json(&error);
         Error::new(ErrorKind::InvalidInput { at, reason })
     })
 }

@@ -116,10 +116,7 @@ const PERMISSIONS: [(&str, CapabilityKind); 11] = [
 
 pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
     let file: File = serde_json::from_slice(text).map_err(|error| {
-        let at = (error.line() > 0).then(|| Location { line: error.line(), column: error.column() });
-        // serde_json's message ends in the place, which the error shows by itself.
-        let full = error.to_string();
-        let reason = full.split(" at line ").next().unwrap_or_default().to_owned();
+        let (at, reason) = Location::of_json(&error);
         Error::new(ErrorKind::InvalidManifest { file: name.to_owned(), at, reason })
     })?;
 
