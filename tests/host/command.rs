@@ -1,7 +1,7 @@
 //! WASI preview 1 programs.
 
 use airlock_host::{
-    Capability, CapabilityKind, Host, LoadOptions, Plugin, Program, ProgramInput, StdinSource,
+    Capability, CapabilityKind, Host, LimitKind, LoadOptions, Plugin, Program, ProgramInput, StdinSource,
 };
 
 use crate::support::{MODES, repository};
@@ -45,6 +45,22 @@ fn standard_input_comes_from_bytes_or_a_reader() {
         let input = ProgramInput::new().stdin(StdinSource::reader(std::io::Cursor::new(long)));
         let output = mode.run(&plugin, input).unwrap().value.stdout;
         assert_eq!(output.len(), "hello, line\n".len() * 50_000, "{mode:?}");
+    }
+}
+
+#[test]
+fn standard_input_past_its_limit_stops_the_program() {
+    let plugin = greet(LoadOptions::new().limit(LimitKind::Input, 10_000));
+    for mode in MODES {
+        let run = |length: usize| {
+            let reader = std::io::Cursor::new(vec![b'x'; length]);
+            mode.run(&plugin, ProgramInput::new().stdin(StdinSource::reader(reader)))
+        };
+        assert_eq!(run(10_000).unwrap().value.stdout.len(), 10_008, "{mode:?}");
+        let error = run(10_001).expect_err("a byte too many");
+        assert_eq!(error.to_string(), "limit `input` of 9.8 KiB hit while running", "{mode:?}");
+        let bytes = ProgramInput::new().stdin(StdinSource::bytes(vec![b'x'; 10_001]));
+        assert_eq!(mode.run(&plugin, bytes).expect_err("too many").code(), "limit-input", "{mode:?}");
     }
 }
 

@@ -96,7 +96,7 @@ impl Wasi {
         };
         Wasi {
             args: input.args,
-            stdin: Stdin::new(input.stdin),
+            stdin: Stdin::new(input.stdin, limits.value(LimitKind::Input)),
             stdout,
             stderr,
             clocks: Clocks::default(),

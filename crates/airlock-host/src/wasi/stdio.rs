@@ -71,15 +71,29 @@ struct State {
     /// A reader that was not needed yet.
     reader: Option<Box<dyn Read + Send>>,
     chunks: Option<mpsc::Receiver<Bytes>>,
+    /// Bytes that still may come from the reader.
+    left: u64,
+    maximum: u64,
+    /// Whether more than the maximum came.
+    exceeded: bool,
 }
 
 impl Stdin {
-    pub(super) fn new(source: StdinSource) -> Self {
+    /// Input from `source`, of which a reader may give `maximum` bytes. Bytes at hand were
+    /// counted before the call.
+    pub(super) fn new(source: StdinSource, maximum: u64) -> Self {
         let (ready, reader) = match source.0 {
             Source::Bytes(bytes) => (bytes, None),
             Source::Reader(reader) => (Bytes::new(), Some(reader)),
         };
-        Stdin(Arc::new(Mutex::new(State { ready, reader, chunks: None })))
+        Stdin(Arc::new(Mutex::new(State {
+            ready,
+            reader,
+            chunks: None,
+            left: maximum,
+            maximum,
+            exceeded: false,
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -124,6 +138,10 @@ impl Pollable for Stdin {
         let next = chunks.recv().await;
         let mut state = self.lock();
         if let Some(bytes) = next {
+            match state.left.checked_sub(bytes.len() as u64) {
+                Some(left) => state.left = left,
+                None => state.exceeded = true,
+            }
             state.ready = bytes;
             state.chunks = Some(chunks);
         }
@@ -134,6 +152,9 @@ impl Pollable for Stdin {
 impl InputStream for Stdin {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
         let mut state = self.lock();
+        if state.exceeded {
+            return Err(halted(LimitKind::Input, state.maximum));
+        }
         let count = size.min(state.ready.len());
         if count == 0 && state.reader.is_none() && state.chunks.is_none() {
             return Err(StreamError::Closed);
@@ -157,6 +178,12 @@ impl StdinStream for Stdin {
     fn p2_stream(&self) -> Box<dyn InputStream> {
         Box::new(self.clone())
     }
+}
+
+/// The error that stops a guest at a limit of its streams.
+fn halted(limit: LimitKind, maximum: u64) -> StreamError {
+    let halt = Halt(ErrorKind::Limit { limit, maximum, asked: None, phase: Phase::Call });
+    StreamError::Trap(wasmtime::Error::new(halt))
 }
 
 /// Output kept in memory, up to a limit; past it the guest is stopped.
@@ -206,8 +233,7 @@ impl OutputStream for Capture {
         let mut kept = self.lock();
         let total = kept.len() as u64 + bytes.len() as u64;
         if total > maximum {
-            let halt = Halt(ErrorKind::Limit { limit, maximum, asked: None, phase: Phase::Call });
-            return Err(StreamError::Trap(wasmtime::Error::new(halt)));
+            return Err(halted(limit, maximum));
         }
         kept.extend_from_slice(&bytes);
         Ok(())
