@@ -108,6 +108,21 @@ fn a_reader_that_went_away_is_no_error() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    for args in [["call", TEXT, "transform", REVERSE].as_slice(), &["run", "plugins/greet/greet.wasm", "x"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = airlock().args(args).stdout(full).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125));
+        assert!(
+            errors.contains("error: cannot write to standard output\n  caused by: No space left"),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
 fn the_operators_file_sets_limits_and_flags_go_before_it() {
     let (folder, _path) = file("airlock.toml", b"[limits]\ninput = \"10B\"\n");
     let run = |more: &[&str]| {

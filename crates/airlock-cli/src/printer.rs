@@ -20,18 +20,18 @@ pub(crate) struct Printer {
 
 impl Printer {
     /// A line of an answer.
-    pub(crate) fn line(&self, text: &str) {
-        ignore_closed(writeln!(anstream::stdout(), "{text}"));
+    pub(crate) fn line(&self, text: &str) -> Result<(), Error> {
+        answered(writeln!(anstream::stdout(), "{text}"))
     }
 
     /// What a program wrote to standard output: to a terminal nothing it could act on.
-    pub(crate) fn program_output(&self, bytes: &[u8]) {
-        copy(bytes, io::stdout().is_terminal(), &mut io::stdout().lock());
+    pub(crate) fn program_output(&self, bytes: &[u8]) -> Result<(), Error> {
+        answered(copy(bytes, io::stdout().is_terminal(), &mut io::stdout().lock()))
     }
 
     /// What a program wrote to standard error.
     pub(crate) fn program_errors(&self, bytes: &[u8]) {
-        copy(bytes, io::stderr().is_terminal(), &mut io::stderr().lock());
+        untold(copy(bytes, io::stderr().is_terminal(), &mut io::stderr().lock()));
     }
 
     /// What a plugin logged on its way to an answer.
@@ -61,20 +61,24 @@ impl Printer {
     }
 
     /// A JSON object on standard output, with its schema and whether it went well.
-    pub(crate) fn object(&self, ok: bool, fields: serde_json::Map<String, serde_json::Value>) {
+    pub(crate) fn object(
+        &self,
+        ok: bool,
+        fields: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), Error> {
         let mut object =
             serde_json::Map::from_iter([("schema".to_owned(), json!(SCHEMA)), ("ok".to_owned(), json!(ok))]);
         object.extend(fields);
-        self.line(&escape_json(&serde_json::Value::Object(object).to_string()));
+        self.line(&escape_json(&serde_json::Value::Object(object).to_string()))
     }
 
     /// An answer whose value is JSON text, put in digit for digit.
-    pub(crate) fn answer_object(&self, value: &str, log: &[u8], usage: &Usage) {
+    pub(crate) fn answer_object(&self, value: &str, log: &[u8], usage: &Usage) -> Result<(), Error> {
         let log = json!(String::from_utf8_lossy(log));
         let usage = json!(usage);
         let value = escape_json(value);
         let rest = escape_json(&format!("\"log\":{log},\"usage\":{usage}"));
-        self.line(&format!("{{\"schema\":{SCHEMA},\"ok\":true,\"value\":{value},{rest}}}"));
+        self.line(&format!("{{\"schema\":{SCHEMA},\"ok\":true,\"value\":{value},{rest}}}"))
     }
 
     /// An error: its message, causes, a trap's frames, the hint.
@@ -82,7 +86,7 @@ impl Printer {
         if self.json {
             let fields = json!({ "error": error_json(error) });
             if let serde_json::Value::Object(fields) = fields {
-                self.object(false, fields);
+                untold(self.object(false, fields).map_err(io::Error::other));
             }
             return;
         }
@@ -111,20 +115,31 @@ impl Printer {
     }
 
     fn message(&self, text: &str) {
-        ignore_closed(writeln!(anstream::stderr(), "{text}"));
+        untold(writeln!(anstream::stderr(), "{text}"));
     }
 }
 
-fn copy(bytes: &[u8], to_terminal: bool, to: &mut impl Write) {
-    let result = match to_terminal {
-        true => to.write_all(visible(&String::from_utf8_lossy(bytes), true).as_bytes()),
-        false => to.write_all(bytes),
-    };
-    ignore_closed(result.and_then(|()| to.flush()));
+fn copy(bytes: &[u8], to_terminal: bool, to: &mut impl Write) -> io::Result<()> {
+    match to_terminal {
+        true => to.write_all(visible(&String::from_utf8_lossy(bytes), true).as_bytes())?,
+        false => to.write_all(bytes)?,
+    }
+    to.flush()
 }
 
-/// Whoever read this went away, or the disk is full: there is nobody left to tell.
-fn ignore_closed(result: io::Result<()>) {
+/// An answer that could not be written is a failure, unless its reader went away: who
+/// closes a pipe has read enough.
+fn answered(result: io::Result<()>) -> Result<(), Error> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::host("cannot write to standard output").with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A message that could not be written: there is nobody left to tell.
+fn untold(result: io::Result<()>) {
     if let Err(error) = result {
         tracing::debug!(%error, "cannot print");
     }
@@ -175,8 +190,8 @@ mod tests {
     fn a_terminal_gets_nothing_it_could_act_on_and_a_pipe_every_byte() {
         let bytes = b"one\ttwo\n\x1b[2J\x1b]0;title\x07\xc2\x9b5m\xff\r";
         let (mut terminal, mut pipe) = (Vec::new(), Vec::new());
-        copy(bytes, true, &mut terminal);
-        copy(bytes, false, &mut pipe);
+        copy(bytes, true, &mut terminal).expect("memory takes it");
+        copy(bytes, false, &mut pipe).expect("memory takes it");
         assert_eq!(
             String::from_utf8_lossy(&terminal),
             "one\ttwo\n\\x1b[2J\\x1b]0;title\\x07\\x9b5m\u{fffd}\\r"

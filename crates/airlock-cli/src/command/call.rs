@@ -17,13 +17,13 @@ pub(super) fn run(session: &Session, call: &Call) -> Result<u8, Error> {
         }
     })?;
     if printer.json {
-        printer.answer_object(&outcome.value.to_json_text(), &outcome.log, &outcome.usage);
+        printer.answer_object(&outcome.value.to_json_text(), &outcome.log, &outcome.usage)?;
         return Ok(0);
     }
     printer.log(plugin.name(), &outcome.log);
     match &outcome.value {
-        Answer::Values(values) => values.iter().for_each(|value| printer.line(&value.to_string())),
-        other => printer.line(&escape_json(&other.to_json_text())),
+        Answer::Values(values) => values.iter().try_for_each(|value| printer.line(&value.to_string()))?,
+        other => printer.line(&escape_json(&other.to_json_text()))?,
     }
     printer.usage(&outcome.usage);
     Ok(0)

@@ -14,14 +14,14 @@ pub(super) fn run(session: &Session, inspect: &Inspect) -> Result<u8, Error> {
     }
     if session.printer.json {
         if let serde_json::Value::Object(fields) = as_json(&examined) {
-            session.printer.object(true, fields);
+            session.printer.object(true, fields)?;
         }
         return Ok(0);
     }
     for (label, lines) in rows(&examined) {
         for (index, line) in lines.iter().enumerate() {
             let label = if index == 0 { label } else { "" };
-            session.printer.line(&format!("{label:<11}{}", visible(line, false)));
+            session.printer.line(&format!("{label:<11}{}", visible(line, false)))?;
         }
     }
     for warning in examined.manifest.iter().flat_map(|manifest| &manifest.warnings) {
@@ -34,7 +34,7 @@ pub(super) fn run(session: &Session, inspect: &Inspect) -> Result<u8, Error> {
 fn print_text(session: &Session, examined: &Examined) -> Result<u8, Error> {
     let text = wasmprinter::print_bytes(examined.artifact.bytes())
         .map_err(|error| Error::host(format!("cannot print the module: {error}")))?;
-    session.printer.line(visible(text.trim_end(), true).as_ref());
+    session.printer.line(visible(text.trim_end(), true).as_ref())?;
     Ok(0)
 }
 

@@ -30,8 +30,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut script);
-            session.printer.program_output(&script);
-            Ok(0)
+            session.printer.program_output(&script).map(|()| 0)
         }
     };
     match result {

@@ -24,7 +24,8 @@ pub(super) fn run(session: &Session, run: Run) -> Result<u8, Error> {
     let printer = session.printer;
     let outcome = plugin.run_blocking(input).inspect_err(|error| {
         if let (Some(printed), false) = (error.printed(), printer.json) {
-            printer.program_output(&printed.stdout);
+            // The call's own error is the one to tell.
+            let _ = printer.program_output(&printed.stdout);
             printer.program_errors(&printed.stderr);
         }
     })?;
@@ -37,10 +38,10 @@ pub(super) fn run(session: &Session, run: Run) -> Result<u8, Error> {
             "usage": outcome.usage,
         });
         if let serde_json::Value::Object(fields) = fields {
-            printer.object(true, fields);
+            printer.object(true, fields)?;
         }
     } else {
-        printer.program_output(&program.stdout);
+        printer.program_output(&program.stdout)?;
         printer.program_errors(&program.stderr);
         printer.usage(&outcome.usage);
     }
