@@ -436,7 +436,8 @@ impl Plugin {
             self.0.limits.clone(),
             Budget::new(host.budget.clone(), &self.0.limits, self.declared_maximum()),
             host.cut.clone(),
-            Wasi::new(wasi, &self.0.limits),
+            Wasi::new(wasi, self.0.limits.clone()),
+            deadline,
             awaited,
         );
         let mut store = new_store(prepared.pre.module().engine(), state);

@@ -50,6 +50,7 @@ impl CallState {
         budget: Budget,
         cut: Arc<AtomicBool>,
         wasi: Wasi,
+        deadline: Instant,
         awaited: bool,
     ) -> Self {
         let timeout = limits.time(LimitKind::Timeout);
@@ -60,7 +61,7 @@ impl CallState {
             wasi,
             phase: Phase::Instantiate,
             usage: Usage::default(),
-            deadline: Instant::now(),
+            deadline,
             timeout,
             cut,
             stop: None,

@@ -4,7 +4,7 @@
 //! ABI fits. Its globals and memory may hold state between calls, so its natural home is
 //! a session; a single call runs on a fresh instance.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use airlock_core::{AbiId, Error, ErrorKind, Manifest, Result, Value, ValueType};
@@ -43,17 +43,23 @@ impl Abi for Raw {
     }
 
     fn bind(&self, shape: &Shape, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
-        let signatures: BTreeMap<String, Signature> = shape
-            .exported_functions()
-            .filter(|(name, ty)| is_callable(name, ty))
-            .map(|(name, ty)| (name.to_owned(), ty.clone()))
+        let callable = shape.exported_functions().filter(|(name, ty)| is_callable(name, ty));
+        let bound: HashMap<String, Bound> = callable
+            .map(|(name, ty)| {
+                let params = ty.numeric_params().unwrap_or_default();
+                (name.to_owned(), Bound { params, signature: ty.clone() })
+            })
             .collect();
-        Ok(Arc::new(RawAdapter {
-            functions: signatures.keys().cloned().collect(),
-            signatures,
-            shape: shape.clone(),
-        }))
+        let mut functions: Vec<String> = bound.keys().cloned().collect();
+        functions.sort();
+        Ok(Arc::new(RawAdapter { functions, bound, shape: shape.clone() }))
     }
+}
+
+/// A function that can be called.
+struct Bound {
+    params: Vec<ValueType>,
+    signature: Signature,
 }
 
 fn is_callable(name: &str, ty: &Signature) -> bool {
@@ -62,7 +68,7 @@ fn is_callable(name: &str, ty: &Signature) -> bool {
 
 struct RawAdapter {
     functions: Vec<String>,
-    signatures: BTreeMap<String, Signature>,
+    bound: HashMap<String, Bound>,
     shape: Shape,
 }
 
@@ -77,13 +83,13 @@ impl Adapter for RawAdapter {
 
     fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer> {
         Box::pin(async move {
-            let signature = self
-                .signatures
+            let bound = self
+                .bound
                 .get(function)
                 .ok_or_else(|| unknown_function(&self.shape, function, &self.functions))?;
-            let arguments = arguments(function, signature, input)?;
+            let arguments = arguments(function, bound, input)?;
             let params: Vec<Val> = arguments.into_iter().map(to_val).collect();
-            let mut results = vec![Val::I32(0); signature.results.len()];
+            let mut results = vec![Val::I32(0); bound.signature.results.len()];
             let func = live
                 .func(function)
                 .ok_or_else(|| unknown_function(&self.shape, function, &self.functions))?;
@@ -95,12 +101,12 @@ impl Adapter for RawAdapter {
 }
 
 /// The arguments, read by the function's own types.
-fn arguments(function: &str, signature: &Signature, input: Input) -> Result<Vec<Value>> {
-    let types = signature.numeric_params().unwrap_or_default();
+fn arguments(function: &str, bound: &Bound, input: Input) -> Result<Vec<Value>> {
+    let types = &bound.params;
     let wrong_count = |given: usize| {
         Error::new(ErrorKind::WrongArgumentCount {
             function: function.to_owned(),
-            signature: signature.to_string(),
+            signature: bound.signature.to_string(),
             given,
         })
     };

@@ -20,18 +20,12 @@ pub(super) enum Which {
 }
 
 /// A guest's clocks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Clocks {
     /// Nanoseconds that have passed on the virtual clock.
     elapsed: u64,
-    /// When the real monotonic clock was zero.
-    started: Instant,
-}
-
-impl Default for Clocks {
-    fn default() -> Self {
-        Clocks { elapsed: 0, started: Instant::now() }
-    }
+    /// When the real monotonic clock was zero: when it was first looked at.
+    started: Option<Instant>,
 }
 
 impl Clocks {
@@ -53,7 +47,7 @@ impl Clocks {
     }
 
     /// When a real sleep ends; `None` when that is past anything an `Instant` can hold.
-    pub(super) fn wake_at(&self, which: Which, until: Until) -> Option<Instant> {
+    pub(super) fn wake_at(&mut self, which: Which, until: Until) -> Option<Instant> {
         let rest = match until {
             Until::After(duration) => duration,
             Until::At(at) => at.saturating_sub(self.real_now(which)),
@@ -62,7 +56,7 @@ impl Clocks {
     }
 
     /// How long a sleep is from now on the clock the guest sees, in nanoseconds.
-    pub(super) fn rest(&self, which: Which, until: Until, real: bool) -> u64 {
+    pub(super) fn rest(&mut self, which: Which, until: Until, real: bool) -> u64 {
         let now = if real { self.real_now(which) } else { self.virtual_now(which) };
         match until {
             Until::After(duration) => duration,
@@ -77,11 +71,11 @@ impl Clocks {
         }
     }
 
-    fn real_now(&self, which: Which) -> u64 {
+    fn real_now(&mut self, which: Which) -> u64 {
         let time = match which {
             // A clock before 1970 reads as 1970.
             Which::Realtime => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            Which::Monotonic => self.started.elapsed(),
+            Which::Monotonic => self.started.get_or_insert_with(Instant::now).elapsed(),
         };
         u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
     }

@@ -10,6 +10,8 @@ mod poll;
 mod preview1;
 mod stdio;
 
+use std::sync::Arc;
+
 use airlock_core::{LimitKind, Limits, Printed};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -77,73 +79,86 @@ impl WasiInput {
 
 /// A guest's WASI state.
 pub(crate) struct Wasi {
-    args: Vec<String>,
-    stdin: Stdin,
-    stdout: Capture,
-    stderr: Capture,
+    /// What it is started with, until `opened` is made of it.
+    input: Option<WasiInput>,
+    limits: Arc<Limits>,
+    opened: Option<Opened>,
     clocks: Clocks,
     seeded: Option<ChaCha12Rng>,
     hostcall_fuel: usize,
-    context: Option<Box<WasiP1Ctx>>,
+}
+
+/// What the first call that needs wasmtime-wasi makes.
+struct Opened {
+    /// Standard output, when that is the answer.
+    stdout: Option<Capture>,
+    /// Standard error, and standard output when the answer is something else.
+    log: Capture,
+    context: Box<WasiP1Ctx>,
 }
 
 impl Wasi {
-    pub(crate) fn new(input: WasiInput, limits: &Limits) -> Self {
-        let stderr = Capture::new(LimitKind::Log, limits.value(LimitKind::Log));
-        let stdout = match input.stdout_is_answer {
-            true => Capture::new(LimitKind::Output, limits.value(LimitKind::Output)),
-            false => stderr.clone(),
-        };
+    pub(crate) fn new(input: WasiInput, limits: Arc<Limits>) -> Self {
         Wasi {
-            args: input.args,
-            stdin: Stdin::new(input.stdin, limits.value(LimitKind::Input)),
-            stdout,
-            stderr,
+            input: Some(input),
+            limits,
+            opened: None,
             clocks: Clocks::default(),
             seeded: None,
             hostcall_fuel: 0,
-            context: None,
         }
     }
 
     /// Starts another call in a session: its log is empty again.
     pub(crate) fn begin(&mut self) {
-        self.stdout.clear();
-        self.stderr.clear();
+        if let Some(opened) = &self.opened {
+            opened.stdout.iter().for_each(Capture::clear);
+            opened.log.clear();
+        }
     }
 
     /// What was written to standard output, when that is the answer.
     pub(crate) fn stdout(&self) -> Vec<u8> {
-        self.stdout.bytes()
+        let stdout = self.opened.as_ref().and_then(|opened| opened.stdout.as_ref());
+        stdout.map(Capture::bytes).unwrap_or_default()
     }
 
     /// What was written to standard error, or to both when the answer is something else.
     pub(crate) fn log(&self) -> Vec<u8> {
-        self.stderr.bytes()
+        self.opened.as_ref().map(|opened| opened.log.bytes()).unwrap_or_default()
     }
 
     /// Everything written so far, when anything was.
     pub(crate) fn printed(&self) -> Option<Printed> {
-        // Where standard output is no answer, both are one log.
-        let stdout = if self.stdout.is(&self.stderr) { Vec::new() } else { self.stdout() };
-        let printed = Printed { stdout, stderr: self.log() };
+        let printed = Printed { stdout: self.stdout(), stderr: self.log() };
         (printed != Printed::default()).then_some(printed)
     }
 
     /// How long the log is.
     pub(crate) fn log_len(&self) -> u64 {
-        self.stderr.len()
+        self.opened.as_ref().map_or(0, |opened| opened.log.len())
     }
 
     /// wasmtime-wasi's state, made now if nobody needed it before.
     fn context(&mut self) -> &mut WasiP1Ctx {
-        let Wasi { context, args, stdin, stdout, stderr, .. } = self;
-        context.get_or_insert_with(|| {
+        let Wasi { input, limits, opened, .. } = self;
+        let opened = opened.get_or_insert_with(|| {
+            let input = input.take().unwrap_or_else(WasiInput::none);
+            let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
+            let log = capture(LimitKind::Log);
+            let stdout = input.stdout_is_answer.then(|| capture(LimitKind::Output));
             let mut builder = WasiCtxBuilder::new();
-            builder.args(args).stdin(stdin.clone()).stdout(stdout.clone()).stderr(stderr.clone());
-            builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
-            Box::new(builder.build_p1())
-        })
+            builder
+                .args(&input.args)
+                .stdin(Stdin::new(input.stdin, limits.value(LimitKind::Input)))
+                .stdout(stdout.clone().unwrap_or_else(|| log.clone()))
+                .stderr(log.clone())
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false);
+            Opened { stdout, log, context: Box::new(builder.build_p1()) }
+        });
+        &mut opened.context
     }
 
     /// Fills `bytes` with the same numbers in every run.

@@ -75,10 +75,10 @@ pub(super) async fn poll_oneoff(
 async fn wait(state: &mut CallState, sleeps: Vec<Sleep>) -> Vec<Event> {
     let real = state.policy.allows(CapabilityKind::Clock);
     let clocks = &mut state.wasi.clocks;
-    let rest = |sleep: &Sleep| clocks.rest(sleep.which, sleep.until, real);
-    let Some(earliest) = sleeps.iter().map(rest).min() else { return Vec::new() };
-    let over: Vec<&Sleep> = sleeps.iter().filter(|sleep| rest(sleep) == earliest).collect();
-    if let Some(first) = over.first() {
+    let rests: Vec<u64> = sleeps.iter().map(|sleep| clocks.rest(sleep.which, sleep.until, real)).collect();
+    let Some(earliest) = rests.iter().min() else { return Vec::new() };
+    let over = || sleeps.iter().zip(&rests).filter(|(_, rest)| *rest == earliest).map(|(sleep, _)| sleep);
+    if let Some(first) = over().next() {
         match real {
             true => match clocks.wake_at(first.which, first.until) {
                 Some(at) if at > Instant::now() => sleep_until(at).await,
@@ -89,7 +89,7 @@ async fn wait(state: &mut CallState, sleeps: Vec<Sleep>) -> Vec<Event> {
             false => clocks.pass(first.which, first.until),
         }
     }
-    over.into_iter().map(|sleep| event(sleep.userdata, Errno::Success, Eventtype::Clock, 0)).collect()
+    over().map(|sleep| event(sleep.userdata, Errno::Success, Eventtype::Clock, 0)).collect()
 }
 
 /// The clock with this id; the CPU-time clocks are not to be had.

@@ -211,11 +211,6 @@ impl Capture {
         self.lock().len() as u64
     }
 
-    /// Whether both keep the same bytes.
-    pub(super) fn is(&self, other: &Capture) -> bool {
-        Arc::ptr_eq(&self.bytes, &other.bytes)
-    }
-
     pub(super) fn clear(&self) {
         self.lock().clear();
     }
