@@ -104,6 +104,25 @@ fn deep_recursion_is_a_typed_error_of_bounded_length() {
     survives(&host);
 }
 
+#[test]
+fn deep_recursion_on_a_stack_larger_than_the_callers_thread() {
+    let host = Host::builder().slots(2).limit(LimitKind::Stack, 64 << 20).build().unwrap();
+    let wat = r#"(module (func $f (export "f") (call $f))
+        (func $deep (export "deep") (param i32) (result i32)
+            (if (result i32) (local.get 0)
+                (then (i32.add (i32.const 1) (call $deep (i32.sub (local.get 0) (i32.const 1)))))
+                (else (i32.const 0)))))"#;
+    // What one load says of the host's stack changes nothing.
+    let plugin = load(&host, wat, limits(&[("stack", "1KiB")]));
+    for mode in MODES {
+        // This many frames need far more than a test thread's 2 MiB.
+        let deep = mode.invoke(&plugin, "deep", &["500000"]).unwrap();
+        assert_eq!(deep.value.to_json_text(), "500000", "{mode:?}");
+        let error = mode.invoke(&plugin, "f", &[]).expect_err("no end");
+        assert_eq!(error.to_string(), "limit `stack` of 64.0 MiB hit while running", "{mode:?}");
+    }
+}
+
 /// Writes a megabyte at a time to `fd`, for ever.
 fn flood(fd: u32) -> String {
     format!(

@@ -25,6 +25,11 @@ impl HostBudget {
         Arc::new(HostBudget { maximum, used: AtomicU64::new(0) })
     }
 
+    /// Bytes that may be in use.
+    pub(crate) fn maximum(&self) -> u64 {
+        self.maximum
+    }
+
     /// Bytes in use.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

@@ -377,10 +377,14 @@ impl Host {
     }
 
     /// Airlock's defaults, the ABI's, the host's, what this load was told: later ones go
-    /// before earlier ones.
+    /// before earlier ones. The host's own, of which there is one value each, go before all.
     fn effective_limits(&self, abi: &dyn Abi, options: &Overrides) -> Limits {
         let profile: Overrides = abi.profile().limits.iter().copied().collect();
-        Limits::default().with(&profile).with(&self.0.overrides).with(options)
+        let of_host = Overrides::from([
+            (LimitKind::Stack, self.0.engines.settings().stack_bytes as u64),
+            (LimitKind::HostMemory, self.0.budget.maximum()),
+        ]);
+        Limits::default().with(&profile).with(&self.0.overrides).with(options).with(&of_host)
     }
 
     /// What an ABI provides, linked once per engine.

@@ -29,7 +29,8 @@
 //! [`ErrorKind::BlockingInRuntime`].
 //!
 //! A blocking call runs the guest on the caller's own stack, which must have room for
-//! [`LimitKind::Stack`] and some more: 2 MiB are enough for the default.
+//! [`LimitKind::Stack`] and some more: 2 MiB, what Rust gives a thread, are enough for the
+//! default of 1 MiB. Where that limit is larger, the guest gets a stack of its own.
 
 #![forbid(unsafe_code)]
 

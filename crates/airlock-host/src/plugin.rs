@@ -23,6 +23,10 @@ use crate::session::Session;
 use crate::store::{CallState, Live, begin_call, explain, new_store, usage};
 use crate::wasi::{StdinSource, Wasi, WasiInput};
 
+/// Bytes of stack that a blocking call takes from its caller's thread; with a larger limit
+/// it gets a stack of its own.
+const CALLERS_STACK: u64 = 1 << 20;
+
 /// A module linked once for one engine: all that is left to do for an instance.
 pub(crate) struct Prepared {
     pre: InstancePre<CallState>,
@@ -251,7 +255,7 @@ impl Plugin {
     pub fn invoke_blocking(&self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         self.refuse_program()?;
         let input_bytes = input.len();
-        let awaited = self.waits_here()?;
+        let awaited = self.needs_fiber()?;
         block_on(self.once(Job { function, input, input_bytes, awaited }, WasiInput::none()))
     }
 
@@ -270,7 +274,7 @@ impl Plugin {
     /// # Errors
     /// As [`Plugin::run`] and [`Plugin::call_blocking`].
     pub fn run_blocking(&self, input: ProgramInput) -> Result<Outcome<Program>> {
-        let (job, wasi) = self.program(input, self.waits_here()?)?;
+        let (job, wasi) = self.program(input, self.needs_fiber()?)?;
         block_on(self.once(job, wasi))?.try_map(program_of)
     }
 
@@ -289,7 +293,7 @@ impl Plugin {
     /// As [`Plugin::session`] and [`Plugin::call_blocking`].
     pub fn session_blocking(&self) -> Result<Session> {
         self.refuse_program()?;
-        let awaited = self.waits_here()?;
+        let awaited = self.needs_fiber()?;
         block_on(self.open(awaited))
     }
 
@@ -315,12 +319,14 @@ impl Plugin {
         Ok((job, WasiInput { args, stdin, stdout_is_answer: true }))
     }
 
-    /// Whether a blocking call needs a fiber, which it must not wait for inside tokio.
-    pub(crate) fn waits_here(&self) -> Result<bool> {
+    /// Whether a blocking call runs on a fiber: when an import may wait, which it must not
+    /// inside tokio, or when the guest may use more stack than the caller's thread is
+    /// sure to have.
+    pub(crate) fn needs_fiber(&self) -> Result<bool> {
         if self.0.parts.waits && tokio::runtime::Handle::try_current().is_ok() {
             return Err(Error::new(ErrorKind::BlockingInRuntime));
         }
-        Ok(self.0.parts.waits)
+        Ok(self.0.parts.waits || self.0.limits.value(LimitKind::Stack) > CALLERS_STACK)
     }
 
     pub(crate) fn host(&self) -> &Host {

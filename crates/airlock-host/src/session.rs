@@ -91,7 +91,7 @@ impl Session {
     /// # Errors
     /// As [`Session::call_blocking`].
     pub fn invoke_blocking(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
-        self.plugin.waits_here()?;
+        self.plugin.needs_fiber()?;
         block_on(self.run(function, input))
     }
 

@@ -280,6 +280,11 @@ pub(crate) fn explain(error: wasmtime::Error, state: &CallState) -> Error {
             phase,
         });
     }
+    // Guest code leaves a backtrace; without one the guest was not even running, as when the
+    // machine has no memory left for its stack.
+    if trap.is_none() && error.downcast_ref::<WasmBacktrace>().is_none() {
+        return Error::host("the guest could not be run").with_source(error);
+    }
     let reason = match trap {
         Some(Trap::UnreachableCodeReached) => "unreachable".to_owned(),
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
