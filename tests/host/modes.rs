@@ -95,7 +95,7 @@ fn a_full_host_lets_calls_wait_only_so_long() {
     let spin = load(
         &host,
         r#"(module (memory 1) (func (export "spin") (loop (br 0))))"#,
-        limits(&[("timeout", "600ms")]),
+        limits(&[("timeout", "2s")]),
     );
     let quick = r#"(module (func (export "f") (result i32) i32.const 1))"#;
     let hasty = load(&host, quick, limits(&[("wait", "50ms")]));
