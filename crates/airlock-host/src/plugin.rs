@@ -1,6 +1,5 @@
 //! A loaded plugin, ready to be called.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -12,7 +11,7 @@ use airlock_engine::{Allocation, Compiled, Shape};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
-use wasmtime::{InstancePre, Module, ModuleExport, UnknownImportError};
+use wasmtime::{Module, UnknownImportError};
 
 use crate::abi::{self, Abi, Adapter, Failure};
 use crate::answer::{Answer, Input, Program};
@@ -20,18 +19,12 @@ use crate::bounded::{block_on, bounded};
 use crate::budget::Budget;
 use crate::host::Host;
 use crate::session::Session;
-use crate::store::{CallState, Live, begin_call, explain, new_store, usage};
+use crate::store::{CallState, Live, Prepared, begin_call, explain, new_store, usage};
 use crate::wasi::{StdinSource, Wasi, WasiInput};
 
 /// Bytes of stack that a blocking call takes from its caller's thread; with a larger limit
 /// it gets a stack of its own.
 const CALLERS_STACK: u64 = 1 << 20;
-
-/// A module linked once for one engine: all that is left to do for an instance.
-pub(crate) struct Prepared {
-    pre: InstancePre<CallState>,
-    pub(crate) exports: HashMap<String, ModuleExport>,
-}
 
 /// A loaded plugin. Cheap to clone; all clones are one plugin.
 #[derive(Clone)]

@@ -8,6 +8,7 @@
 //! ([`CallState::stop`], the budget's refusal) before the guest sees it, so that whatever
 //! error comes back through wasmtime, [`explain`] can say what it really was.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +17,12 @@ use std::time::{Duration, Instant};
 use airlock_core::{Error, ErrorKind, LimitKind, Limits, Phase, Policy, TrapFrame, Usage};
 use airlock_engine::{TICK, Ticker};
 use wasmtime::{
-    Engine, Func, Instance, Memory, Store, StoreContextMut, Trap, TypedFunc, UpdateDeadline, Val,
-    WasmBacktrace, WasmParams, WasmResults,
+    Engine, Func, Instance, InstancePre, Memory, ModuleExport, Store, StoreContextMut, Trap, TypedFunc,
+    UpdateDeadline, Val, WasmBacktrace, WasmParams, WasmResults,
 };
 
 use crate::bounded::Interrupted;
 use crate::budget::Budget;
-use crate::plugin::Prepared;
 use crate::wasi::Wasi;
 
 /// Frames of a guest backtrace that are kept.
@@ -161,6 +161,12 @@ impl fmt::Display for Halt {
 }
 
 impl std::error::Error for Halt {}
+
+/// A module linked once for one engine: all that is left to do for an instance.
+pub(crate) struct Prepared {
+    pub(crate) pre: InstancePre<CallState>,
+    pub(crate) exports: HashMap<String, ModuleExport>,
+}
 
 /// An instance in its store.
 pub(crate) struct Live {

@@ -132,13 +132,15 @@ pub(crate) fn choose(
     let fits: Vec<(&'static dyn Abi, Match)> =
         ALL.iter().filter_map(|abi| Some((*abi, abi.detect(shape, manifest)?))).collect();
     let best = fits.iter().map(|(_, found)| found.fit).max().unwrap_or(Fit::Fallback);
-    // Possible and likely are both guesses: two of them are one too many.
-    let rivals = |found: &Match| match best {
-        Fit::Possible | Fit::Likely => found.fit >= Fit::Possible,
-        _ => found.fit == best,
+    // What a module could be is no better than what it would be if it were nothing else,
+    // and a likely guess beside a possible one is still a guess.
+    let rival = match best {
+        Fit::Declared => Fit::Declared,
+        Fit::Likely => Fit::Possible,
+        Fit::Possible | Fit::Fallback => Fit::Fallback,
     };
     let mut left: Vec<(&'static dyn Abi, Match)> =
-        fits.into_iter().filter(|(_, found)| rivals(found)).collect();
+        fits.into_iter().filter(|(_, found)| found.fit >= rival).collect();
     if left.len() > 1 {
         return Err(Error::new(ErrorKind::AmbiguousAbi(left.iter().map(|(abi, _)| abi.id()).collect())));
     }

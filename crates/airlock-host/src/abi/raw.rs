@@ -36,10 +36,8 @@ impl Abi for Raw {
         if callable == 0 || manifest.is_some() {
             return None;
         }
-        // A module that could be spoken to in JSON but has nothing to allocate with may
-        // just as well take two numbers.
-        let fit = if super::json::is_only_possible(shape) { Fit::Possible } else { Fit::Fallback };
-        Some(Match { fit, why: format!("{callable} exported functions take and give plain numbers") })
+        let why = format!("{callable} exported functions take and give plain numbers");
+        Some(Match { fit: Fit::Fallback, why })
     }
 
     fn bind(&self, shape: &Shape, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {

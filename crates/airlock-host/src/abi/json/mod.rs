@@ -78,11 +78,6 @@ fn is_length(shape: &Shape, name: &str) -> bool {
     shape.function(name).is_some_and(|ty| ty.is(&[], &[ValueType::I32]))
 }
 
-/// Whether a module could be of this ABI, with nothing that says it is.
-pub(super) fn is_only_possible(shape: &Shape) -> bool {
-    has_capabilities(shape) && allocator_of(shape, None).is_none() && !has_lengths(shape)
-}
-
 impl Abi for Json {
     fn id(&self) -> AbiId {
         AbiId::Json
