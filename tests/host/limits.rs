@@ -91,13 +91,21 @@ fn output_log_and_host_calls_have_their_own_limits() {
 
 #[test]
 fn instances_of_a_plugin_are_counted() {
-    let plugin = load(&host(), r#"(module (func (export "f")))"#, limits(&[("instances", "2")]));
+    let plugin = load(
+        &host(),
+        r#"(module (func (export "f")) (func (export "trap") unreachable))"#,
+        limits(&[("instances", "2")]),
+    );
     let one = plugin.session_blocking().unwrap();
     let _two = plugin.session_blocking().unwrap();
     let error = plugin.session_blocking().expect_err("a third");
     assert_eq!((error.code(), error.exit_code()), ("limit-instances", 123));
     drop(one);
     plugin.call_blocking::<_, ()>("f", &()).unwrap();
+    // A session that has ended is no instance any more, although somebody still holds it.
+    let mut dead = plugin.session_blocking().unwrap();
+    assert_eq!(dead.call_blocking::<_, ()>("trap", &()).expect_err("it traps").code(), "trap");
+    plugin.session_blocking().unwrap();
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl Plugin {
         let plugin = Plugin(Arc::new(plugin));
         if plugin.0.pooled.is_none() {
             // So that a wrong import is an error of loading and not of the first call.
-            plugin.prepared(Allocation::OnDemand)?;
+            plugin.on_demand()?;
         }
         Ok(plugin)
     }
@@ -342,7 +342,7 @@ impl Plugin {
             let _alive = self.alive()?;
             let prepared = match &self.0.pooled {
                 Some(pooled) => pooled.clone(),
-                None => self.prepared(Allocation::OnDemand)?,
+                None => self.on_demand()?,
             };
             let mut live = self.instantiate(prepared, wasi, deadline, job.input_bytes, job.awaited).await?;
             let call = async {
@@ -363,7 +363,7 @@ impl Plugin {
             let deadline = Instant::now() + self.0.limits.time(LimitKind::Timeout);
             let _in_flight = self.host().enter()?;
             let alive = self.alive()?;
-            let prepared = self.prepared(Allocation::OnDemand)?;
+            let prepared = self.on_demand()?;
             let live = self.instantiate(prepared, WasiInput::none(), deadline, 0, awaited).await?;
             Ok(Session::new(self.clone(), live, alive, awaited))
         }
@@ -405,17 +405,14 @@ impl Plugin {
         Ok(alive)
     }
 
-    /// The module linked for instances of this kind, made when first needed.
-    fn prepared(&self, allocation: Allocation) -> Result<Arc<Prepared>> {
+    /// The module linked for on-demand instances, which is done when first needed.
+    fn on_demand(&self) -> Result<Arc<Prepared>> {
         if let Some(prepared) = self.0.on_demand.get() {
             return Ok(prepared.clone());
         }
-        let module = self
-            .0
-            .parts
-            .compiled
-            .module(allocation)
-            .ok_or_else(|| Error::host("a module without code for on-demand instances"))?;
+        let allocation = Allocation::OnDemand;
+        let module = self.0.parts.compiled.module(allocation);
+        let module = module.ok_or_else(|| Error::host("a module without code for on-demand instances"))?;
         let prepared = prepare(&self.0.parts, module, allocation)?;
         Ok(self.0.on_demand.get_or_init(|| prepared).clone())
     }

@@ -20,10 +20,9 @@ use crate::store::{Live, begin_call};
 pub struct Session {
     plugin: Plugin,
     /// Taken out for a call, put back when it ended well.
-    live: Option<Live>,
+    live: Option<(Live, Alive)>,
     ended: Option<String>,
     awaited: bool,
-    _alive: Alive,
 }
 
 impl std::fmt::Debug for Session {
@@ -37,7 +36,7 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(plugin: Plugin, live: Live, alive: Alive, awaited: bool) -> Self {
-        Session { plugin, live: Some(live), ended: None, awaited, _alive: alive }
+        Session { plugin, live: Some((live, alive)), ended: None, awaited }
     }
 
     /// The plugin it is an instance of.
@@ -100,7 +99,7 @@ impl Session {
         let input_bytes = input.len();
         plugin.check_input(input_bytes)?;
         let _in_flight = plugin.host().enter()?;
-        let Some(mut live) = self.live.take() else {
+        let Some((mut live, alive)) = self.live.take() else {
             let reason = self.ended.clone().unwrap_or_else(|| "a call of it was cancelled".to_owned());
             return Err(Error::new(ErrorKind::SessionEnded(reason)));
         };
@@ -114,12 +113,12 @@ impl Session {
         match plugin.conclude(&live, result) {
             Ok(answer) => {
                 let outcome = plugin.outcome(answer, &live, started);
-                self.live = Some(live);
+                self.live = Some((live, alive));
                 Ok(outcome)
             }
             Err(error) => {
                 if leaves_guest_whole(error.kind()) {
-                    self.live = Some(live);
+                    self.live = Some((live, alive));
                 } else {
                     self.ended = Some(error.to_string());
                 }

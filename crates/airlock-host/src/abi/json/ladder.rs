@@ -40,16 +40,12 @@ pub(super) enum Found {
 /// `told` is the length that an export told, `utf16` whether strings may be
 /// AssemblyScript's, `maximum` the limit of output in bytes.
 pub(super) fn read(memory: &[u8], returned: Returned, told: Option<u32>, utf16: bool, maximum: u64) -> Found {
-    let found = match returned {
-        Returned::I64(packed) => packed_pair(memory, packed),
-        Returned::I32(pointer) => return read_at(memory, pointer, told, utf16, maximum),
-    };
-    match found {
-        Some(text) if text.len() as u64 > maximum => Found::TooLarge,
-        Some(text) => Found::Json(text),
-        None => match returned {
-            Returned::I64(number) => Found::Json(number.to_string()),
-            Returned::I32(number) => Found::Json(number.to_string()),
+    match returned {
+        Returned::I32(pointer) => read_at(memory, pointer, told, utf16, maximum),
+        Returned::I64(packed) => match packed_pair(memory, packed) {
+            Some(text) if text.len() as u64 > maximum => Found::TooLarge,
+            Some(text) => Found::Json(text),
+            None => Found::Json(packed.to_string()),
         },
     }
 }
