@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::repository;
+use crate::support::{home, repository};
 
 /// Every fenced `console` block: lines that begin with `$ ` are run in the repository,
 /// and what follows is what they print, on both streams. `…` stands for anything.
@@ -33,7 +33,7 @@ fn check(page: &str, line: &str, expected: &str) {
         .args(["-c", &format!("exec 2>&1; {line}")])
         .current_dir(repository())
         .env("PATH", path)
-        .env("AIRLOCK_HOME", "/nonexistent")
+        .env("AIRLOCK_HOME", home())
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();

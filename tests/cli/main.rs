@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod call;
+mod compile;
 mod docs;
 mod inspect;
 mod run;

@@ -5,15 +5,20 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The command, in the repository's folder and with no configuration of this machine's.
+/// The command, in the repository's folder and with nothing of this machine's.
 pub(crate) fn airlock() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_airlock"));
     command
         .current_dir(repository())
-        .env("AIRLOCK_HOME", "/nonexistent")
+        .env("AIRLOCK_HOME", home())
         .env_remove("CLICOLOR_FORCE")
         .stdin(Stdio::null());
     command
+}
+
+/// A folder for Airlock's files that all tests share, with no configuration in it.
+pub(crate) fn home() -> &'static str {
+    concat!(env!("CARGO_TARGET_TMPDIR"), "/airlock-home")
 }
 
 pub(crate) fn repository() -> PathBuf {

@@ -2,6 +2,8 @@
 //! in every call mode, and that an honest plugin on the same host goes on.
 
 mod artifacts;
+mod cache;
+mod compile;
 mod lies;
 mod memory;
 mod time;

@@ -1,15 +1,19 @@
-//! The operator's file, `airlock.toml`.
+//! The operator's file, `airlock.toml`, and where everything of Airlock's is.
 //!
 //! ```toml
 //! [limits]
 //! timeout = "5s"
 //! memory = "32MiB"
+//!
+//! [cache]
+//! size = "4GiB"
+//! verify = "copy"
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use airlock_host::{Error, ErrorKind, LimitKind, Overrides};
+use airlock_host::{CacheSettings, Error, ErrorKind, LimitKind, Mapping, Overrides, Unit};
 use serde::Deserialize;
 
 /// Puts every file of Airlock's under one folder.
@@ -18,6 +22,9 @@ const AIRLOCK_HOME: &str = "AIRLOCK_HOME";
 /// The highest `schema` this version reads.
 const SCHEMA: u32 = 1;
 
+/// Bytes of compiled code that are kept where nothing else is said.
+const CACHE_BYTES: u64 = 1 << 30;
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -25,33 +32,103 @@ struct File {
     schema: Option<u32>,
     #[serde(default)]
     limits: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    cache: CacheSection,
 }
 
-/// Where the file is: `$AIRLOCK_HOME`, else `$XDG_CONFIG_HOME/airlock`, else
-/// `~/.config/airlock`.
-fn path() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = || folder("HOME").map(|home| home.join(".config"));
-    let directory = folder(AIRLOCK_HOME)
-        .or_else(|| folder("XDG_CONFIG_HOME").or_else(home).map(|config| config.join("airlock")))?;
-    Some(directory.join("airlock.toml"))
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CacheSection {
+    enabled: Option<bool>,
+    size: Option<String>,
+    verify: Option<Verify>,
 }
 
-/// The limits the operator set; none when there is no file.
-pub(crate) fn limits() -> Result<Overrides, Error> {
-    let Some(path) = path() else { return Ok(Overrides::new()) };
+/// How cached code is checked.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Verify {
+    /// In the file that is then mapped.
+    #[default]
+    Map,
+    /// In a private copy, which is then loaded.
+    Copy,
+}
+
+/// What the operator set.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) limits: Overrides,
+    cache: CacheConfig,
+}
+
+#[derive(Debug)]
+struct CacheConfig {
+    enabled: bool,
+    maximum_bytes: u64,
+    mapping: Mapping,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        CacheConfig { enabled: true, maximum_bytes: CACHE_BYTES, mapping: Mapping::Shared }
+    }
+}
+
+impl Config {
+    /// Where the compile cache is and how it is used; `None` when it is switched off, or
+    /// when there is no telling where it belongs.
+    pub(crate) fn cache(&self) -> Option<CacheSettings> {
+        let CacheConfig { enabled, maximum_bytes, mapping } = self.cache;
+        let (cache, data) = (folder(Kind::Cache)?, folder(Kind::Data)?);
+        enabled.then(|| CacheSettings {
+            folder: cache.join("code"),
+            key_file: data.join("cache.key"),
+            maximum_bytes,
+            mapping,
+        })
+    }
+}
+
+/// The kinds of files that the XDG base directory specification keeps apart.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Config,
+    Data,
+    Cache,
+}
+
+/// The folder for files of a kind: `$AIRLOCK_HOME`, else the specification's.
+fn folder(kind: Kind) -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let (name, default) = match kind {
+        Kind::Config => ("XDG_CONFIG_HOME", ".config"),
+        Kind::Data => ("XDG_DATA_HOME", ".local/share"),
+        Kind::Cache => ("XDG_CACHE_HOME", ".cache"),
+    };
+    // The specification has relative paths ignored.
+    let base = || variable(name).filter(|path| path.is_absolute());
+    let home = || variable("HOME").map(|home| home.join(default));
+    variable(AIRLOCK_HOME).or_else(|| Some(base().or_else(home)?.join("airlock")))
+}
+
+/// What the operator set; nothing when there is no file.
+pub(crate) fn read() -> Result<Config, Error> {
+    let Some(path) = folder(Kind::Config).map(|folder| folder.join("airlock.toml")) else {
+        return Ok(Config::default());
+    };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Overrides::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
         Err(error) => return Err(Error::new(ErrorKind::Unreadable(path)).with_source(error)),
     };
-    read(&text).map_err(|error| {
+    parse(&text).map_err(|error| {
         let hint = format!("in {}", path.display());
         error.with_hint(hint)
     })
 }
 
-fn read(text: &str) -> Result<Overrides, Error> {
+fn parse(text: &str) -> Result<Config, Error> {
     let invalid =
         |reason: String| Error::new(ErrorKind::InvalidSetting { name: "airlock.toml".to_owned(), reason });
     let file: File = toml::from_str(text).map_err(|error| {
@@ -62,7 +139,8 @@ fn read(text: &str) -> Result<Overrides, Error> {
     if file.schema.is_some_and(|schema| schema > SCHEMA) {
         return Err(invalid(format!("its `schema` is newer than {SCHEMA}, which this version reads")));
     }
-    file.limits
+    let limits = file
+        .limits
         .into_iter()
         .map(|(name, value)| {
             let kind: LimitKind = name.parse()?;
@@ -72,30 +150,55 @@ fn read(text: &str) -> Result<Overrides, Error> {
             };
             Ok((kind, kind.read(&text)?))
         })
-        .collect()
+        .collect::<Result<Overrides, Error>>()?;
+    let mut cache = CacheConfig { enabled: file.cache.enabled.unwrap_or(true), ..CacheConfig::default() };
+    if let Some(size) = file.cache.size {
+        cache.maximum_bytes = Unit::Bytes.read(&size).map_err(|reason| {
+            Error::new(ErrorKind::InvalidSetting { name: "cache.size".to_owned(), reason })
+        })?;
+    }
+    cache.mapping = match file.cache.verify.unwrap_or_default() {
+        Verify::Map => Mapping::Shared,
+        Verify::Copy => Mapping::Copy,
+    };
+    Ok(Config { limits, cache })
 }
 
 #[cfg(test)]
 mod tests {
-    use airlock_host::{LimitKind, Overrides};
+    use airlock_host::{LimitKind, Mapping, Overrides};
 
-    use super::read;
+    use super::parse;
 
     #[test]
     fn limits_are_read_in_their_units() {
-        let limits = read("schema = 1\n[limits]\ntimeout = \"5s\"\nfuel = 1000\n").expect("valid");
+        let limits = parse("schema = 1\n[limits]\ntimeout = \"5s\"\nfuel = 1000\n").expect("valid").limits;
         assert_eq!(limits, Overrides::from([(LimitKind::Timeout, 5_000_000_000), (LimitKind::Fuel, 1000)]));
     }
 
     #[test]
+    fn the_cache_is_on_and_a_gibibyte_large_unless_said() {
+        let cache = parse("").expect("valid").cache;
+        assert_eq!((cache.enabled, cache.maximum_bytes, cache.mapping), (true, 1 << 30, Mapping::Shared));
+        let text = "[cache]\nenabled = false\nsize = \"64MiB\"\nverify = \"copy\"";
+        let cache = parse(text).expect("valid").cache;
+        assert_eq!((cache.enabled, cache.maximum_bytes, cache.mapping), (false, 64 << 20, Mapping::Copy));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
-        let fails = |text: &str| read(text).expect_err("invalid");
+        let fails = |text: &str| parse(text).expect_err("invalid");
         assert_eq!(fails("[limits]\ntimeuot = \"5s\"").hint(), Some("did you mean `timeout`?"));
         assert_eq!(
             fails("[limits]\nmemory = \"lots\"").to_string(),
             "`memory`: `lots` is no size such as `64MiB`"
         );
         assert!(fails("\n[limit]").to_string().starts_with("`airlock.toml`: unknown field `limit`"));
+        assert_eq!(
+            fails("[cache]\nsize = \"big\"").to_string(),
+            "`cache.size`: `big` is no size such as `64MiB`"
+        );
+        assert!(fails("[cache]\nverify = \"trust\"").to_string().contains("unknown variant `trust`"));
         assert!(fails("schema = 2").to_string().contains("newer than 1"));
     }
 }

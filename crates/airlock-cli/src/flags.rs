@@ -40,11 +40,33 @@ pub(crate) enum Verb {
     Run(Run),
     /// Show what a plugin is, needs and asks for
     Inspect(Inspect),
+    /// Look after the cache of compiled plugins
+    Cache {
+        #[command(subcommand)]
+        task: CacheTask,
+    },
+    /// Compile one plugin within bounds, for another process of Airlock's
+    #[command(hide = true)]
+    CompileWorker {
+        /// What to compile it for, as JSON
+        order: Option<String>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What can be done with the cache.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheTask {
+    /// Show what is in it, most recently used first
+    List,
+    /// Remove everything in it
+    Clear,
+    /// Check every file in it and remove those that are not genuine
+    Verify,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +114,9 @@ pub(crate) struct Load {
     wasm_feature: Vec<String>,
     #[arg(long, value_name = "KIND[=SCOPE]", help = allow_help())]
     allow: Vec<String>,
+    /// Compile the plugin even if it was compiled before, and do not keep the result
+    #[arg(long)]
+    pub(crate) no_cache: bool,
     #[command(flatten)]
     limits: LimitFlags,
 }

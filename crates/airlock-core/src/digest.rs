@@ -1,6 +1,7 @@
 //! Naming bytes by their hash.
 
 use std::fmt;
+use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
@@ -24,6 +25,26 @@ impl Digest {
         self.to_string()[..12].to_owned()
     }
 }
+
+impl FromStr for Digest {
+    type Err = NotADigest;
+
+    /// Reads 64 lowercase hex digits.
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(NotADigest);
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| NotADigest)?;
+        }
+        Ok(Digest(bytes))
+    }
+}
+
+/// Text that is not 64 lowercase hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotADigest;
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,5 +74,9 @@ mod tests {
         let expected = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").to_string(), expected);
         assert_eq!(Digest::of(b"").short(), "e3b0c44298fc");
+        assert_eq!(expected.parse(), Ok(Digest::of(b"")));
+        for wrong in ["", &expected[1..], &expected.to_uppercase(), &expected.replace('e', "g")] {
+            assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
+        }
     }
 }

@@ -35,6 +35,8 @@ pub enum Culprit {
 pub enum Phase {
     /// Parsing and checking the bytes.
     Admit,
+    /// Turning the bytes into native code.
+    Compile,
     /// Waiting for a free slot.
     Wait,
     /// Creating the instance, its start function included.
@@ -49,6 +51,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Phase::Admit => "while checking the artifact",
+            Phase::Compile => "while compiling",
             Phase::Wait => "while waiting for a slot",
             Phase::Instantiate => "while instantiating",
             Phase::Initialise => "while initialising",
@@ -268,6 +271,13 @@ pub enum ErrorKind {
     BlockingInRuntime,
     /// A session that ended, with what ended it.
     SessionEnded(String),
+    /// The folder of the compile cache, or its key, cannot be trusted or used.
+    CacheUnusable {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The machine or Airlock itself failed.
     Host(String),
 }
@@ -391,6 +401,7 @@ impl Error {
             ErrorKind::ShuttingDown => ("shutting-down", Operator, 125),
             ErrorKind::BlockingInRuntime => ("blocking-in-runtime", Operator, 125),
             ErrorKind::SessionEnded(_) => ("session-ended", Operator, 125),
+            ErrorKind::CacheUnusable { .. } => ("cache-unusable", Operator, 125),
             ErrorKind::Host(_) => ("host", Host, 125),
         }
     }
@@ -523,6 +534,9 @@ impl fmt::Display for Error {
                 write!(f, "a blocking call of a plugin whose imports wait, inside a tokio runtime")
             }
             ErrorKind::SessionEnded(reason) => write!(f, "the session has ended: {}", v(reason)),
+            ErrorKind::CacheUnusable { path, reason } => {
+                write!(f, "the compile cache cannot use `{}`: {}", v(&path.to_string_lossy()), v(reason))
+            }
             ErrorKind::Host(what) => f.write_str(what),
         }
     }

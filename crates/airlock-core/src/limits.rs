@@ -32,7 +32,10 @@ impl Unit {
     }
 
     /// Reads what a person wrote.
-    fn read(self, text: &str) -> Result<u64, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(self, text: &str) -> Result<u64, String> {
         match self {
             Unit::Bytes => text
                 .parse::<bytesize::ByteSize>()
@@ -58,6 +61,8 @@ pub enum LimitKind {
     Locals,
     Nesting,
     Sections,
+    CompileTime,
+    CompileMemory,
     Timeout,
     Wait,
     Fuel,
@@ -105,7 +110,7 @@ const MIB: u64 = 1 << 20;
 const SECOND: u64 = 1_000_000_000;
 
 /// Every limit, in the order of [`LimitKind`].
-pub static LIMITS: [LimitRow; 18] = [
+pub static LIMITS: [LimitRow; 20] = [
     row(
         LimitKind::ArtifactSize,
         "artifact_size",
@@ -146,6 +151,22 @@ pub static LIMITS: [LimitRow; 18] = [
         Some(1_000),
         "admit",
         "Sections of a module, custom ones included",
+    ),
+    row(
+        LimitKind::CompileTime,
+        "compile_time",
+        Unit::Time,
+        Some(60 * SECOND),
+        "compile",
+        "Wall clock of compiling, waiting for others that compile included",
+    ),
+    row(
+        LimitKind::CompileMemory,
+        "compile_memory",
+        Unit::Bytes,
+        Some(2 << 30),
+        "compile",
+        "Address space of a compile worker; not of compiling inside the host's process",
     ),
     row(
         LimitKind::Timeout,
@@ -270,6 +291,8 @@ impl LimitKind {
             LimitKind::Locals => "limit-locals",
             LimitKind::Nesting => "limit-nesting",
             LimitKind::Sections => "limit-sections",
+            LimitKind::CompileTime => "limit-compile-time",
+            LimitKind::CompileMemory => "limit-compile-memory",
             LimitKind::Timeout => "limit-timeout",
             LimitKind::Wait => "limit-wait",
             LimitKind::Fuel => "limit-fuel",

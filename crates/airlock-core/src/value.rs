@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{Error, ErrorKind};
 
 /// The types a numeric argument or result can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ValueType {
     /// A 32-bit integer, signed or unsigned.

@@ -7,14 +7,17 @@
 //! data segments) apply beneath the ones checked here.
 
 use airlock_core::{Error, ErrorKind, LimitKind, Limits, Phase, Result, ValueType};
+use serde::{Deserialize, Serialize};
 use wasmparser::types::{EntityType, TypesRef};
 use wasmparser::{
-    BinaryReaderError, Encoding, FuncToValidate, FuncValidatorAllocations, FunctionBody, KnownCustom, Parser,
-    Payload, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    BinaryReaderError, Encoding, FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody,
+    KnownCustom, Parser, Payload, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
-use crate::Artifact;
+use crate::code::Variant;
+use crate::compile::Configuration;
 use crate::shape::{Export, ExternType, Import, Shape, Signature, Slot};
+use crate::{Artifact, Cache};
 
 /// A WebAssembly feature that is off unless allowed for a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,19 +77,74 @@ impl Shape {
     /// [`ErrorKind::ComponentUnsupported`], and [`ErrorKind::Limit`] for the limits of
     /// the admit phase.
     pub fn admit(artifact: &Artifact, allowed: &[Feature], limits: &Limits) -> Result<Shape> {
+        Ok(Admitted::check(artifact, allowed, limits)?.shape)
+    }
+
+    /// [`Shape::admit`], with what `cache` remembers of the same bytes.
+    ///
+    /// # Errors
+    /// As [`Shape::admit`].
+    pub fn admit_cached(
+        artifact: &Artifact,
+        allowed: &[Feature],
+        limits: &Limits,
+        cache: Option<&Cache>,
+    ) -> Result<Shape> {
+        let Some(cache) = cache else { return Shape::admit(artifact, allowed, limits) };
+        let names = allowed.iter().map(|feature| feature.name());
+        let configuration = Configuration::of("admission").and_all(names).short();
+        let variant = Variant { digest: artifact.digest(), configuration };
+        // What is not within these limits is looked at again, so that it is refused in the
+        // same words.
+        if let Some(known) = cache.admitted(&variant).filter(|known| known.is_within(limits)) {
+            return Ok(known.shape);
+        }
+        let admitted = Admitted::check(artifact, allowed, limits)?;
+        cache.keep_admitted(&variant, &admitted);
+        Ok(admitted.shape)
+    }
+}
+
+/// What admission found, to be remembered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Admitted {
+    shape: Shape,
+    /// The most that was met of each limited thing.
+    most: [u64; MEASURED.len()],
+}
+
+/// The limits that admission applies.
+const MEASURED: [LimitKind; 5] = [
+    LimitKind::Sections,
+    LimitKind::Functions,
+    LimitKind::FunctionBody,
+    LimitKind::Locals,
+    LimitKind::Nesting,
+];
+
+impl Admitted {
+    fn check(artifact: &Artifact, allowed: &[Feature], limits: &Limits) -> Result<Admitted> {
         let features = allowed.iter().fold(ALWAYS, |all, feature| all.union(feature.flag()));
-        Admission { limits, features, shape: Shape::default() }.run(artifact.bytes())
+        let admitted = Admitted { shape: Shape::default(), most: Default::default() };
+        let mut admission = Admission { limits, features, admitted };
+        admission.run(artifact.bytes())?;
+        Ok(admission.admitted)
+    }
+
+    /// Whether the same bytes would be admitted under these limits too.
+    fn is_within(&self, limits: &Limits) -> bool {
+        MEASURED.iter().zip(self.most).all(|(limit, met)| met <= limits.value(*limit))
     }
 }
 
 struct Admission<'a> {
     limits: &'a Limits,
     features: WasmFeatures,
-    shape: Shape,
+    admitted: Admitted,
 }
 
 impl Admission<'_> {
-    fn run(mut self, bytes: &[u8]) -> Result<Shape> {
+    fn run(&mut self, bytes: &[u8]) -> Result<()> {
         let mut validator = Validator::new_with_features(self.features);
         let mut allocations = FuncValidatorAllocations::default();
         let mut sections = 0_u64;
@@ -105,11 +163,11 @@ impl Admission<'_> {
                 Payload::FunctionSection(reader) => {
                     self.within(LimitKind::Functions, imported_functions + u64::from(reader.count()))?;
                 }
-                Payload::StartSection { .. } => self.shape.has_start = true,
+                Payload::StartSection { .. } => self.admitted.shape.has_start = true,
                 Payload::CustomSection(section) => {
-                    self.shape.custom_sections.push(section.name().to_owned());
-                    self.shape.has_names |= matches!(section.as_known(), KnownCustom::Name(_));
-                    self.shape.has_dwarf |= section.name() == ".debug_line";
+                    self.admitted.shape.custom_sections.push(section.name().to_owned());
+                    self.admitted.shape.has_names |= matches!(section.as_known(), KnownCustom::Name(_));
+                    self.admitted.shape.has_dwarf |= section.name() == ".debug_line";
                 }
                 _ => {}
             }
@@ -121,46 +179,67 @@ impl Admission<'_> {
                 ValidPayload::Ok | ValidPayload::Parser(_) => {}
             }
         }
-        Ok(self.shape)
+        Ok(())
     }
 
     fn check_function(
-        &self,
+        &mut self,
         bytes: &[u8],
         function: FuncToValidate<ValidatorResources>,
         body: &FunctionBody<'_>,
         allocations: FuncValidatorAllocations,
     ) -> Result<FuncValidatorAllocations> {
         self.within(LimitKind::FunctionBody, body.range().len() as u64)?;
-        let explain = |error: BinaryReaderError| self.explain(bytes, &error);
         let mut locals = 0_u64;
-        for local in body.get_locals_reader().map_err(explain)? {
-            locals += u64::from(local.map_err(explain)?.0);
+        for local in body.get_locals_reader().map_err(|error| self.explain(bytes, &error))? {
+            locals += u64::from(local.map_err(|error| self.explain(bytes, &error))?.0);
             self.within(LimitKind::Locals, locals)?;
         }
+        let mut deepest = 0;
         let mut validator = function.into_validator(allocations);
-        let mut reader = body.get_binary_reader();
-        validator.read_locals(&mut reader).map_err(explain)?;
-        let most = u32::try_from(self.limits.value(LimitKind::Nesting)).unwrap_or(u32::MAX);
-        while !reader.eof() {
-            let at = reader.original_position();
-            reader.visit_operator(&mut validator.visitor(at)).and_then(|result| result).map_err(explain)?;
-            // The function's own frame is not a nested block.
-            let depth = validator.control_stack_height().saturating_sub(1);
-            if depth > most {
-                self.within(LimitKind::Nesting, u64::from(depth))?;
-            }
-        }
-        reader.finish_expression(&validator.visitor(reader.original_position())).map_err(explain)?;
+        let valid = self.check_operators(body, &mut validator, &mut deepest);
+        self.within(LimitKind::Nesting, u64::from(deepest))?;
+        valid.map_err(|error| self.explain(bytes, &error))?;
         Ok(validator.into_allocations())
     }
 
-    fn within(&self, limit: LimitKind, value: u64) -> Result<()> {
-        let maximum = self.limits.value(limit);
-        if value <= maximum {
-            return Ok(());
+    /// Validates a function's code until its end, a fault, or blocks nested too deep.
+    fn check_operators(
+        &self,
+        body: &FunctionBody<'_>,
+        validator: &mut FuncValidator<ValidatorResources>,
+        deepest: &mut u32,
+    ) -> Result<(), BinaryReaderError> {
+        let most = u32::try_from(self.limits.value(LimitKind::Nesting)).unwrap_or(u32::MAX);
+        let mut reader = body.get_binary_reader();
+        validator.read_locals(&mut reader)?;
+        while !reader.eof() && *deepest <= most {
+            let at = reader.original_position();
+            reader.visit_operator(&mut validator.visitor(at)).and_then(|result| result)?;
+            // The function's own frame is not a nested block.
+            *deepest = validator.control_stack_height().saturating_sub(1).max(*deepest);
         }
-        Err(Error::new(ErrorKind::Limit { limit, maximum, asked: Some(value), phase: Phase::Admit }))
+        match *deepest <= most {
+            true => reader.finish_expression(&validator.visitor(reader.original_position())),
+            false => Ok(()),
+        }
+    }
+
+    fn within(&mut self, limit: LimitKind, value: u64) -> Result<()> {
+        let maximum = self.limits.value(limit);
+        if value > maximum {
+            return Err(Error::new(ErrorKind::Limit {
+                limit,
+                maximum,
+                asked: Some(value),
+                phase: Phase::Admit,
+            }));
+        }
+        if let Some(index) = MEASURED.iter().position(|measured| *measured == limit) {
+            let most = &mut self.admitted.most[index];
+            *most = value.max(*most);
+        }
+        Ok(())
     }
 
     /// Why validation failed: a feature that is off, or plainly wrong bytes.
@@ -190,7 +269,7 @@ impl Admission<'_> {
 
     fn describe(&mut self, types: TypesRef<'_>) {
         let imports = types.core_imports().into_iter().flatten();
-        self.shape.imports = imports
+        self.admitted.shape.imports = imports
             .map(|(module, name, ty)| Import {
                 module: module.to_owned(),
                 name: name.to_owned(),
@@ -198,10 +277,10 @@ impl Admission<'_> {
             })
             .collect();
         let exports = types.core_exports().into_iter().flatten();
-        self.shape.exports =
+        self.admitted.shape.exports =
             exports.map(|(name, ty)| Export { name: name.to_owned(), ty: extern_type(&types, ty) }).collect();
-        self.shape.memories = types.memory_count() as usize;
-        self.shape.functions = types.function_count() as usize;
+        self.admitted.shape.memories = types.memory_count() as usize;
+        self.admitted.shape.functions = types.function_count() as usize;
     }
 }
 

@@ -1,40 +1,275 @@
-//! Turning the compiler's output back into a module: the only `unsafe` of the project.
+//! Compiled code, in memory and in files: the only `unsafe` of the project.
 //!
-//! `Module::deserialize` trusts its bytes: they hold native code and the tables that
-//! describe it, and wasmtime checks only that they were made for the same engine
-//! configuration and version. So they must come from wasmtime's own compiler and from
-//! nowhere else. [`CompiledCode`] carries that fact in its type: its bytes are private,
-//! it can be made only here, by [`Engine::precompile_module`], and they are never
-//! written to or read from anything outside this process.
+//! Loading compiled code trusts every byte of it. It holds machine code and the tables
+//! that describe it, and wasmtime checks only that it was made for the same version and
+//! configuration. So such bytes must come from wasmtime's own compiler and from nowhere
+//! else. Two types carry that fact, and everything that makes them is in this file:
+//!
+//! - [`CompiledCode`] are bytes that the compiler returned: in this process
+//!   ([`CompiledCode::compile`]), or in a worker process that this one started from a
+//!   program its operator chose ([`CompiledCode::from_worker`]), whose output reached us
+//!   through a pipe that only the worker held.
+//! - [`Authentic`] is a file whose content was once such bytes. A [`CodeKey`] makes a tag
+//!   for [`CompiledCode`] and for nothing else, so a file whose content has the right tag
+//!   was written by somebody who holds the key: this user's Airlock. The tag covers what
+//!   the code is for ([`Variant`]) too, so a genuine file under another name is refused.
+//!   It is checked through the descriptor that is then mapped, so nobody can put another
+//!   file in its place between the two.
+//!
+//! What remains is a file whose content changes after the check, while it is mapped. The
+//! file is owned by this user, and neither it nor its folder can be written by another
+//! (`cache/folder.rs` checks), so that needs code that already runs as this user, which
+//! could change this process anyway. [`Mapping::Copy`] closes even that window: it checks
+//! and loads a private copy.
 #![expect(unsafe_code, reason = "the argument is above; every other file denies it")]
 
-use airlock_core::{Error, ErrorKind, Result};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::AsRawFd as _;
+use std::str::FromStr;
+
+use airlock_core::Digest;
+use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
-/// Code that wasmtime's compiler made in this process.
-pub(crate) struct CompiledCode(Vec<u8>);
+/// Bytes read at a time while a file's tag is computed: enough for BLAKE3 to work on
+/// sixteen lanes, little enough to stay in the processor's cache.
+const CHUNK: usize = 64 << 10;
+
+/// The largest file that is read as code: far more than any artifact compiles to.
+const MAX_CODE_BYTES: u64 = 4 << 30;
+
+/// Which of the two kinds of WebAssembly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CodeKind {
+    Module,
+    Component,
+}
+
+impl CodeKind {
+    /// By the header of the bytes.
+    pub(crate) fn of(wasm: &[u8]) -> Self {
+        match wasmparser::Parser::is_component(wasm) {
+            true => CodeKind::Component,
+            false => CodeKind::Module,
+        }
+    }
+}
+
+/// Loaded code.
+#[derive(Clone)]
+pub(crate) enum Code {
+    Module(Module),
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "components are compiled and kept; nothing calls them yet")
+    )]
+    Component(Component),
+}
+
+/// Code that wasmtime's compiler made.
+pub struct CompiledCode {
+    bytes: Vec<u8>,
+    kind: CodeKind,
+}
 
 impl CompiledCode {
-    /// Compiles an admitted module.
-    pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Self> {
-        engine
-            .precompile_module(wasm)
-            .map(CompiledCode)
-            .map_err(|error| Error::new(ErrorKind::InvalidWasm { offset: 0, reason: format!("{error:#}") }))
+    /// Compiles a module or a component in this process.
+    pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
+        let kind = CodeKind::of(wasm);
+        let bytes = match kind {
+            CodeKind::Module => engine.precompile_module(wasm),
+            CodeKind::Component => engine.precompile_component(wasm),
+        }?;
+        Ok(CompiledCode { bytes, kind })
     }
 
-    /// How many bytes it has.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    /// The output of a compile worker that ended well. The caller has read it from the
+    /// pipe of a process it started from the operator's program.
+    pub(crate) fn from_worker(output: Vec<u8>, kind: CodeKind) -> Self {
+        CompiledCode { bytes: output, kind }
+    }
+
+    /// The code of a loaded module, for an engine that allocates in another way.
+    pub(crate) fn of_module(module: &Module) -> wasmtime::Result<Self> {
+        Ok(CompiledCode { bytes: module.serialize()?, kind: CodeKind::Module })
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Loads it into `engine`, which may differ from the one that compiled it only in
     /// how it allocates instances.
-    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Module> {
-        // SAFETY: `self.0` was returned by `precompile_module` in this process and has
-        // not been changed since (private, no `&mut` access). An engine whose
+    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Code> {
+        // SAFETY: these are the compiler's bytes, unchanged since it returned them: they
+        // are private to this type, which gives no `&mut` access. An engine whose
         // configuration differs in anything that matters to the code is refused by
         // wasmtime's own check of the header.
-        unsafe { Module::deserialize(engine, &self.0) }
+        unsafe { deserialize(engine, &self.bytes, self.kind) }
     }
 }
+
+/// Loads a copy of `bytes`.
+///
+/// # Safety
+/// They must be what wasmtime's compiler returned.
+unsafe fn deserialize(engine: &Engine, bytes: &[u8], kind: CodeKind) -> wasmtime::Result<Code> {
+    match kind {
+        // SAFETY: the caller's promise. Code of the other kind is refused by its header.
+        CodeKind::Module => unsafe { Module::deserialize(engine, bytes) }.map(Code::Module),
+        // SAFETY: as above.
+        CodeKind::Component => unsafe { Component::deserialize(engine, bytes) }.map(Code::Component),
+    }
+}
+
+/// What a piece of code is for: the artifact, and everything the code depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Variant {
+    pub(crate) digest: Digest,
+    /// BLAKE3 of engine configuration and build.
+    pub(crate) configuration: Hex<16>,
+}
+
+/// Bytes shown as lowercase hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Hex<const N: usize>(pub(crate) [u8; N]);
+
+impl<const N: usize> fmt::Display for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl<const N: usize> fmt::Debug for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<const N: usize> FromStr for Hex<N> {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits = text.as_bytes();
+        if digits.len() != 2 * N {
+            return Err(());
+        }
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(()),
+        };
+        let mut bytes = [0; N];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Hex(bytes))
+    }
+}
+
+/// What tells a genuine file. Compared in constant time.
+pub(crate) type Tag = blake3::Hash;
+
+/// The key that tells code which this user's Airlock compiled from anything else.
+pub(crate) struct CodeKey([u8; 32]);
+
+impl CodeKey {
+    /// A key of its own for code, made from the cache's secret.
+    pub(crate) fn derive(secret: &[u8; 32]) -> Self {
+        CodeKey(blake3::derive_key("airlock compile cache: tag of compiled code", secret))
+    }
+
+    /// The tag of code that the compiler made.
+    pub(crate) fn tag(&self, variant: &Variant, code: &CompiledCode) -> Tag {
+        self.hasher(variant).update(&code.bytes).finalize()
+    }
+
+    fn hasher(&self, variant: &Variant) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        // Both of fixed length, so no two variants can be read as one.
+        hasher.update(variant.digest.as_bytes()).update(&variant.configuration.0);
+        hasher
+    }
+}
+
+/// How a genuine file is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mapping {
+    /// Checked, then mapped through the same descriptor.
+    #[default]
+    Shared,
+    /// Copied into private memory, where it is checked and loaded.
+    Copy,
+}
+
+/// Code from a file that carries the right tag.
+pub(crate) struct Authentic(Checked);
+
+enum Checked {
+    File(File),
+    Bytes(Vec<u8>),
+}
+
+impl Authentic {
+    /// Computes the tag of `file` for `variant` and compares it with `tag`; `None` when
+    /// they differ.
+    pub(crate) fn check(
+        key: &CodeKey,
+        variant: &Variant,
+        tag: &Tag,
+        mut file: File,
+        mapping: Mapping,
+    ) -> io::Result<Option<Authentic>> {
+        let mut hasher = key.hasher(variant);
+        let checked = match mapping {
+            Mapping::Shared => {
+                let length = usize::try_from(file.metadata()?.len()).unwrap_or(CHUNK);
+                let mut buffer = vec![0; length.clamp(1, CHUNK)];
+                loop {
+                    match file.read(&mut buffer)? {
+                        0 => break,
+                        count => hasher.update(&buffer[..count]),
+                    };
+                }
+                file.rewind()?;
+                Checked::File(file)
+            }
+            Mapping::Copy => {
+                let mut bytes = Vec::new();
+                file.take(MAX_CODE_BYTES).read_to_end(&mut bytes)?;
+                hasher.update(&bytes);
+                Checked::Bytes(bytes)
+            }
+        };
+        Ok((hasher.finalize() == *tag).then_some(Authentic(checked)))
+    }
+
+    /// Loads it into `engine`.
+    pub(crate) fn load(&self, engine: &Engine, kind: CodeKind) -> wasmtime::Result<Code> {
+        match (&self.0, kind) {
+            // SAFETY: bytes with the right tag, in memory that is ours alone; see the top.
+            (Checked::Bytes(bytes), _) => unsafe { deserialize(engine, bytes, kind) },
+            // SAFETY: the content had the right tag a moment ago, read through this very
+            // file; who could have changed it since is discussed at the top.
+            (Checked::File(file), CodeKind::Module) => {
+                unsafe { Module::deserialize_open_file(engine, file.try_clone()?) }.map(Code::Module)
+            }
+            // wasmtime opens a component by its path only. This path leads to the open
+            // file itself and not to whatever has its name now.
+            // SAFETY: as above.
+            (Checked::File(file), CodeKind::Component) => {
+                let path = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+                unsafe { Component::deserialize_file(engine, path) }.map(Code::Component)
+            }
+        }
+    }
+}
+
+/// The folder in which a process finds its own open files by number.
+#[cfg(target_os = "linux")]
+const OPEN_FILES: &str = "/proc/self/fd";
+#[cfg(not(target_os = "linux"))]
+const OPEN_FILES: &str = "/dev/fd";

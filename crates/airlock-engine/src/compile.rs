@@ -1,52 +1,82 @@
-//! Compiled modules.
+//! Compiled modules: from the cache, from another plugin that has the same bytes, or from
+//! the compiler.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{Hash as _, Hasher};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use airlock_core::{Error, Result};
-use wasmtime::Module;
+use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Result};
+use wasmtime::{Engine, Module};
 
-use crate::code::CompiledCode;
+use crate::cache::Turn;
+use crate::code::{Code, CodeKind, CompiledCode, Hex, Variant};
+use crate::compiler::over_limit;
 use crate::engines::{Allocation, EngineKey, Engines};
-use crate::{Artifact, Shape};
+use crate::{Artifact, Job, Shape};
 
 /// Native code for an admitted artifact, ready for each engine that can run it.
 pub struct Compiled {
     artifact: Artifact,
     shape: Shape,
     key: EngineKey,
+    modules: Arc<Modules>,
+    origin: Origin,
+    load_time: Duration,
+}
+
+/// Where code came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Another plugin of this host has the same bytes.
+    Shared,
+    /// The cache.
+    Cache,
+    /// The compiler.
+    Compiler,
+}
+
+/// One artifact's code in a host's engines.
+struct Modules {
     pooled: Option<Module>,
-    on_demand: Module,
-    compile_time: Duration,
+    /// Loaded when first needed, where there is a pooled one.
+    on_demand: OnceLock<Module>,
 }
 
 impl Compiled {
-    /// Compiles an admitted artifact for `key`. Takes CPU time in proportion to the
-    /// artifact's size, on this thread and on the compiler's pool.
+    /// Gets an admitted artifact's code for `key`: waits for whoever compiles the same
+    /// right now, in this process or another one, or compiles it, within
+    /// [`LimitKind::CompileTime`].
     ///
     /// # Errors
-    /// What the compiler refuses ([`airlock_core::ErrorKind::InvalidWasm`]) and what the
-    /// host cannot do ([`airlock_core::ErrorKind::Host`]).
-    pub fn new(engines: &Engines, key: EngineKey, artifact: Artifact, shape: Shape) -> Result<Self> {
+    /// What the compiler refuses ([`ErrorKind::InvalidWasm`]), [`ErrorKind::Limit`], and
+    /// what the host cannot do ([`ErrorKind::Host`]).
+    pub fn new(
+        engines: &Engines,
+        key: EngineKey,
+        artifact: Artifact,
+        shape: Shape,
+        limits: &Limits,
+    ) -> Result<Self> {
         let span = tracing::info_span!("compile", digest = %artifact.digest().short(), bytes = artifact.bytes().len());
         let _entered = span.enter();
         let start = Instant::now();
-        let engine = engines.get(key, Allocation::OnDemand)?.expect("on-demand engines are never left out");
-        let code = CompiledCode::compile(&engine, artifact.bytes())?;
-        let on_demand = code
-            .load(&engine)
-            .map_err(|error| Error::host("cannot load compiled code").with_source(error))?;
-        // A module that fits no slot (a second memory, a huge table) is no failure: it
-        // runs on demand.
-        let pooled = match engines.get(key, Allocation::Pool)? {
-            Some(pool) => {
-                code.load(&pool).inspect_err(|error| tracing::debug!(%error, "does not fit the pool")).ok()
+        let deadline = start + limits.time(LimitKind::CompileTime);
+        let once = engines.loads.once((artifact.digest(), key), deadline);
+        let (modules, origin) = match once.ok_or_else(|| over_limit(limits, LimitKind::CompileTime))? {
+            Once::Loaded(modules) => (modules, Origin::Shared),
+            Once::Ours(turn) => {
+                let (modules, origin) = load(engines, key, &artifact, deadline, limits)?;
+                let modules = Arc::new(modules);
+                turn.done(&modules);
+                (modules, origin)
             }
-            None => None,
         };
-        let compile_time = start.elapsed();
-        tracing::debug!(code_bytes = code.len(), ?compile_time, pooled = pooled.is_some(), "compiled");
-        Ok(Compiled { artifact, shape, key, pooled, on_demand, compile_time })
+        let load_time = start.elapsed();
+        tracing::debug!(?load_time, ?origin, pooled = modules.pooled.is_some(), "compiled");
+        Ok(Compiled { artifact, shape, key, modules, origin, load_time })
     }
 
     /// The artifact it was compiled from.
@@ -64,18 +94,33 @@ impl Compiled {
         self.key
     }
 
-    /// The module for instances of this allocation; `None` when it does not fit the
-    /// pool or there is none.
-    pub fn module(&self, allocation: Allocation) -> Option<&Module> {
-        match allocation {
-            Allocation::Pool => self.pooled.as_ref(),
-            Allocation::OnDemand => Some(&self.on_demand),
+    /// The module for instances of this allocation; `None` when it does not fit the pool or
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Host`] when code that one engine has cannot be loaded into another.
+    pub fn module(&self, engines: &Engines, allocation: Allocation) -> Result<Option<Module>> {
+        let modules = &self.modules;
+        match (allocation, &modules.pooled) {
+            (Allocation::Pool, pooled) => Ok(pooled.clone()),
+            (Allocation::OnDemand, Some(pooled)) if modules.on_demand.get().is_none() => {
+                let engine = on_demand_engine(engines, self.key)?;
+                let code = CompiledCode::of_module(pooled).and_then(|code| code.load(&engine));
+                let module = module_of(code.map_err(cannot_load)?)?;
+                Ok(Some(modules.on_demand.get_or_init(|| module).clone()))
+            }
+            (Allocation::OnDemand, _) => Ok(modules.on_demand.get().cloned()),
         }
     }
 
-    /// How long compiling took.
-    pub fn compile_time(&self) -> Duration {
-        self.compile_time
+    /// Where the code came from.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How long getting the code took, waiting included.
+    pub fn load_time(&self) -> Duration {
+        self.load_time
     }
 }
 
@@ -84,6 +129,232 @@ impl fmt::Debug for Compiled {
         f.debug_struct("Compiled")
             .field("artifact", &self.artifact.digest())
             .field("key", &self.key)
+            .field("origin", &self.origin)
             .finish_non_exhaustive()
+    }
+}
+
+/// The code of an artifact, from the cache or the compiler.
+fn load(
+    engines: &Engines,
+    key: EngineKey,
+    artifact: &Artifact,
+    deadline: Instant,
+    limits: &Limits,
+) -> Result<(Modules, Origin)> {
+    let Places { first, .. } = places(engines, key)?;
+    let compile =
+        || engines.settings().compiler.compile(&Job { engine: &first, key, artifact, deadline, limits });
+    let load = |code: &CompiledCode| {
+        let modules = place(engines, key, |engine| code.load(engine))?;
+        Ok((modules, Origin::Compiler))
+    };
+    let Some(cache) = &engines.settings().cache else { return load(&compile()?) };
+    let variant = Variant {
+        digest: artifact.digest(),
+        configuration: Configuration::of("code").and_engine(&first).short(),
+    };
+    let kind = CodeKind::of(artifact.bytes());
+    let cached = || {
+        let modules = cache.code(&variant, |authentic| {
+            place(engines, key, |engine| authentic.load(engine, kind)).map_err(io::Error::other)
+        });
+        modules.map(|modules| (modules, Origin::Cache))
+    };
+    if let Some(found) = cached() {
+        return Ok(found);
+    }
+    let _turn = match cache.turn(&variant, deadline) {
+        Turn::TooLate => return Err(over_limit(limits, LimitKind::CompileTime)),
+        turn => turn,
+    };
+    // Whoever had the turn before has left it there.
+    if let Some(found) = cached() {
+        return Ok(found);
+    }
+    let code = compile()?;
+    cache.keep_code(&variant, &code);
+    load(&code)
+}
+
+/// The engines a module may be loaded into.
+struct Places {
+    /// The one that is tried first.
+    first: Engine,
+    is_pool: bool,
+}
+
+fn places(engines: &Engines, key: EngineKey) -> Result<Places> {
+    Ok(match engines.get(key, Allocation::Pool)? {
+        Some(first) => Places { first, is_pool: true },
+        None => Places { first: on_demand_engine(engines, key)?, is_pool: false },
+    })
+}
+
+fn on_demand_engine(engines: &Engines, key: EngineKey) -> Result<Engine> {
+    let engine = engines.get(key, Allocation::OnDemand)?;
+    engine.ok_or_else(|| Error::host("on-demand engines are never left out"))
+}
+
+/// Loads code into the pool; what does not fit a slot (a second memory, a huge table) is
+/// no failure and runs on demand.
+fn place(
+    engines: &Engines,
+    key: EngineKey,
+    load: impl Fn(&Engine) -> wasmtime::Result<Code>,
+) -> Result<Modules> {
+    let Places { first, is_pool } = places(engines, key)?;
+    match load(&first).map_err(cannot_load).and_then(module_of) {
+        Ok(pooled) if is_pool => Ok(Modules { pooled: Some(pooled), on_demand: OnceLock::new() }),
+        Ok(on_demand) => Ok(Modules { pooled: None, on_demand: on_demand.into() }),
+        Err(error) if is_pool => {
+            tracing::debug!(%error, "does not fit the pool");
+            let code = load(&on_demand_engine(engines, key)?).map_err(cannot_load)?;
+            Ok(Modules { pooled: None, on_demand: module_of(code)?.into() })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn module_of(code: Code) -> Result<Module> {
+    match code {
+        Code::Module(module) => Ok(module),
+        Code::Component(_) => Err(Error::new(ErrorKind::ComponentUnsupported)),
+    }
+}
+
+fn cannot_load(error: wasmtime::Error) -> Error {
+    Error::host("cannot load compiled code").with_source(error)
+}
+
+/// Everything that something in the cache depends on besides the artifact, this build of
+/// Airlock before all else.
+pub(crate) struct Configuration(blake3::Hasher);
+
+impl Configuration {
+    /// What `kind` of thing it is the configuration of.
+    pub(crate) fn of(kind: &str) -> Self {
+        Configuration(blake3::Hasher::new()).and(env!("AIRLOCK_BUILD_ID")).and(kind)
+    }
+
+    fn and(mut self, name: &str) -> Self {
+        // With its length, so that no two lists of names are read as one.
+        self.write_usize(name.len());
+        self.write(name.as_bytes());
+        self
+    }
+
+    pub(crate) fn and_all(self, names: impl IntoIterator<Item = &'static str>) -> Self {
+        names.into_iter().fold(self, Configuration::and)
+    }
+
+    /// wasmtime's version and configuration, and the processor.
+    fn and_engine(mut self, engine: &Engine) -> Self {
+        engine.precompile_compatibility_hash().hash(&mut self);
+        self
+    }
+
+    pub(crate) fn short(&self) -> Hex<16> {
+        let mut bytes = [0; 16];
+        self.0.finalize_xof().fill(&mut bytes);
+        Hex(bytes)
+    }
+}
+
+/// The standard library's trait is all that wasmtime's configuration can be hashed by.
+impl Hasher for Configuration {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.0.finalize_xof().fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+/// What is loaded or being loaded, so that plugins with the same bytes share their code and
+/// nobody compiles what somebody else compiles already.
+#[derive(Default)]
+pub(crate) struct Loads {
+    slots: Mutex<HashMap<(Digest, EngineKey), Slot>>,
+    changed: Condvar,
+}
+
+enum Slot {
+    Loading,
+    Loaded(Weak<Modules>),
+}
+
+/// What [`Loads::once`] came to.
+enum Once<'a> {
+    Loaded(Arc<Modules>),
+    /// Nobody has it: it is ours to load, and others wait until this is dropped.
+    Ours(Loading<'a>),
+}
+
+struct Loading<'a> {
+    loads: &'a Loads,
+    key: (Digest, EngineKey),
+}
+
+impl Loads {
+    /// `None` when somebody else was at it until `deadline`.
+    fn once(&self, key: (Digest, EngineKey), deadline: Instant) -> Option<Once<'_>> {
+        let mut slots = self.lock();
+        loop {
+            match slots.get(&key) {
+                Some(Slot::Loaded(modules)) => {
+                    if let Some(modules) = modules.upgrade() {
+                        return Some(Once::Loaded(modules));
+                    }
+                }
+                None => {}
+                Some(Slot::Loading) => {
+                    let rest = deadline.saturating_duration_since(Instant::now());
+                    if rest.is_zero() {
+                        return None;
+                    }
+                    slots = self.changed.wait_timeout(slots, rest).unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+            }
+            slots.retain(|_, slot| match slot {
+                Slot::Loading => true,
+                Slot::Loaded(modules) => modules.strong_count() > 0,
+            });
+            slots.insert(key, Slot::Loading);
+            return Some(Once::Ours(Loading { loads: self, key }));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Digest, EngineKey), Slot>> {
+        // The map is whole between any two statements.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loading<'_> {
+    fn done(self, modules: &Arc<Modules>) {
+        self.loads.lock().insert(self.key, Slot::Loaded(Arc::downgrade(modules)));
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.loads.lock();
+        // It failed, or panicked: the next one may try.
+        if matches!(slots.get(&self.key), Some(Slot::Loading)) {
+            slots.remove(&self.key);
+        }
+        drop(slots);
+        self.loads.changed.notify_all();
+    }
+}
+
+impl fmt::Debug for Loads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loads").field("slots", &self.lock().len()).finish_non_exhaustive()
     }
 }

@@ -9,16 +9,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airlock_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
     WasmFeatures,
 };
 
-use crate::Ticker;
 use crate::admit::ALWAYS;
+use crate::compile::Loads;
+use crate::{Cache, Compiler, Ticker};
 
 /// What compiled code depends on. Two plugins with equal keys share engines.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct EngineKey {
     /// Code counts fuel.
     pub fuel: bool,
@@ -38,12 +41,16 @@ pub enum Allocation {
 }
 
 /// What all engines of a host share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EngineSettings {
     /// Slots of each pool; 0 for none.
     pub slots: u32,
     /// Stack of the running guest, in bytes.
     pub stack_bytes: usize,
+    /// What compiles.
+    pub compiler: Arc<dyn Compiler>,
+    /// Where compiled code is kept, if anywhere.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// Bytes of a fiber's stack that are left to host functions.
@@ -62,17 +69,18 @@ const POOLED_TABLE_ELEMENTS: usize = 20_000;
 pub struct Engines {
     settings: EngineSettings,
     made: Mutex<HashMap<(EngineKey, Allocation), Engine>>,
+    pub(crate) loads: Loads,
 }
 
 impl Engines {
     /// No engines yet.
     pub fn new(settings: EngineSettings) -> Arc<Self> {
-        Arc::new(Engines { settings, made: Mutex::default() })
+        Arc::new(Engines { settings, made: Mutex::default(), loads: Loads::default() })
     }
 
     /// What the engines share.
-    pub fn settings(&self) -> EngineSettings {
-        self.settings
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
     }
 
     /// The engine for `key` and `allocation`, driven by the [`Ticker`]; `None` for a
@@ -100,19 +108,8 @@ impl Engines {
     }
 
     fn config(&self, key: EngineKey, allocation: Allocation) -> Config {
-        let mut config = Config::new();
+        let mut config = compiler_config(key);
         config
-            .wasm_features(WasmFeatures::all().difference(features()), false)
-            .wasm_features(features(), true)
-            .relaxed_simd_deterministic(true)
-            .epoch_interruption(true)
-            .consume_fuel(key.fuel)
-            .cranelift_nan_canonicalization(key.canonical_nan)
-            .wasm_backtrace_details(if key.dwarf {
-                WasmBacktraceDetails::Enable
-            } else {
-                WasmBacktraceDetails::Disable
-            })
             .max_wasm_stack(self.settings.stack_bytes)
             .async_stack_size(self.settings.stack_bytes + HOST_STACK);
         if allocation == Allocation::Pool {
@@ -139,6 +136,23 @@ impl Engines {
             .pagemap_scan(Enabled::No);
         pool
     }
+}
+
+/// Everything that compiled code depends on.
+pub(crate) fn compiler_config(key: EngineKey) -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_features(WasmFeatures::all().difference(features()), false)
+        .wasm_features(features(), true)
+        .relaxed_simd_deterministic(true)
+        .epoch_interruption(true)
+        .consume_fuel(key.fuel)
+        .cranelift_nan_canonicalization(key.canonical_nan)
+        .wasm_backtrace_details(match key.dwarf {
+            true => WasmBacktraceDetails::Enable,
+            false => WasmBacktraceDetails::Disable,
+        });
+    config
 }
 
 /// One superset for all engines; admission decides per plugin.

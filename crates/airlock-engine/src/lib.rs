@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! bytes -> Artifact -> Shape (parsed and admitted) -> Compiled (native code for two engines)
+//!                            |                          |
+//!                            +--- the cache has both ---+--- else a Compiler makes it
 //! ```
 //!
 //! Each is a type that only the step before can make: a [`Compiled`] exists only for
@@ -10,8 +12,10 @@
 
 mod admit;
 mod artifact;
+mod cache;
 mod code;
 mod compile;
+mod compiler;
 mod engines;
 mod shape;
 mod ticker;
@@ -19,7 +23,10 @@ mod ticker;
 // The public interface is:
 pub use admit::Feature;
 pub use artifact::Artifact;
-pub use compile::Compiled;
+pub use cache::{Cache, CacheEntry, CacheSettings, Damaged, Verified};
+pub use code::{CompiledCode, Mapping};
+pub use compile::{Compiled, Origin};
+pub use compiler::{Compiler, InProcess, Job, Worker, serve_worker};
 pub use engines::{Allocation, EngineKey, EngineSettings, Engines};
 pub use shape::{Export, ExternType, Import, Shape, Signature, Slot};
 pub use ticker::{Alarm, TICK, Ticker};

@@ -4,10 +4,10 @@
 use std::fmt;
 
 use airlock_core::ValueType;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One parameter or result type. Types that are no plain number are kept as text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Slot {
     /// A number.
@@ -17,7 +17,7 @@ pub enum Slot {
 }
 
 /// A function's type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// Parameter types in order.
     pub params: Vec<Slot>,
@@ -72,7 +72,7 @@ impl fmt::Display for Slot {
 }
 
 /// The type of an import or export.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExternType {
     /// A function.
@@ -131,7 +131,7 @@ impl fmt::Display for ExternType {
 }
 
 /// Something the module needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
     /// The module it is imported from.
     pub module: String,
@@ -143,7 +143,7 @@ pub struct Import {
 }
 
 /// Something the module offers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
     /// Its name.
     pub name: String,
@@ -153,7 +153,7 @@ pub struct Export {
 }
 
 /// What parsing tells about a module. It exists only for modules that passed admission.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Shape {
     /// What it needs, in order.

@@ -10,7 +10,8 @@ use airlock_core::{
     Policy, Request, Result,
 };
 use airlock_engine::{
-    Allocation, Artifact, Compiled, EngineKey, EngineSettings, Engines, Feature, Shape, Ticker,
+    Allocation, Artifact, Cache, Compiled, Compiler, EngineKey, EngineSettings, Engines, Feature, InProcess,
+    Shape, Ticker,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use wasmtime::Linker;
@@ -40,6 +41,8 @@ pub struct HostBuilder {
     slots: Option<u32>,
     no_pool: bool,
     limits: Overrides,
+    compiler: Option<Arc<dyn Compiler>>,
+    cache: Option<Arc<Cache>>,
 }
 
 impl HostBuilder {
@@ -68,6 +71,21 @@ impl HostBuilder {
         self
     }
 
+    /// What compiles: [`InProcess`] where not said, or a [`Worker`](crate::Worker) that can
+    /// be killed.
+    #[must_use]
+    pub fn compiler(mut self, compiler: impl Compiler + 'static) -> Self {
+        self.compiler = Some(Arc::new(compiler));
+        self
+    }
+
+    /// Keeps compiled code here for the next process. Without it every process compiles.
+    #[must_use]
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(Arc::new(cache));
+        self
+    }
+
     /// The host.
     ///
     /// # Errors
@@ -79,6 +97,8 @@ impl HostBuilder {
             slots: if self.no_pool { 0 } else { self.slots.unwrap_or(DEFAULT_SLOTS) },
             stack_bytes: usize::try_from(stack)
                 .map_err(|_| Error::host("the stack does not fit this machine"))?,
+            compiler: self.compiler.unwrap_or_else(|| Arc::new(InProcess::default())),
+            cache: self.cache,
         };
         let concurrent = self.slots.unwrap_or(if self.no_pool { ON_DEMAND_SLOTS } else { DEFAULT_SLOTS });
         Ok(Host(Arc::new(HostInner {
@@ -211,7 +231,7 @@ pub struct Host(pub(crate) Arc<HostInner>);
 type Linkers = HashMap<(AbiId, EngineKey, Allocation), Arc<Linker<CallState>>>;
 
 pub(crate) struct HostInner {
-    engines: Arc<Engines>,
+    pub(crate) engines: Arc<Engines>,
     pub(crate) budget: Arc<HostBudget>,
     slots: Arc<Semaphore>,
     overrides: Overrides,
@@ -292,10 +312,11 @@ impl Host {
         let limits = self.effective_limits(abi, &options.limits);
         let key = engine_key(&limits, &shape);
         let waits = shape.imports.iter().any(|import| wasi::waits(&import.module, &import.name));
-        let compiled = Compiled::new(&self.0.engines, key, artifact, shape)?;
+        let compiled = Compiled::new(&self.0.engines, key, artifact, shape, &limits)?;
         tracing::info!(
             digest = %compiled.artifact().digest().short(),
-            abi = %abi.id(), why, compile = ?compiled.compile_time(), total = ?start.elapsed(), "loaded"
+            abi = %abi.id(), why, origin = ?compiled.origin(), code = ?compiled.load_time(),
+            total = ?start.elapsed(), "loaded"
         );
         Plugin::new(PluginParts {
             host: self.clone(),
@@ -322,7 +343,8 @@ impl Host {
         let limits = Limits::default().with(&self.0.overrides).with(&options.limits);
         let found = source::read(source.into(), &limits)?;
         let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
-        let shape = Shape::admit(&artifact, &options.features, &limits)?;
+        let cache = self.0.engines.settings().cache.as_deref();
+        let shape = Shape::admit_cached(&artifact, &options.features, &limits, cache)?;
         let manifest = found.manifest;
         let abi = abi::choose(&shape, manifest.as_ref(), options.abi).and_then(|(abi, why)| {
             abi.bind(&shape, manifest.as_ref())?;

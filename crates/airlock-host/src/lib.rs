@@ -48,7 +48,10 @@ mod wasi;
 
 // The public interface is:
 pub use airlock_core::*;
-pub use airlock_engine::{Artifact, Export, ExternType, Feature, Import, Shape, Signature, Slot};
+pub use airlock_engine::{
+    Artifact, Cache, CacheEntry, CacheSettings, Compiler, Damaged, Export, ExternType, Feature, Import,
+    InProcess, Mapping, Origin, Shape, Signature, Slot, Verified, Worker, serve_worker,
+};
 pub use answer::{Answer, Input, Program};
 pub use host::{Examined, Host, HostBuilder, LoadOptions};
 pub use plugin::{Plugin, ProgramInput};

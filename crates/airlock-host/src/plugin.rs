@@ -7,7 +7,7 @@ use std::time::Instant;
 use airlock_core::{
     AbiId, Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Outcome, Phase, Policy, Request, Result,
 };
-use airlock_engine::{Allocation, Compiled, Shape};
+use airlock_engine::{Allocation, Compiled, Origin, Shape};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
@@ -107,10 +107,8 @@ struct Job<'a> {
 
 impl Plugin {
     pub(crate) fn new(parts: PluginParts) -> Result<Self> {
-        let pooled = match parts.compiled.module(Allocation::Pool) {
-            Some(module) => Some(prepare(&parts, module, Allocation::Pool)?),
-            None => None,
-        };
+        let pooled = parts.compiled.module(&parts.host.0.engines, Allocation::Pool)?;
+        let pooled = pooled.map(|module| prepare(&parts, &module, Allocation::Pool)).transpose()?;
         let plugin = PluginInner {
             limits: Arc::new(parts.limits.clone()),
             policy: Arc::new(parts.policy.clone()),
@@ -198,9 +196,14 @@ impl Plugin {
         self.0.parts.adapter.functions()
     }
 
-    /// How long compiling it took.
-    pub fn compile_time(&self) -> std::time::Duration {
-        self.0.parts.compiled.compile_time()
+    /// Where its code came from.
+    pub fn code_origin(&self) -> Origin {
+        self.0.parts.compiled.origin()
+    }
+
+    /// How long getting its code took.
+    pub fn code_time(&self) -> std::time::Duration {
+        self.0.parts.compiled.load_time()
     }
 
     /// Calls a function on a fresh instance, with a Rust value in and one out.
@@ -411,9 +414,9 @@ impl Plugin {
             return Ok(prepared.clone());
         }
         let allocation = Allocation::OnDemand;
-        let module = self.0.parts.compiled.module(allocation);
+        let module = self.0.parts.compiled.module(&self.host().0.engines, allocation)?;
         let module = module.ok_or_else(|| Error::host("a module without code for on-demand instances"))?;
-        let prepared = prepare(&self.0.parts, module, allocation)?;
+        let prepared = prepare(&self.0.parts, &module, allocation)?;
         Ok(self.0.on_demand.get_or_init(|| prepared).clone())
     }
 

@@ -4,11 +4,13 @@ use airlock_host::{Capability, Error, Examined, Manifest, visible};
 use serde_json::json;
 
 use super::Session;
+use crate::config;
 use crate::flags::Inspect;
 
 pub(super) fn run(session: &Session, inspect: &Inspect) -> Result<u8, Error> {
-    let (host, configured) = session.host(&inspect.load)?;
-    let examined = host.examine(inspect.plugin.as_path(), &inspect.load.options(&configured)?)?;
+    let config = config::read()?;
+    let host = session.host(&inspect.load, &config)?.build()?;
+    let examined = host.examine(inspect.plugin.as_path(), &inspect.load.options(&config.limits)?)?;
     if inspect.load.wat {
         return print_text(session, &examined);
     }

@@ -1,14 +1,16 @@
 //! The verbs, one file each.
 
+mod cache;
 mod call;
 mod inspect;
 mod run;
 
 use std::process::ExitCode;
 
-use airlock_host::{Error, Host, LimitKind, Overrides, Plugin};
+use airlock_host::{Cache, Error, Host, HostBuilder, LimitKind, Plugin, Worker};
 use clap::CommandFactory as _;
 
+use crate::config::Config;
 use crate::flags::{Cli, Global, Load, Verb};
 use crate::printer::Printer;
 use crate::{config, spinner};
@@ -27,6 +29,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Call(call) => call::run(&session, &call),
         Verb::Run(run) => run::run(&session, run),
         Verb::Inspect(inspect) => inspect::run(&session, &inspect),
+        Verb::Cache { task } => cache::run(&session, &task),
+        Verb::CompileWorker { order } => Ok(airlock_host::serve_worker(order.as_deref())),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut script);
@@ -44,21 +48,36 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 
 impl Session {
     /// A host for one call, with what the configuration file and the flags set.
-    fn host(&self, load: &Load) -> Result<(Host, Overrides), Error> {
-        let configured = config::limits()?;
+    fn host(&self, load: &Load, config: &Config) -> Result<HostBuilder, Error> {
         let flags = load.limits()?;
         // These two belong to the host and not to a plugin.
         let of_host = [LimitKind::Stack, LimitKind::HostMemory];
-        let host = of_host
+        Ok(of_host
             .into_iter()
-            .filter_map(|kind| Some((kind, *flags.get(&kind).or_else(|| configured.get(&kind))?)))
-            .fold(Host::builder().on_demand(), |builder, (kind, value)| builder.limit(kind, value));
-        Ok((host.build()?, configured))
+            .filter_map(|kind| Some((kind, *flags.get(&kind).or_else(|| config.limits.get(&kind))?)))
+            .fold(Host::builder().on_demand(), |builder, (kind, value)| builder.limit(kind, value)))
+    }
+
+    /// A host that compiles: in a process of its own, since whose plugin it is nobody knows,
+    /// and not again what was compiled before.
+    fn compiling_host(&self, load: &Load, config: &Config) -> Result<Host, Error> {
+        let mut builder = self.host(load, config)?;
+        if let Some(settings) = config.cache().filter(|_| !load.no_cache) {
+            match Cache::open(settings) {
+                Ok(cache) => builder = builder.cache(cache),
+                Err(error) => self.printer.warning(&error.to_string()),
+            }
+        }
+        match std::env::current_exe() {
+            Ok(program) => builder.compiler(Worker::new(program, ["compile-worker"])).build(),
+            Err(error) => Err(Error::host("cannot find this program to compile with").with_source(error)),
+        }
     }
 
     fn load(&self, plugin: &std::path::Path, load: &Load) -> Result<Plugin, Error> {
-        let (host, configured) = self.host(load)?;
-        let options = load.options(&configured)?;
+        let config = config::read()?;
+        let host = self.compiling_host(load, &config)?;
+        let options = load.options(&config.limits)?;
         let message = format!("compiling {}", plugin.display());
         let plugin = spinner::while_doing(&message, self.quiet, || host.load_blocking(plugin, options))?;
         for warning in plugin.manifest().map(|manifest| manifest.warnings.as_slice()).unwrap_or_default() {
