@@ -5,6 +5,7 @@
 
 mod abi_choice;
 mod command;
+mod func;
 mod json;
 mod limits;
 mod modes;

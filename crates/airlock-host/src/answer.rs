@@ -2,7 +2,7 @@
 
 use airlock_core::{Error, ErrorKind, Location, Result, Value};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
 /// What a function is called with.
@@ -42,12 +42,54 @@ pub struct Program {
     pub stderr: Vec<u8>,
 }
 
+/// Levels of nesting JSON may have on its way in or out: what JSON readers commonly take.
+pub(crate) const MAX_DEPTH: usize = 128;
+
+/// Whether arrays and objects of valid JSON are nested deeper than `levels`.
+pub(crate) fn is_nested_deeper_than(json: &str, levels: usize) -> bool {
+    // Text with no more brackets than that has no deeper levels, and is skipped fast.
+    if memchr::memchr2_iter(b'[', b'{', json.as_bytes()).take(levels + 1).count() <= levels {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > levels {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Checks that a text is JSON, naming line and column when it is none.
+fn check_json(text: &str) -> Result<()> {
+    serde_json::from_str::<IgnoredAny>(text).map_err(invalid)?;
+    match is_nested_deeper_than(text, MAX_DEPTH) {
+        true => {
+            let reason = format!("it is nested deeper than {MAX_DEPTH} levels");
+            Err(Error::new(ErrorKind::InvalidInput { at: None, reason }))
+        }
+        false => Ok(()),
+    }
+}
+
+fn invalid(error: serde_json::Error) -> Error {
+    let (at, reason) = Location::of_json(&error);
+    Error::new(ErrorKind::InvalidInput { at, reason })
+}
+
 /// Parses JSON text, naming line and column when it is none.
 pub(crate) fn parse_json(text: &str) -> Result<serde_json::Value> {
-    serde_json::from_str(text).map_err(|error| {
-        let (at, reason) = Location::of_json(&error);
-        Error::new(ErrorKind::InvalidInput { at, reason })
-    })
+    serde_json::from_str(text).map_err(invalid)
 }
 
 impl Input {
@@ -74,10 +116,10 @@ impl Input {
     /// so that no digit of a number is lost.
     pub(crate) fn into_json_text(self) -> Result<String> {
         match self {
-            Input::Json(text) => parse_json(&text).map(|_| text),
+            Input::Json(text) => check_json(&text).map(|()| text),
             Input::Words(words) => match words.as_slice() {
                 [] => Ok("{}".to_owned()),
-                [text] => parse_json(text).map(|_| text.clone()),
+                [text] => check_json(text).map(|()| text.clone()),
                 _ => Err(Error::new(ErrorKind::InvalidInput {
                     at: None,
                     reason: "more than one input".to_owned(),
@@ -115,5 +157,19 @@ impl Answer {
             let reason = format!("its answer is not what was expected: {error}");
             Error::new(ErrorKind::BadGuest { function: function.to_owned(), reason })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_nested_deeper_than;
+
+    #[test]
+    fn depth_is_counted_outside_strings() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(is_nested_deeper_than(&nested(129), 128) && !is_nested_deeper_than(&nested(128), 128));
+        assert!(!is_nested_deeper_than(&format!("[{}]", ["[[]]"; 300].join(",")), 3));
+        assert!(is_nested_deeper_than(&format!("[{}]", ["[[]]"; 300].join(",")), 2));
+        assert!(!is_nested_deeper_than(&format!("[\"{}\\\"{}\"]", "[".repeat(200), "{".repeat(200)), 1));
     }
 }

@@ -4,11 +4,9 @@
 //! element. A refusal charges nothing; what was charged is never given back before the
 //! instance goes, so that growing in a loop cannot outrun the count.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use airlock_core::{LimitKind, Limits};
-use wasmtime::ResourceLimiter;
 
 /// Bytes a table element takes in the host.
 const ELEMENT_BYTES: u64 = 8;
@@ -21,8 +19,8 @@ pub(crate) struct HostBudget {
 }
 
 impl HostBudget {
-    pub(crate) fn new(maximum: u64) -> Arc<Self> {
-        Arc::new(HostBudget { maximum, used: AtomicU64::new(0) })
+    pub(crate) fn new(maximum: u64) -> Self {
+        HostBudget { maximum, used: AtomicU64::new(0) }
     }
 
     /// Bytes that may be in use.
@@ -57,10 +55,10 @@ pub(crate) struct Refusal {
     pub(crate) asked: u64,
 }
 
-/// What one instance may use. Gives its share of the host's budget back when dropped.
+/// What one instance may use. What it took of its host's budget goes back through
+/// [`Budget::give_back`], by whoever drops it.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    host: Arc<HostBudget>,
     maximum_bytes: u64,
     maximum_elements: u64,
     /// Bytes one linear memory may have by the plugin's own manifest.
@@ -73,9 +71,8 @@ pub(crate) struct Budget {
 impl Budget {
     /// `declared_maximum` is what the plugin's manifest lets a linear memory grow to, in
     /// bytes; [`u64::MAX`] when it says nothing.
-    pub(crate) fn new(host: Arc<HostBudget>, limits: &Limits, declared_maximum: u64) -> Self {
+    pub(crate) fn new(limits: &Limits, declared_maximum: u64) -> Self {
         Budget {
-            host,
             declared_maximum,
             maximum_bytes: limits.value(LimitKind::Memory),
             maximum_elements: limits.value(LimitKind::TableElements),
@@ -99,14 +96,61 @@ impl Budget {
         self.refused = None;
     }
 
-    fn charge(&mut self, bytes: u64) -> bool {
+    /// Whether a linear memory may grow; `false` makes the guest's `memory.grow` return
+    /// -1, or instantiation fail.
+    pub(crate) fn memory_growing(
+        &mut self,
+        host: &HostBudget,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> bool {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // wasmtime fails this growth by itself, so nothing is charged for it.
+            return true;
+        }
+        if desired as u64 > self.declared_maximum {
+            return self.refuse(LimitKind::Memory, self.declared_maximum, desired as u64);
+        }
+        self.charge(host, desired.saturating_sub(current) as u64)
+    }
+
+    /// Whether a table may grow, as [`Budget::memory_growing`].
+    pub(crate) fn table_growing(
+        &mut self,
+        host: &HostBudget,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> bool {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return true;
+        }
+        let added = desired.saturating_sub(current) as u64;
+        let total = self.elements.saturating_add(added);
+        if total > self.maximum_elements {
+            return self.refuse(LimitKind::TableElements, self.maximum_elements, total);
+        }
+        let allowed = self.charge(host, added.saturating_mul(ELEMENT_BYTES));
+        if allowed {
+            self.elements = total;
+        }
+        allowed
+    }
+
+    /// Gives everything back that was charged.
+    pub(crate) fn give_back(&mut self, host: &HostBudget) {
+        host.give_back(std::mem::take(&mut self.bytes));
+    }
+
+    fn charge(&mut self, host: &HostBudget, bytes: u64) -> bool {
         let total = self.bytes.saturating_add(bytes);
         if total > self.maximum_bytes {
             return self.refuse(LimitKind::Memory, self.maximum_bytes, total);
         }
-        if !self.host.take(bytes) {
-            let asked = self.host.used().saturating_add(bytes);
-            return self.refuse(LimitKind::HostMemory, self.host.maximum, asked);
+        if bytes > 0 && !host.take(bytes) {
+            let asked = host.used().saturating_add(bytes);
+            return self.refuse(LimitKind::HostMemory, host.maximum, asked);
         }
         self.bytes = total;
         true
@@ -118,56 +162,9 @@ impl Budget {
     }
 }
 
-impl Drop for Budget {
-    fn drop(&mut self) {
-        self.host.give_back(self.bytes);
-    }
-}
-
-impl ResourceLimiter for Budget {
-    /// `Ok(false)` makes the guest's `memory.grow` return -1, or instantiation fail.
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            // wasmtime fails this growth by itself, so nothing is charged for it.
-            return Ok(true);
-        }
-        if desired as u64 > self.declared_maximum {
-            return Ok(self.refuse(LimitKind::Memory, self.declared_maximum, desired as u64));
-        }
-        Ok(self.charge(desired.saturating_sub(current) as u64))
-    }
-
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(true);
-        }
-        let added = desired.saturating_sub(current) as u64;
-        let total = self.elements.saturating_add(added);
-        if total > self.maximum_elements {
-            return Ok(self.refuse(LimitKind::TableElements, self.maximum_elements, total));
-        }
-        let allowed = self.charge(added.saturating_mul(ELEMENT_BYTES));
-        if allowed {
-            self.elements = total;
-        }
-        Ok(allowed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use airlock_core::{LimitKind, Limits, Overrides};
-    use wasmtime::ResourceLimiter;
 
     use super::{Budget, HostBudget};
 
@@ -175,29 +172,29 @@ mod tests {
     fn a_refusal_charges_nothing_and_the_host_gets_its_share_back() {
         let host = HostBudget::new(150);
         let limits = Limits::default().with(&Overrides::from([(LimitKind::Memory, 100)]));
-        let mut one = Budget::new(host.clone(), &limits, u64::MAX);
-        assert!(one.memory_growing(0, 90, None).expect("no error"));
-        assert!(!one.memory_growing(90, 101, None).expect("no error"));
+        let mut one = Budget::new(&limits, u64::MAX);
+        assert!(one.memory_growing(&host, 0, 90, None));
+        assert!(!one.memory_growing(&host, 90, 101, None));
         assert_eq!(
             one.refused().map(|refusal| (refusal.limit, refusal.asked)),
             Some((LimitKind::Memory, 101))
         );
-        assert!(one.memory_growing(90, 100, None).expect("no error"));
-        let mut two = Budget::new(host.clone(), &limits, u64::MAX);
-        assert!(!two.memory_growing(0, 51, None).expect("no error"));
+        assert!(one.memory_growing(&host, 90, 100, None));
+        let mut two = Budget::new(&limits, u64::MAX);
+        assert!(!two.memory_growing(&host, 0, 51, None));
         assert_eq!(two.refused().map(|refusal| refusal.limit), Some(LimitKind::HostMemory));
-        drop(one);
+        one.give_back(&host);
         assert_eq!(host.used(), 0);
-        assert!(two.table_growing(0, 10, None).expect("no error"));
+        assert!(two.table_growing(&host, 0, 10, None));
         assert_eq!((two.bytes(), host.used()), (80, 80));
     }
 
     #[test]
     fn growth_past_a_declared_maximum_is_not_charged() {
         let host = HostBudget::new(1 << 30);
-        let mut budget = Budget::new(host, &Limits::default(), u64::MAX);
+        let mut budget = Budget::new(&Limits::default(), u64::MAX);
         for _ in 0..10 {
-            let _ = budget.memory_growing(0, 2 << 16, Some(1 << 16));
+            let _ = budget.memory_growing(&host, 0, 2 << 16, Some(1 << 16));
         }
         assert_eq!(budget.bytes(), 0);
     }

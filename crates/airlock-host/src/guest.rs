@@ -48,24 +48,40 @@ pub(crate) fn read_u32(memory: &[u8], pointer: u32) -> Option<u32> {
     bytes.try_into().ok().map(u32::from_le_bytes)
 }
 
+/// The bytes at `pointer`, `length` long, to be written.
+pub(crate) fn slice_mut(memory: &mut [u8], pointer: u32, length: u32) -> Result<&mut [u8], OutOfBounds> {
+    let (start, size) = (pointer as usize, memory.len());
+    let end = start.checked_add(length as usize);
+    let outside = OutOfBounds { pointer, length, size };
+    end.and_then(|end| memory.get_mut(start..end)).ok_or(outside)
+}
+
 /// Writes `bytes` at `pointer`.
-pub(crate) fn write(
+pub(crate) fn write(memory: &mut [u8], pointer: u32, bytes: &[u8]) -> Result<(), OutOfBounds> {
+    slice_mut(memory, pointer, length_of(bytes)).map(|target| target.copy_from_slice(bytes))
+}
+
+/// Writes `bytes` and a NUL at `pointer`.
+pub(crate) fn write_terminated(
     mut store: impl AsContextMut,
     memory: Memory,
     pointer: u32,
     bytes: &[u8],
 ) -> Result<(), OutOfBounds> {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let data = memory.data_mut(&mut store);
-    let size = data.len();
-    let start = pointer as usize;
-    match start.checked_add(bytes.len()).and_then(|end| data.get_mut(start..end)) {
-        Some(target) => {
-            target.copy_from_slice(bytes);
-            Ok(())
-        }
-        None => Err(OutOfBounds { pointer, length, size }),
+    let outside = OutOfBounds { pointer, length: u32::MAX, size: data.len() };
+    let length = length_of(bytes).checked_add(1).ok_or(outside)?;
+    let target = slice_mut(data, pointer, length)?;
+    if let Some((last, rest)) = target.split_last_mut() {
+        *last = 0;
+        rest.copy_from_slice(bytes);
     }
+    Ok(())
+}
+
+/// How long `bytes` are; what no guest has room for is longer than any memory.
+fn length_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 /// An AssemblyScript string: UTF-16 at `pointer`, its length in bytes as the `u32` before

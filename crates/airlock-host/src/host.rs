@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use airlock_core::{
@@ -11,9 +11,9 @@ use airlock_core::{
 };
 use airlock_engine::{
     Allocation, Artifact, Cache, Compiled, Compiler, EngineKey, EngineSettings, Engines, Feature, InProcess,
-    Shape, Ticker,
+    Shape, TICK, Ticker,
 };
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 use wasmtime::Linker;
 
 use crate::abi::{self, Abi};
@@ -21,7 +21,7 @@ use crate::bounded::{Interrupted, bounded};
 use crate::budget::HostBudget;
 use crate::plugin::{Plugin, PluginParts};
 use crate::source::{self, Source};
-use crate::store::CallState;
+use crate::store::{CallState, after};
 use crate::wasi;
 
 /// Calls at once, where nothing else is said: enough for a busy server, little enough
@@ -104,12 +104,13 @@ impl HostBuilder {
         Ok(Host(Arc::new(HostInner {
             engines: Engines::new(settings),
             budget: HostBudget::new(limits.value(LimitKind::HostMemory)),
-            slots: Arc::new(Semaphore::new(concurrent as usize)),
+            slots: Semaphore::new(concurrent as usize),
             overrides: self.limits,
             linkers: Mutex::default(),
-            cut: Arc::default(),
+            cut: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            sessions: Mutex::default(),
             drained: Notify::new(),
         })))
     }
@@ -232,21 +233,27 @@ type Linkers = HashMap<(AbiId, EngineKey, Allocation), Arc<Linker<CallState>>>;
 
 pub(crate) struct HostInner {
     pub(crate) engines: Arc<Engines>,
-    pub(crate) budget: Arc<HostBudget>,
-    slots: Arc<Semaphore>,
+    budget: HostBudget,
+    slots: Semaphore,
     overrides: Overrides,
     linkers: Mutex<Linkers>,
     /// Raised when every call has to end now.
-    pub(crate) cut: Arc<AtomicBool>,
+    cut: AtomicBool,
     closing: AtomicBool,
+    /// Calls that run on an instance of their own, and sessions being opened.
     in_flight: AtomicUsize,
+    sessions: Mutex<Vec<Weak<Occupied>>>,
     drained: Notify,
 }
 
+/// Whether a call of a session runs. Each session has its own, so that calls of different
+/// sessions never write to the same place.
+#[derive(Debug, Default)]
+pub(crate) struct Occupied(AtomicBool);
+
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let in_flight = self.0.in_flight.load(Ordering::Relaxed);
-        f.debug_struct("Host").field("in_flight", &in_flight).finish_non_exhaustive()
+        f.debug_struct("Host").field("running", &self.0.running()).finish_non_exhaustive()
     }
 }
 
@@ -369,28 +376,32 @@ impl Host {
     /// finish for up to `grace`, then cuts them off. Returns how many had to be cut.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let inner = &self.0;
-        inner.closing.store(true, Ordering::Release);
+        inner.closing.store(true, Ordering::SeqCst);
         inner.slots.close();
-        let drained = |within: Duration| async move {
-            let idle = async {
-                loop {
-                    let notified = inner.drained.notified();
-                    if inner.in_flight.load(Ordering::Acquire) == 0 {
-                        break;
-                    }
-                    notified.await;
-                }
-            };
-            bounded(Instant::now() + within, None, idle).await.is_ok()
-        };
-        if drained(grace).await {
+        if self.drained(grace).await {
             return 0;
         }
-        let late = inner.in_flight.load(Ordering::Acquire);
+        let late = inner.running();
         inner.cut.store(true, Ordering::Release);
         Ticker::wake_all();
-        drained(CUT_GRACE).await;
+        self.drained(CUT_GRACE).await;
         late
+    }
+
+    /// Waits until nothing runs any more; whether that came within `grace`.
+    async fn drained(&self, grace: Duration) -> bool {
+        let give_up = after(Instant::now(), grace);
+        while self.0.running() > 0 {
+            let now = Instant::now();
+            if now >= give_up {
+                return false;
+            }
+            // A session's call says that it ended with no more than a plain write, so one
+            // may be missed until the next look.
+            let next_look = give_up.min(now + TICK);
+            let _ = bounded(next_look, None, self.0.drained.notified()).await;
+        }
+        true
     }
 
     /// Bytes of memory and tables that instances use now.
@@ -433,26 +444,65 @@ impl Host {
         Ok(linker)
     }
 
+    /// What all instances may use together.
+    pub(crate) fn budget(&self) -> &HostBudget {
+        &self.0.budget
+    }
+
+    /// Whether every call has to end now.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.cut.load(Ordering::Acquire)
+    }
+
+    /// The flag [`Host::is_cut`] reads.
+    pub(crate) fn cut(&self) -> &AtomicBool {
+        &self.0.cut
+    }
+
     /// Counts a call in, unless the host is closing.
-    pub(crate) fn enter(&self) -> Result<InFlight> {
-        self.0.in_flight.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn enter(&self) -> Result<InFlight<'_>> {
+        self.0.in_flight.fetch_add(1, Ordering::SeqCst);
         // Counted first and looked at second, so that a shutdown misses nobody.
-        let guard = InFlight(self.clone());
-        if self.0.closing.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::ShuttingDown));
+        let guard = InFlight(&self.0);
+        self.refuse_if_closing().map(|()| guard)
+    }
+
+    fn refuse_if_closing(&self) -> Result<()> {
+        match self.0.closing.load(Ordering::SeqCst) {
+            true => Err(Error::new(ErrorKind::ShuttingDown)),
+            false => Ok(()),
         }
-        Ok(guard)
+    }
+
+    /// A new session's flag, known to the host for as long as the session lives.
+    pub(crate) fn register(&self) -> Arc<Occupied> {
+        let occupied = Arc::<Occupied>::default();
+        let mut sessions = self.0.sessions();
+        if sessions.len() == sessions.capacity() {
+            sessions.retain(|session| session.strong_count() > 0);
+        }
+        sessions.push(Arc::downgrade(&occupied));
+        occupied
+    }
+
+    /// Marks a session's call as running, unless the host is closing.
+    pub(crate) fn occupy<'a>(&'a self, occupied: &'a Occupied) -> Result<Running<'a>> {
+        // One exchange, in order with the look at `closing`: either the call sees that the
+        // host is closing, or the shutdown sees that the call runs.
+        occupied.0.swap(true, Ordering::SeqCst);
+        let running = Running { host: &self.0, occupied };
+        self.refuse_if_closing().map(|()| running)
     }
 
     /// Waits for a free slot, for no longer than the limit or the deadline.
-    pub(crate) async fn slot(&self, limits: &Limits, deadline: Instant) -> Result<OwnedSemaphorePermit> {
+    pub(crate) async fn slot(&self, limits: &Limits, deadline: Instant) -> Result<SemaphorePermit<'_>> {
         let phase = Phase::Wait;
-        if let Ok(permit) = self.0.slots.clone().try_acquire_owned() {
+        if let Ok(permit) = self.0.slots.try_acquire() {
             return Ok(permit);
         }
         let wait = limits.time(LimitKind::Wait);
-        let give_up = deadline.min(Instant::now() + wait);
-        match bounded(give_up, Some(&self.0.cut), self.0.slots.clone().acquire_owned()).await {
+        let give_up = deadline.min(after(Instant::now(), wait));
+        match bounded(give_up, Some(&self.0.cut), self.0.slots.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_closed)) => Err(Error::new(ErrorKind::ShuttingDown)),
             Err(Interrupted::Cut) => Err(Error::new(ErrorKind::Cancelled { phase })),
@@ -466,6 +516,20 @@ impl Host {
                 phase,
             })),
         }
+    }
+}
+
+impl HostInner {
+    fn sessions(&self) -> MutexGuard<'_, Vec<Weak<Occupied>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many calls run now.
+    fn running(&self) -> usize {
+        let sessions = self.sessions();
+        let occupied = sessions.iter().filter_map(Weak::upgrade);
+        let in_sessions = occupied.filter(|occupied| occupied.0.load(Ordering::SeqCst)).count();
+        self.in_flight.load(Ordering::SeqCst) + in_sessions
     }
 }
 
@@ -493,12 +557,28 @@ fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
 }
 
 /// A call that is counted in.
-pub(crate) struct InFlight(Host);
+pub(crate) struct InFlight<'a>(&'a HostInner);
 
-impl Drop for InFlight {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if self.0.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.0.drained.notify_waiters();
+        let was_last = self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1;
+        if was_last && self.0.closing.load(Ordering::SeqCst) {
+            self.0.drained.notify_waiters();
+        }
+    }
+}
+
+/// A session's call that runs.
+pub(crate) struct Running<'a> {
+    host: &'a HostInner,
+    occupied: &'a Occupied,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.occupied.0.store(false, Ordering::Release);
+        if self.host.closing.load(Ordering::Relaxed) {
+            self.host.drained.notify_waiters();
         }
     }
 }

@@ -38,8 +38,10 @@ mod abi;
 mod answer;
 mod bounded;
 mod budget;
+mod func;
 mod guest;
 mod host;
+mod memory;
 mod plugin;
 mod session;
 mod source;
@@ -53,7 +55,9 @@ pub use airlock_engine::{
     InProcess, Mapping, Origin, Shape, Signature, Slot, Verified, Worker, serve_worker,
 };
 pub use answer::{Answer, Input, Program};
+pub use func::{Func, Params, Results};
 pub use host::{Examined, Host, HostBuilder, LoadOptions};
+pub use memory::GuestMemory;
 pub use plugin::{Plugin, ProgramInput};
 pub use session::Session;
 pub use source::Source;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use airlock_core::{
     AbiId, Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Outcome, Phase, Policy, Request, Result,
 };
-use airlock_engine::{Allocation, Compiled, Origin, Shape};
+use airlock_engine::{Allocation, Compiled, Origin, Shape, TICK};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
@@ -16,10 +16,10 @@ use wasmtime::{Module, UnknownImportError};
 use crate::abi::{self, Abi, Adapter, Failure};
 use crate::answer::{Answer, Input, Program};
 use crate::bounded::{block_on, bounded};
-use crate::budget::Budget;
+use crate::func::{Params, Results, signature};
 use crate::host::Host;
 use crate::session::Session;
-use crate::store::{CallState, Live, Prepared, begin_call, explain, new_store, usage};
+use crate::store::{CallState, Live, Prepared, after, begin_call, explain, new_store, usage};
 use crate::wasi::{StdinSource, Wasi, WasiInput};
 
 /// Bytes of stack that a blocking call takes from its caller's thread; with a larger limit
@@ -89,11 +89,27 @@ impl ProgramInput {
 }
 
 /// An instance that counts as alive until dropped.
-pub(crate) struct Alive(Arc<PluginInner>);
+struct Alive<'a>(&'a PluginInner);
 
-impl Drop for Alive {
+impl Alive<'_> {
+    /// Leaves it to somebody else to count it out.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Alive<'_> {
     fn drop(&mut self) {
         self.0.alive.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A session's instance, counted as alive until dropped.
+pub(crate) struct AliveSession(Plugin);
+
+impl Drop for AliveSession {
+    fn drop(&mut self) {
+        drop(Alive(&self.0.0));
     }
 }
 
@@ -241,7 +257,7 @@ impl Plugin {
     pub async fn invoke(&self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         self.refuse_program()?;
         let input_bytes = input.len();
-        self.once(Job { function, input, input_bytes, awaited: true }, WasiInput::none()).await
+        self.once(Job { function, input, input_bytes, awaited: true }, None).await
     }
 
     /// [`Plugin::invoke`] on this thread, until it is done.
@@ -252,7 +268,7 @@ impl Plugin {
         self.refuse_program()?;
         let input_bytes = input.len();
         let awaited = self.needs_fiber()?;
-        block_on(self.once(Job { function, input, input_bytes, awaited }, WasiInput::none()))
+        block_on(self.once(Job { function, input, input_bytes, awaited }, None))
     }
 
     /// Runs a program (`command` ABI) to its end.
@@ -262,7 +278,7 @@ impl Plugin {
     /// leaves with a code other than 0 is no error.
     pub async fn run(&self, input: ProgramInput) -> Result<Outcome<Program>> {
         let (job, wasi) = self.program(input, true)?;
-        self.once(job, wasi).await?.try_map(program_of)
+        self.once(job, Some(wasi)).await?.try_map(program_of)
     }
 
     /// [`Plugin::run`] on this thread, until it is done.
@@ -271,7 +287,7 @@ impl Plugin {
     /// As [`Plugin::run`] and [`Plugin::call_blocking`].
     pub fn run_blocking(&self, input: ProgramInput) -> Result<Outcome<Program>> {
         let (job, wasi) = self.program(input, self.needs_fiber()?)?;
-        block_on(self.once(job, wasi))?.try_map(program_of)
+        block_on(self.once(job, Some(wasi)))?.try_map(program_of)
     }
 
     /// Starts an instance that lives across calls.
@@ -325,6 +341,25 @@ impl Plugin {
         Ok(self.0.parts.waits || self.0.limits.value(LimitKind::Stack) > CALLERS_STACK)
     }
 
+    /// The deadline of a call that does not look at the clock when it begins: none, unless
+    /// it may come before the next tick.
+    pub(crate) fn coarse_deadline(&self) -> Option<Instant> {
+        let timeout = self.0.limits.time(LimitKind::Timeout);
+        (timeout < 2 * TICK).then(|| after(Instant::now(), timeout))
+    }
+
+    /// The error for an export that is not there with these types.
+    #[cold]
+    pub(crate) fn no_such_function<P: Params, R: Results>(&self, name: &str) -> Error {
+        match self.shape().export(name) {
+            Some(ty) => Error::new(ErrorKind::UnsuitableExport {
+                export: name.to_owned(),
+                reason: format!("it is a {ty}, not a func {}", signature::<P, R>()),
+            }),
+            None => self.named(abi::unknown_function(self.shape(), name, self.functions())),
+        }
+    }
+
     pub(crate) fn host(&self) -> &Host {
         &self.0.parts.host
     }
@@ -334,25 +369,23 @@ impl Plugin {
     }
 
     /// One call on an instance of its own.
-    async fn once(&self, job: Job<'_>, wasi: WasiInput) -> Result<Outcome<Answer>> {
+    async fn once(&self, job: Job<'_>, wasi: Option<WasiInput>) -> Result<Outcome<Answer>> {
         let span = self.span(job.function);
         async {
             let started = Instant::now();
-            let deadline = started + self.0.limits.time(LimitKind::Timeout);
+            let deadline = after(started, self.0.limits.time(LimitKind::Timeout));
             self.check_input(job.input_bytes)?;
             let _in_flight = self.host().enter()?;
             let _slot = self.host().slot(&self.0.limits, deadline).await?;
             let _alive = self.alive()?;
             let prepared = match &self.0.pooled {
-                Some(pooled) => pooled.clone(),
+                Some(pooled) => pooled,
                 None => self.on_demand()?,
             };
             let mut live = self.instantiate(prepared, wasi, deadline, job.input_bytes, job.awaited).await?;
-            let call = async {
-                live.store.data_mut().phase = Phase::Call;
-                self.adapter().call(&mut live, job.function, job.input).await
-            };
-            let result = bounded(deadline, Some(&self.host().0.cut), call).await;
+            live.store.data_mut().phase = Phase::Call;
+            let call = self.adapter().call(&mut live, job.function, job.input);
+            let result = bounded(deadline, Some(self.host().cut()), call).await;
             let answer = self.conclude(&live, result)?;
             Ok(self.outcome(answer, &live, started))
         }
@@ -363,12 +396,13 @@ impl Plugin {
     async fn open(&self, awaited: bool) -> Result<Session> {
         let span = self.span("session");
         async {
-            let deadline = Instant::now() + self.0.limits.time(LimitKind::Timeout);
+            let deadline = after(Instant::now(), self.0.limits.time(LimitKind::Timeout));
             let _in_flight = self.host().enter()?;
-            let alive = self.alive()?;
+            self.alive()?.keep();
+            let alive = AliveSession(self.clone());
             let prepared = self.on_demand()?;
-            let live = self.instantiate(prepared, WasiInput::none(), deadline, 0, awaited).await?;
-            Ok(Session::new(self.clone(), live, alive, awaited))
+            let live = self.instantiate(prepared, None, deadline, 0, awaited).await?;
+            Ok(Session::new(live, alive, awaited))
         }
         .instrument(span)
         .await
@@ -388,14 +422,14 @@ impl Plugin {
     }
 
     /// What the manifest lets the linear memory grow to, in bytes.
-    fn declared_maximum(&self) -> u64 {
+    pub(crate) fn declared_maximum(&self) -> u64 {
         let pages = self.manifest().and_then(|manifest| manifest.memory.maximum_pages);
         pages.map_or(u64::MAX, |pages| u64::from(pages) << 16)
     }
 
-    fn alive(&self) -> Result<Alive> {
+    fn alive(&self) -> Result<Alive<'_>> {
         let maximum = self.0.limits.value(LimitKind::Instances);
-        let alive = Alive(self.0.clone());
+        let alive = Alive(&self.0);
         if self.0.alive.fetch_add(1, Ordering::AcqRel) >= maximum {
             let phase = Phase::Wait;
             return Err(Error::new(ErrorKind::Limit {
@@ -409,57 +443,46 @@ impl Plugin {
     }
 
     /// The module linked for on-demand instances, which is done when first needed.
-    fn on_demand(&self) -> Result<Arc<Prepared>> {
+    fn on_demand(&self) -> Result<&Arc<Prepared>> {
         if let Some(prepared) = self.0.on_demand.get() {
-            return Ok(prepared.clone());
+            return Ok(prepared);
         }
         let allocation = Allocation::OnDemand;
         let module = self.0.parts.compiled.module(&self.host().0.engines, allocation)?;
         let module = module.ok_or_else(|| Error::host("a module without code for on-demand instances"))?;
         let prepared = prepare(&self.0.parts, &module, allocation)?;
-        Ok(self.0.on_demand.get_or_init(|| prepared).clone())
+        Ok(self.0.on_demand.get_or_init(|| prepared))
     }
 
     /// An instance with its start function, constructors and initialisers run, once.
     async fn instantiate(
         &self,
-        prepared: Arc<Prepared>,
-        wasi: WasiInput,
+        prepared: &Arc<Prepared>,
+        wasi: Option<WasiInput>,
         deadline: Instant,
         input_bytes: u64,
         awaited: bool,
     ) -> Result<Live> {
-        let host = &self.host().0;
-        let state = CallState::new(
-            self.0.policy.clone(),
-            self.0.limits.clone(),
-            Budget::new(host.budget.clone(), &self.0.limits, self.declared_maximum()),
-            host.cut.clone(),
-            Wasi::new(wasi, self.0.limits.clone()),
-            deadline,
-            awaited,
-        );
+        let cut = Some(self.host().cut());
+        let state = CallState::new(self.clone(), Wasi::new(wasi), awaited);
         let mut store = new_store(prepared.pre.module().engine(), state);
-        begin_call(&mut store, deadline, input_bytes)
-            .map_err(|error| Error::host("cannot arm a call").with_source(error))?;
-        let instance = {
-            let instantiate = async {
-                match awaited {
-                    true => prepared.pre.instantiate_async(&mut store).await,
-                    false => prepared.pre.instantiate(&mut store),
-                }
-            };
-            bounded(deadline, Some(&host.cut), instantiate).await
+        begin_call(&mut store, Some(deadline), input_bytes).map_err(cannot_arm)?;
+        let instance = match awaited {
+            true => bounded(deadline, cut, prepared.pre.instantiate_async(&mut store)).await,
+            false => Ok(prepared.pre.instantiate(&mut store)),
         };
         let instance = match instance {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) => return Err(self.failed(explain(error, store.data()), store.data())),
             Err(why) => return Err(self.failed(Error::new(store.data().interrupted(why)), store.data())),
         };
-        let mut live = Live::new(store, instance, prepared);
+        let mut live = Live::new(store, instance, prepared.clone());
         live.store.data_mut().phase = Phase::Initialise;
-        let result = bounded(deadline, Some(&host.cut), self.adapter().start(&mut live)).await;
-        self.conclude(&live, result)?;
+        let started = match self.adapter().start(&mut live) {
+            Some(start) => Some(bounded(deadline, cut, start).await),
+            None => None,
+        };
+        started.map_or(Ok(()), |started| self.conclude(&live, started))?;
         Ok(live)
     }
 
@@ -480,24 +503,29 @@ impl Plugin {
     }
 
     /// A failed call's error with the plugin's name and what the guest had written.
-    fn failed(&self, error: Error, state: &CallState) -> Error {
+    pub(crate) fn failed(&self, error: Error, state: &CallState) -> Error {
         tracing::info!(code = error.code(), %error, "failed");
-        let error = match error.kind() {
-            ErrorKind::UnknownFunction { function, nearest, .. } => Error::new(ErrorKind::UnknownFunction {
-                plugin: self.name().to_owned(),
-                function: function.clone(),
-                nearest: nearest.clone(),
-            }),
-            _ => error,
-        };
+        let error = self.named(error);
         match state.wasi.printed() {
             Some(printed) => error.with_printed(printed),
             None => error,
         }
     }
 
+    /// An error with the plugin's name where it has a place for one.
+    fn named(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::UnknownFunction { function, nearest, .. } => Error::new(ErrorKind::UnknownFunction {
+                plugin: self.name().to_owned(),
+                function: function.clone(),
+                nearest: nearest.clone(),
+            }),
+            _ => error,
+        }
+    }
+
     pub(crate) fn outcome(&self, answer: Answer, live: &Live, started: Instant) -> Outcome<Answer> {
-        let mut usage = usage(&live.store, started);
+        let mut usage = usage(&live.store, Some(started));
         if let Answer::Program(program) = &answer {
             usage.output_bytes = program.stdout.len() as u64;
         }
@@ -507,6 +535,11 @@ impl Plugin {
         );
         Outcome::new(answer, usage, live.store.data().wasi.log())
     }
+}
+
+/// The error of a store that cannot be armed, which would be a bug here.
+pub(crate) fn cannot_arm(error: wasmtime::Error) -> Error {
+    Error::host("cannot arm a call").with_source(error)
 }
 
 fn program_of(answer: Answer) -> Result<Program> {

@@ -1,15 +1,23 @@
 //! An instance that lives across calls.
 
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use airlock_core::{Error, ErrorKind, LimitKind, Outcome, Phase, Result};
+use airlock_core::{Error, ErrorKind, LimitKind, Outcome, Phase, Result, Usage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use wasmtime::TypedFunc;
 
 use crate::answer::{Answer, Input};
 use crate::bounded::{block_on, bounded};
-use crate::plugin::{Alive, Plugin};
-use crate::store::{Live, begin_call};
+use crate::func::{Func, Params, Results};
+use crate::host::Occupied;
+use crate::memory::GuestMemory;
+use crate::plugin::{AliveSession, Plugin, cannot_arm};
+use crate::store::{Live, after, begin_call, explain, usage};
 
 /// An instance that lives across calls, its memory and globals with it.
 ///
@@ -20,9 +28,14 @@ use crate::store::{Live, begin_call};
 pub struct Session {
     plugin: Plugin,
     /// Taken out for a call, put back when it ended well.
-    live: Option<(Live, Alive)>,
+    live: Option<(Live, AliveSession)>,
     ended: Option<String>,
     awaited: bool,
+    /// Tells this session's functions from another one's.
+    id: u64,
+    occupied: Arc<Occupied>,
+    /// Functions called by name before, by their names and then by their types.
+    called: HashMap<String, Vec<Box<dyn Any + Send + Sync>>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -35,8 +48,19 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(plugin: Plugin, live: Live, alive: Alive, awaited: bool) -> Self {
-        Session { plugin, live: Some((live, alive)), ended: None, awaited }
+    pub(crate) fn new(mut live: Live, alive: AliveSession, awaited: bool) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        live.store.data_mut().phase = Phase::Call;
+        let plugin = live.store.data().plugin.clone();
+        Session {
+            occupied: plugin.host().register(),
+            plugin,
+            live: Some((live, alive)),
+            ended: None,
+            awaited,
+            id: COUNT.fetch_add(1, Ordering::Relaxed),
+            called: HashMap::new(),
+        }
     }
 
     /// The plugin it is an instance of.
@@ -78,10 +102,7 @@ impl Session {
     /// # Errors
     /// As [`Session::call`]. A session that was opened blocking is called blocking.
     pub async fn invoke(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
-        if !self.awaited {
-            return Err(Error::host("a session that was opened blocking is awaited")
-                .with_hint("open it with `session().await`"));
-        }
+        self.refuse_blocking_only()?;
         self.run(function, input).await
     }
 
@@ -94,22 +115,165 @@ impl Session {
         block_on(self.run(function, input))
     }
 
+    /// An exported function with the types of its parameters and results, for calls that
+    /// cost no more than the guest's own work.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), airlock_host::Error> {
+    /// # let wat = r#"(module (func (export "add") (param i32 i32) (result i32)
+    /// #     (i32.add (local.get 0) (local.get 1))))"#;
+    /// # let host = airlock_host::Host::new()?;
+    /// # let options = airlock_host::LoadOptions::new().wat(true);
+    /// # let plugin = host.load_blocking(wat.as_bytes(), options)?;
+    /// let mut session = plugin.session_blocking()?;
+    /// let add = session.func::<(i32, i32), i32>("add")?;
+    /// assert_eq!(add.call_blocking(&mut session, (1, 2))?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownFunction`]; [`ErrorKind::UnsuitableExport`] when its types are
+    /// others; [`ErrorKind::SessionEnded`].
+    pub fn func<P: Params, R: Results>(&mut self, name: &str) -> Result<Func<P, R>> {
+        let (session, ended) = (self.id, self.ended_error());
+        let (live, _) = self.live.as_mut().ok_or(ended)?;
+        match live.typed::<P, R>(name) {
+            Some(func) => Ok(Func { func, name: name.into(), session }),
+            None => Err(self.plugin.no_such_function::<P, R>(name)),
+        }
+    }
+
+    /// Calls a function by its name, with numbers of its types. The session remembers it,
+    /// so that the next time costs little more than [`Session::func`]'s.
+    ///
+    /// # Errors
+    /// As [`Session::func`] and [`Func::call`].
+    pub async fn call_func<P: Params, R: Results>(&mut self, name: &str, params: P) -> Result<R> {
+        self.refuse_blocking_only()?;
+        let func = self.remembered(name)?;
+        self.call_awaited(&func, params).await
+    }
+
+    /// [`Session::call_func`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Session::func`] and [`Func::call_blocking`].
+    pub fn call_func_blocking<P: Params, R: Results>(&mut self, name: &str, params: P) -> Result<R> {
+        let func = self.remembered(name)?;
+        self.call_now(&func, params)
+    }
+
+    fn remembered<P: Params, R: Results>(&mut self, name: &str) -> Result<TypedFunc<P, R>> {
+        let known = self.called.get(name);
+        let known =
+            known.and_then(|funcs| funcs.iter().find_map(|func| func.downcast_ref::<TypedFunc<P, R>>()));
+        if let Some(func) = known {
+            return Ok(func.clone());
+        }
+        let Func { func, .. } = self.func::<P, R>(name)?;
+        self.called.entry(name.to_owned()).or_default().push(Box::new(func.clone()));
+        Ok(func)
+    }
+
+    /// The guest's memory, as its functions left it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnsuitableExport`] when it exports no 32-bit memory named `memory`;
+    /// [`ErrorKind::SessionEnded`].
+    pub fn memory(&mut self) -> Result<GuestMemory<'_>> {
+        let ended = self.ended_error();
+        let (live, _) = self.live.as_mut().ok_or(ended)?;
+        GuestMemory::of(live)
+    }
+
+    /// What the last call used.
+    pub fn usage(&self) -> Option<Usage> {
+        let (live, _) = self.live.as_ref()?;
+        Some(usage(&live.store, None))
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn refuse_blocking_only(&self) -> Result<()> {
+        match self.awaited {
+            true => Ok(()),
+            false => Err(Error::host("a session that was opened blocking is awaited")
+                .with_hint("open it with `session().await`")),
+        }
+    }
+
+    fn ended_error(&self) -> Error {
+        let reason = self.ended.clone().unwrap_or_else(|| "a call of it was cancelled".to_owned());
+        Error::new(ErrorKind::SessionEnded(reason))
+    }
+
+    pub(crate) fn call_now<P: Params, R: Results>(&mut self, func: &TypedFunc<P, R>, params: P) -> Result<R> {
+        if self.plugin.needs_fiber()? {
+            return block_on(self.call_awaited(func, params));
+        }
+        let running = self.plugin.host().occupy(&self.occupied)?;
+        let Some((mut live, alive)) = self.live.take() else { return Err(self.ended_error()) };
+        begin_call(&mut live.store, self.plugin.coarse_deadline(), 0).map_err(cannot_arm)?;
+        let result = func.call(&mut live.store, params);
+        drop(running);
+        match result {
+            Ok(results) => {
+                self.live = Some((live, alive));
+                Ok(results)
+            }
+            Err(error) => Err(self.end(&live, error)),
+        }
+    }
+
+    pub(crate) async fn call_awaited<P: Params, R: Results>(
+        &mut self,
+        func: &TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R> {
+        let running = self.plugin.host().occupy(&self.occupied)?;
+        let Some((mut live, alive)) = self.live.take() else { return Err(self.ended_error()) };
+        let deadline = after(Instant::now(), self.plugin.limits().time(LimitKind::Timeout));
+        begin_call(&mut live.store, Some(deadline), 0).map_err(cannot_arm)?;
+        let cut = Some(self.plugin.host().cut());
+        let result = bounded(deadline, cut, func.call_async(&mut live.store, params)).await;
+        drop(running);
+        match result {
+            Ok(Ok(results)) => {
+                self.live = Some((live, alive));
+                Ok(results)
+            }
+            Ok(Err(error)) => Err(self.end(&live, error)),
+            Err(why) => {
+                let error = Error::new(live.store.data().interrupted(why));
+                self.ended = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// The error of a call that ended the session.
+    #[cold]
+    fn end(&mut self, live: &Live, error: wasmtime::Error) -> Error {
+        let error = self.plugin.failed(explain(error, live.store.data()), live.store.data());
+        self.ended = Some(error.to_string());
+        error
+    }
+
     async fn run(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
-        let plugin = self.plugin.clone();
         let input_bytes = input.len();
-        plugin.check_input(input_bytes)?;
-        let _in_flight = plugin.host().enter()?;
-        let Some((mut live, alive)) = self.live.take() else {
-            let reason = self.ended.clone().unwrap_or_else(|| "a call of it was cancelled".to_owned());
-            return Err(Error::new(ErrorKind::SessionEnded(reason)));
-        };
+        self.plugin.check_input(input_bytes)?;
+        let plugin = &self.plugin;
+        let running = plugin.host().occupy(&self.occupied)?;
+        let Some((mut live, alive)) = self.live.take() else { return Err(self.ended_error()) };
         let started = Instant::now();
-        let deadline = started + plugin.limits().time(LimitKind::Timeout);
-        begin_call(&mut live.store, deadline, input_bytes)
-            .map_err(|error| Error::host("cannot arm a call").with_source(error))?;
-        live.store.data_mut().phase = Phase::Call;
+        let deadline = after(started, plugin.limits().time(LimitKind::Timeout));
+        begin_call(&mut live.store, Some(deadline), input_bytes).map_err(cannot_arm)?;
         let call = plugin.adapter().call(&mut live, function, input);
-        let result = bounded(deadline, Some(&plugin.host().0.cut), call).await;
+        let result = bounded(deadline, Some(plugin.host().cut()), call).await;
+        drop(running);
         match plugin.conclude(&live, result) {
             Ok(answer) => {
                 let outcome = plugin.outcome(answer, &live, started);

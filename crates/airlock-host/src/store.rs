@@ -11,18 +11,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use airlock_core::{Error, ErrorKind, LimitKind, Limits, Phase, Policy, TrapFrame, Usage};
+use airlock_core::{Error, ErrorKind, LimitKind, Phase, TrapFrame, Usage};
 use airlock_engine::{TICK, Ticker};
 use wasmtime::{
-    Engine, Func, Instance, InstancePre, Memory, ModuleExport, Store, StoreContextMut, Trap, TypedFunc,
-    UpdateDeadline, Val, WasmBacktrace, WasmParams, WasmResults,
+    Engine, Func, Instance, InstancePre, Memory, ModuleExport, ResourceLimiter, Store, StoreContextMut, Trap,
+    TypedFunc, UpdateDeadline, Val, WasmBacktrace, WasmParams, WasmResults,
 };
 
 use crate::bounded::Interrupted;
 use crate::budget::Budget;
+use crate::plugin::Plugin;
 use crate::wasi::Wasi;
 
 /// Frames of a guest backtrace that are kept.
@@ -30,47 +30,35 @@ const MAX_FRAMES: usize = 30;
 
 /// The data of a call's store.
 pub(crate) struct CallState {
-    pub(crate) policy: Arc<Policy>,
-    pub(crate) limits: Arc<Limits>,
+    /// Policy, limits and host, behind one reference.
+    pub(crate) plugin: Plugin,
     pub(crate) budget: Budget,
     pub(crate) wasi: Wasi,
     pub(crate) phase: Phase,
     pub(crate) usage: Usage,
-    deadline: Instant,
-    timeout: Duration,
-    cut: Arc<AtomicBool>,
+    /// When the call must end; `None` until the first tick of a call that began without a
+    /// look at the clock.
+    deadline: Option<Instant>,
     stop: Option<ErrorKind>,
     awaited: bool,
 }
 
 impl CallState {
-    pub(crate) fn new(
-        policy: Arc<Policy>,
-        limits: Arc<Limits>,
-        budget: Budget,
-        cut: Arc<AtomicBool>,
-        wasi: Wasi,
-        deadline: Instant,
-        awaited: bool,
-    ) -> Self {
-        let timeout = limits.time(LimitKind::Timeout);
+    pub(crate) fn new(plugin: Plugin, wasi: Wasi, awaited: bool) -> Self {
         CallState {
-            policy,
-            budget,
-            limits,
+            budget: Budget::new(plugin.limits(), plugin.declared_maximum()),
+            plugin,
             wasi,
             phase: Phase::Instantiate,
             usage: Usage::default(),
-            deadline,
-            timeout,
-            cut,
+            deadline: None,
             stop: None,
             awaited,
         }
     }
 
-    /// Starts a call that must end at `deadline`: its counters are zero again.
-    pub(crate) fn begin(&mut self, deadline: Instant, input_bytes: u64) {
+    /// Starts a call: its counters are zero again.
+    fn begin(&mut self, deadline: Option<Instant>, input_bytes: u64) {
         self.deadline = deadline;
         self.usage = Usage::default();
         self.usage.input_bytes = input_bytes;
@@ -85,7 +73,7 @@ impl CallState {
     pub(crate) fn enter_host(&mut self, function: &'static str) -> wasmtime::Result<()> {
         tracing::trace!(target: "airlock::host_call", function);
         self.usage.host_calls += 1;
-        let maximum = self.limits.value(LimitKind::HostCalls);
+        let maximum = self.plugin.limits().value(LimitKind::HostCalls);
         if self.usage.host_calls > maximum {
             return Err(self.halt_at_limit(LimitKind::HostCalls, maximum, None));
         }
@@ -94,8 +82,10 @@ impl CallState {
 
     /// Asks for a tick at the deadline when that comes before the next regular one.
     fn arm_last_tick(&self) {
-        if self.deadline.saturating_duration_since(Instant::now()) < TICK {
-            Ticker::tick_at(self.deadline);
+        if let Some(deadline) = self.deadline
+            && deadline.saturating_duration_since(Instant::now()) < TICK
+        {
+            Ticker::tick_at(deadline);
         }
     }
 
@@ -126,16 +116,25 @@ impl CallState {
 
     pub(crate) fn interrupted(&self, why: Interrupted) -> ErrorKind {
         match why {
-            Interrupted::Deadline => ErrorKind::Deadline { timeout: self.timeout, phase: self.phase },
+            Interrupted::Deadline => ErrorKind::Deadline { timeout: self.timeout(), phase: self.phase },
             Interrupted::Cut => ErrorKind::Cancelled { phase: self.phase },
         }
     }
 
-    fn overdue(&self) -> Option<Interrupted> {
-        if self.cut.load(Ordering::Acquire) {
+    fn timeout(&self) -> Duration {
+        self.plugin.limits().time(LimitKind::Timeout)
+    }
+
+    fn overdue(&mut self) -> Option<Interrupted> {
+        if self.plugin.host().is_cut() {
             return Some(Interrupted::Cut);
         }
-        (Instant::now() >= self.deadline).then_some(Interrupted::Deadline)
+        let now = Instant::now();
+        let timeout = self.timeout();
+        // A call that began without looking at the clock began within the last tick, so
+        // that its deadline is that much late and never early.
+        let deadline = *self.deadline.get_or_insert_with(|| after(now, timeout));
+        (now >= deadline).then_some(Interrupted::Deadline)
     }
 
     /// The one epoch callback: deadline and cancel, and a turn for others when awaited.
@@ -148,6 +147,39 @@ impl CallState {
             false => UpdateDeadline::Continue(1),
         })
     }
+}
+
+/// The limiter of a store: its own budget and, beneath it, the host's.
+impl ResourceLimiter for CallState {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.budget.memory_growing(self.plugin.host().budget(), current, desired, maximum))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.budget.table_growing(self.plugin.host().budget(), current, desired, maximum))
+    }
+}
+
+impl Drop for CallState {
+    fn drop(&mut self) {
+        self.budget.give_back(self.plugin.host().budget());
+    }
+}
+
+/// `timeout` after `at`, or so late that it never comes.
+pub(crate) fn after(at: Instant, timeout: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_hours(24 * 365 * 100);
+    at.checked_add(timeout).unwrap_or_else(|| at + NEVER)
 }
 
 /// A reason to stop, as an error that passes through wasmtime.
@@ -173,39 +205,44 @@ pub(crate) struct Live {
     pub(crate) store: Store<CallState>,
     pub(crate) instance: Instance,
     prepared: Arc<Prepared>,
+    /// The memory exported as `memory`, once somebody asked for it.
+    memory: Option<Memory>,
 }
 
 /// A store for `state`, with its limits armed.
 pub(crate) fn new_store(engine: &Engine, state: CallState) -> Store<CallState> {
     let mut store = Store::new(engine, state);
-    store.limiter(|state| &mut state.budget);
+    store.limiter(|state| state);
     store.epoch_deadline_callback(|mut context: StoreContextMut<'_, CallState>| context.data_mut().on_tick());
     store
 }
 
-/// Starts a call in `store`: deadline, fuel and counters as at the beginning.
+/// Starts a call in `store`: deadline, fuel and counters as at the beginning. Without a
+/// deadline it is the plugin's timeout after the first tick, which saves a look at the
+/// clock and comes up to a tick late.
 ///
 /// # Errors
 /// When fuel is limited and the engine does not count it, which is a bug here.
 pub(crate) fn begin_call(
     store: &mut Store<CallState>,
-    deadline: Instant,
+    deadline: Option<Instant>,
     input_bytes: u64,
 ) -> wasmtime::Result<()> {
     store.data_mut().begin(deadline, input_bytes);
     store.set_epoch_deadline(1);
-    match store.data().limits.get(LimitKind::Fuel) {
+    match store.data().plugin.limits().get(LimitKind::Fuel) {
         Some(fuel) => store.set_fuel(fuel),
         None => Ok(()),
     }
 }
 
-/// What the call in `store` has used up to now.
-pub(crate) fn usage(store: &Store<CallState>, started: Instant) -> Usage {
+/// What the call in `store` has used up to now; its wall time only when `started` is known.
+pub(crate) fn usage(store: &Store<CallState>, started: Option<Instant>) -> Usage {
     let state = store.data();
     let mut usage = state.usage.clone();
-    usage.wall = started.elapsed();
-    usage.fuel = state.limits.get(LimitKind::Fuel).map(|fuel| fuel - store.get_fuel().unwrap_or(fuel));
+    usage.wall = started.map(|started| started.elapsed()).unwrap_or_default();
+    usage.fuel =
+        state.plugin.limits().get(LimitKind::Fuel).map(|fuel| fuel - store.get_fuel().unwrap_or(fuel));
     usage.memory_bytes = state.budget.bytes();
     usage.log_bytes = state.wasi.log_len();
     usage
@@ -213,7 +250,7 @@ pub(crate) fn usage(store: &Store<CallState>, started: Instant) -> Usage {
 
 impl Live {
     pub(crate) fn new(store: Store<CallState>, instance: Instance, prepared: Arc<Prepared>) -> Self {
-        Live { store, instance, prepared }
+        Live { store, instance, prepared, memory: None }
     }
 
     /// The exported function `name`, looked up by its index in the module.
@@ -229,8 +266,11 @@ impl Live {
 
     /// The memory exported as `memory`.
     pub(crate) fn memory(&mut self) -> Option<Memory> {
-        let export = self.prepared.exports.get("memory")?;
-        self.instance.get_module_export(&mut self.store, export)?.into_memory()
+        if self.memory.is_none() {
+            let export = self.prepared.exports.get("memory")?;
+            self.memory = self.instance.get_module_export(&mut self.store, export)?.into_memory();
+        }
+        self.memory
     }
 
     /// Calls a typed function, on a fiber when the call is awaited.
@@ -269,7 +309,7 @@ pub(crate) fn explain(error: wasmtime::Error, state: &CallState) -> Error {
     }
     let phase = state.phase;
     let limit = |limit: LimitKind, asked| {
-        Error::new(ErrorKind::Limit { limit, maximum: state.limits.value(limit), asked, phase })
+        Error::new(ErrorKind::Limit { limit, maximum: state.plugin.limits().value(limit), asked, phase })
     };
     let trap = error.downcast_ref::<Trap>().copied();
     match trap {

@@ -56,8 +56,8 @@ impl Adapter for CommandAdapter {
         &[]
     }
 
-    fn start<'a>(&'a self, _live: &'a mut Live) -> GuestFuture<'a, ()> {
-        Box::pin(async { Ok(()) })
+    fn start<'a>(&'a self, _live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
+        None
     }
 
     fn call<'a>(&'a self, live: &'a mut Live, _function: &'a str, _input: Input) -> GuestFuture<'a, Answer> {

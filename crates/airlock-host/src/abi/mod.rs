@@ -102,8 +102,8 @@ pub(crate) trait Adapter: Send + Sync {
     /// The functions a caller can name.
     fn functions(&self) -> &[String];
 
-    /// Runs what has to run before the first call.
-    fn start<'a>(&'a self, live: &'a mut Live) -> GuestFuture<'a, ()>;
+    /// Runs what has to run before the first call, if anything does.
+    fn start<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>>;
 
     /// Calls one function.
     fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer>;
@@ -163,16 +163,19 @@ pub(crate) fn unknown_function(shape: &Shape, function: &str, known: &[String]) 
     Error::new(ErrorKind::UnknownFunction { plugin: String::new(), function: function.to_owned(), nearest })
 }
 
-/// Runs a reactor's `_initialize`, or the constructors of a module that has neither it
-/// nor `_start`.
-pub(crate) async fn initialise(live: &mut Live, constructors: bool) -> Result<(), Failure> {
-    let initialiser = match live.typed::<(), ()>("_initialize") {
-        Some(function) => Some(function),
-        None if constructors => live.typed::<(), ()>("__wasm_call_ctors"),
-        None => None,
-    };
-    match initialiser {
-        Some(function) => Ok(live.invoke(&function, ()).await?),
+/// What a module exports to be run once before anything else: a reactor's `_initialize`,
+/// or the constructors of a module that has neither it nor, where that would run them,
+/// `_start`.
+pub(crate) fn initialiser(shape: &Shape, constructors: bool) -> Option<&'static str> {
+    let exports = |name: &&str| shape.function(name).is_some_and(|ty| ty.is(&[], &[]));
+    let own = Some("_initialize").filter(exports);
+    own.or_else(|| Some("__wasm_call_ctors").filter(|name| constructors && exports(name)))
+}
+
+/// Calls an export that takes and gives nothing.
+pub(crate) async fn run(live: &mut Live, name: &str) -> wasmtime::Result<()> {
+    match live.typed::<(), ()>(name) {
+        Some(function) => live.invoke(&function, ()).await,
         None => Ok(()),
     }
 }

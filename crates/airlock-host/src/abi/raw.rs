@@ -11,7 +11,7 @@ use airlock_core::{AbiId, Error, ErrorKind, Manifest, Result, Value, ValueType};
 use airlock_engine::{Shape, Signature};
 use wasmtime::Val;
 
-use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialise, unknown_function};
+use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialiser, run, unknown_function};
 use crate::answer::{Answer, Input};
 use crate::store::Live;
 
@@ -50,7 +50,8 @@ impl Abi for Raw {
             .collect();
         let mut functions: Vec<String> = bound.keys().cloned().collect();
         functions.sort();
-        Ok(Arc::new(RawAdapter { functions, bound, shape: shape.clone() }))
+        let initialiser = initialiser(shape, shape.function("_start").is_none());
+        Ok(Arc::new(RawAdapter { functions, bound, initialiser, shape: shape.clone() }))
     }
 }
 
@@ -67,6 +68,7 @@ fn is_callable(name: &str, ty: &Signature) -> bool {
 struct RawAdapter {
     functions: Vec<String>,
     bound: HashMap<String, Bound>,
+    initialiser: Option<&'static str>,
     shape: Shape,
 }
 
@@ -75,8 +77,9 @@ impl Adapter for RawAdapter {
         &self.functions
     }
 
-    fn start<'a>(&'a self, live: &'a mut Live) -> GuestFuture<'a, ()> {
-        Box::pin(initialise(live, self.shape.function("_start").is_none()))
+    fn start<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
+        let name = self.initialiser?;
+        Some(Box::pin(async move { Ok(run(live, name).await?) }))
     }
 
     fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer> {

@@ -10,8 +10,6 @@ mod poll;
 mod preview1;
 mod stdio;
 
-use std::sync::Arc;
-
 use airlock_core::{LimitKind, Limits, Printed};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -81,10 +79,10 @@ impl WasiInput {
 pub(crate) struct Wasi {
     /// What it is started with, until `opened` is made of it.
     input: Option<WasiInput>,
-    limits: Arc<Limits>,
     opened: Option<Opened>,
     clocks: Clocks,
-    seeded: Option<ChaCha12Rng>,
+    /// Boxed: few guests draw numbers, and all of this is moved at every fresh call.
+    seeded: Option<Box<ChaCha12Rng>>,
     hostcall_fuel: usize,
 }
 
@@ -98,15 +96,8 @@ struct Opened {
 }
 
 impl Wasi {
-    pub(crate) fn new(input: WasiInput, limits: Arc<Limits>) -> Self {
-        Wasi {
-            input: Some(input),
-            limits,
-            opened: None,
-            clocks: Clocks::default(),
-            seeded: None,
-            hostcall_fuel: 0,
-        }
+    pub(crate) fn new(input: Option<WasiInput>) -> Self {
+        Wasi { input, opened: None, clocks: Clocks::default(), seeded: None, hostcall_fuel: 0 }
     }
 
     /// Starts another call in a session: its log is empty again.
@@ -140,8 +131,8 @@ impl Wasi {
     }
 
     /// wasmtime-wasi's state, made now if nobody needed it before.
-    fn context(&mut self) -> &mut WasiP1Ctx {
-        let Wasi { input, limits, opened, .. } = self;
+    fn context(&mut self, limits: &Limits) -> &mut WasiP1Ctx {
+        let Wasi { input, opened, .. } = self;
         let opened = opened.get_or_insert_with(|| {
             let input = input.take().unwrap_or_else(WasiInput::none);
             let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
@@ -163,6 +154,6 @@ impl Wasi {
 
     /// Fills `bytes` with the same numbers in every run.
     fn fill_seeded(&mut self, bytes: &mut [u8]) {
-        self.seeded.get_or_insert_with(|| ChaCha12Rng::seed_from_u64(0)).fill_bytes(bytes);
+        self.seeded.get_or_insert_with(|| Box::new(ChaCha12Rng::seed_from_u64(0))).fill_bytes(bytes);
     }
 }

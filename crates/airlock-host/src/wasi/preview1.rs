@@ -8,6 +8,7 @@
 
 use airlock_core::CapabilityKind;
 use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::types::{
     Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta,
     Filesize, Filestat, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags,
@@ -27,6 +28,14 @@ impl CallState {
     fn guard(&mut self, function: &'static str) -> Result<(), Error> {
         self.enter_host(function).map_err(Error::trap)
     }
+
+    /// wasmtime-wasi's state, with what this call may move across the boundary.
+    fn wasi_context(&mut self) -> &mut WasiP1Ctx {
+        let fuel = self.wasi.hostcall_fuel;
+        let context = self.wasi.context(self.plugin.limits());
+        context.set_hostcall_fuel(fuel);
+        context
+    }
 }
 
 /// Writes methods that count themselves and then let wasmtime-wasi do the work.
@@ -34,18 +43,14 @@ macro_rules! delegate {
     (async $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty) => {
         async fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $ty),*) -> Result<$ret, Error> {
             self.guard(stringify!($name))?;
-            let fuel = self.wasi.hostcall_fuel;
-            let context = self.wasi.context();
-            context.set_hostcall_fuel(fuel);
+            let context = self.wasi_context();
             context.$name(memory, $($arg),*).await
         }
     };
     ($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty) => {
         fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $ty),*) -> Result<$ret, Error> {
             self.guard(stringify!($name))?;
-            let fuel = self.wasi.hostcall_fuel;
-            let context = self.wasi.context();
-            context.set_hostcall_fuel(fuel);
+            let context = self.wasi_context();
             context.$name(memory, $($arg),*)
         }
     };
@@ -68,7 +73,7 @@ impl WasiSnapshotPreview1 for CallState {
         _precision: Timestamp,
     ) -> Result<Timestamp, Error> {
         self.guard("clock_time_get")?;
-        let real = self.policy.allows(CapabilityKind::Clock);
+        let real = self.plugin.policy().allows(CapabilityKind::Clock);
         let which: Which = poll::which_clock(id)?;
         Ok(self.wasi.clocks.now(which, real))
     }
@@ -107,7 +112,7 @@ impl WasiSnapshotPreview1 for CallState {
         length: Size,
     ) -> Result<(), Error> {
         self.guard("random_get")?;
-        let real = self.policy.allows(CapabilityKind::Random);
+        let real = self.plugin.policy().allows(CapabilityKind::Random);
         let mut bytes = [0; RANDOM_CHUNK as usize];
         let (mut at, mut rest) = (buffer, length);
         // In pieces, so that a huge request ends at the memory's edge or the deadline.

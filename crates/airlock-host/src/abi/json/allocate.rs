@@ -80,13 +80,7 @@ impl Allocate {
 
     /// Puts `bytes` and one NUL into the guest's memory and returns where. The NUL is for
     /// guests that look for the end; the length they are given does not count it.
-    pub(super) async fn input(
-        self,
-        live: &mut Live,
-        memory: Memory,
-        function: &str,
-        bytes: &[u8],
-    ) -> Result<u32, Failure> {
+    pub(super) async fn input(self, live: &mut Live, memory: Memory, bytes: &[u8]) -> Result<u32, Failure> {
         let size = u32::try_from(bytes.len() + 1).unwrap_or(u32::MAX);
         let pointer = match self {
             Allocate::Grow => grow(live, memory, size)?,
@@ -95,13 +89,9 @@ impl Allocate {
         if pointer == 0 {
             return Err(bad(self.name(), format!("it gave no memory for {size} bytes of input")).into());
         }
-        guest::slice(guest::view(&live.store, &memory), pointer, size)
+        // Checked as a whole before anything is written.
+        guest::write_terminated(&mut live.store, memory, pointer, bytes)
             .map_err(|outside| outside.error(self.name(), "the input buffer"))?;
-        let mut terminated = Vec::with_capacity(bytes.len() + 1);
-        terminated.extend_from_slice(bytes);
-        terminated.push(0);
-        guest::write(&mut live.store, memory, pointer, &terminated)
-            .map_err(|outside| outside.error(function, "the input buffer"))?;
         Ok(pointer)
     }
 

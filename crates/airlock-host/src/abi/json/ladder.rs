@@ -7,13 +7,11 @@
 //! answer cannot be mistaken for another; what is no JSON at all becomes a JSON string or
 //! number.
 
+use serde::Serialize;
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use crate::guest;
-
-/// Levels of nesting a result may have: what JSON readers commonly take.
-pub(super) const MAX_DEPTH: usize = 128;
 
 /// What a capability returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +23,10 @@ pub(super) enum Returned {
 }
 
 /// What was found there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Found {
     /// Valid JSON text.
-    Json(String),
+    Json(Box<RawValue>),
     /// Text that goes on past the limit of output.
     TooLarge,
     /// Something that cannot be a result.
@@ -43,9 +41,8 @@ pub(super) fn read(memory: &[u8], returned: Returned, told: Option<u32>, utf16: 
     match returned {
         Returned::I32(pointer) => read_at(memory, pointer, told, utf16, maximum),
         Returned::I64(packed) => match packed_pair(memory, packed) {
-            Some(text) if text.len() as u64 > maximum => Found::TooLarge,
-            Some(text) => Found::Json(text),
-            None => Found::Json(packed.to_string()),
+            Some(json) => bounded(json, maximum),
+            None => Found::Json(to_json(&packed)),
         },
     }
 }
@@ -54,33 +51,31 @@ fn read_at(memory: &[u8], pointer: u32, told: Option<u32>, utf16: bool, maximum:
     if let Some(length) = told {
         return with_length(memory, pointer, length, maximum);
     }
-    let bounded =
-        |text: String| if text.len() as u64 > maximum { Found::TooLarge } else { Found::Json(text) };
-    if let Some(text) = length_prefixed(memory, pointer) {
-        return bounded(text);
+    if let Some(json) = length_prefixed(memory, pointer) {
+        return bounded(json, maximum);
     }
     // AssemblyScript keeps a length before every object, so for its modules the text is
     // known exactly. This comes before the parser, which would take the first digit of
     // the UTF-16 text `42` for a whole number.
-    if utf16 && let Some(text) = assembly_script(memory, pointer) {
-        return bounded(text);
+    if utf16 && let Some(found) = assembly_script(memory, pointer, maximum) {
+        return found;
     }
     let rest = guest::tail(memory, pointer);
     let window = &rest[..rest.len().min(usize::try_from(maximum).unwrap_or(usize::MAX).saturating_add(1))];
-    let end = window.iter().position(|byte| *byte == 0);
+    let end = memchr::memchr(0, window);
     let text = &window[..end.unwrap_or(window.len())];
     if let Some(json) = first_json(text) {
-        return bounded(json);
+        return bounded(json, maximum);
     }
     // A text without an end that was cut off by the limit and not by the memory.
     if end.is_none() && window.len() as u64 > maximum {
         return Found::TooLarge;
     }
     match std::str::from_utf8(text) {
-        Ok("") | Err(_) if pointer == 0 => Found::Json("null".to_owned()),
-        Ok(text) if !text.is_empty() && end.is_some() => Found::Json(json_string(text)),
+        Ok("") | Err(_) if pointer == 0 => Found::Json(RawValue::NULL.to_owned()),
+        Ok(text) if !text.is_empty() && end.is_some() => Found::Json(to_json(&text)),
         // Nothing to read there, so it was a number and no pointer.
-        _ => Found::Json(pointer.to_string()),
+        _ => Found::Json(to_json(&pointer)),
     }
 }
 
@@ -96,14 +91,22 @@ fn with_length(memory: &[u8], pointer: u32, length: u32, maximum: u64) -> Found 
         ));
     };
     match (std::str::from_utf8(bytes), whole_json(bytes)) {
-        (_, Some(json)) => Found::Json(json),
-        (Ok(text), None) => Found::Json(json_string(text)),
+        (_, Some(json)) => Found::Json(json.to_owned()),
+        (Ok(text), None) => Found::Json(to_json(&text)),
         (Err(_), None) => Found::Undecipherable("its result is neither JSON nor UTF-8 text".to_owned()),
     }
 }
 
+/// A text that is copied only when it is within the limit.
+fn bounded(json: &RawValue, maximum: u64) -> Found {
+    match json.get().len() as u64 > maximum {
+        true => Found::TooLarge,
+        false => Found::Json(json.to_owned()),
+    }
+}
+
 /// `ptr << 32 | len`, or the other way round: whichever names valid JSON.
-fn packed_pair(memory: &[u8], packed: u64) -> Option<String> {
+fn packed_pair(memory: &[u8], packed: u64) -> Option<&RawValue> {
     let high = u32::try_from(packed >> 32).ok()?;
     let low = u32::try_from(packed & u64::from(u32::MAX)).ok()?;
     [(high, low), (low, high)]
@@ -112,65 +115,48 @@ fn packed_pair(memory: &[u8], packed: u64) -> Option<String> {
 }
 
 /// A `u32` length, then exactly that much JSON.
-fn length_prefixed(memory: &[u8], pointer: u32) -> Option<String> {
+fn length_prefixed(memory: &[u8], pointer: u32) -> Option<&RawValue> {
     let length = guest::read_u32(memory, pointer)?;
     whole_json(guest::slice(memory, pointer.checked_add(4)?, length).ok()?)
 }
 
 /// An AssemblyScript `ArrayBuffer` of UTF-8 JSON, or a string.
-fn assembly_script(memory: &[u8], pointer: u32) -> Option<String> {
+fn assembly_script(memory: &[u8], pointer: u32, maximum: u64) -> Option<Found> {
     let length = guest::read_u32(memory, pointer.checked_sub(4)?)?;
     if length == 0 {
         return None;
     }
     if let Some(json) = guest::slice(memory, pointer, length).ok().and_then(whole_json) {
-        return Some(json);
+        return Some(bounded(json, maximum));
     }
     let text = guest::utf16(memory, pointer)?;
-    Some(whole_json(text.as_bytes()).unwrap_or_else(|| json_string(&text)))
+    if text.len() as u64 > maximum {
+        return Some(Found::TooLarge);
+    }
+    Some(Found::Json(whole_json(text.as_bytes()).map_or_else(|| to_json(&text), ToOwned::to_owned)))
 }
 
 /// `bytes`, when they are one JSON value and nothing else.
-fn whole_json(bytes: &[u8]) -> Option<String> {
-    if bytes.is_empty() {
-        return None;
-    }
-    serde_json::from_slice::<&RawValue>(bytes).ok().map(|raw| raw.get().to_owned())
+fn whole_json(bytes: &[u8]) -> Option<&RawValue> {
+    serde_json::from_slice(bytes).ok()
 }
 
 /// The one JSON value that `bytes` begin with.
-fn first_json(bytes: &[u8]) -> Option<String> {
-    let mut values = Deserializer::from_slice(bytes).into_iter::<&RawValue>();
-    values.next()?.ok().map(|raw| raw.get().to_owned())
+fn first_json(bytes: &[u8]) -> Option<&RawValue> {
+    Deserializer::from_slice(bytes).into_iter().next()?.ok()
 }
 
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// How deep arrays and objects are nested in valid JSON.
-pub(super) fn depth(json: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
+/// A string or a number as JSON.
+fn to_json<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("strings and numbers have a JSON form")
 }
 
 /// The message, when a result is an object that reports a failure: a string `error`, and
 /// beside it nothing that says there is a result too.
 pub(super) fn reported_error(json: &str) -> Option<String> {
-    if !json.starts_with('{') {
+    // The key can be written with escapes too; what has neither need not be parsed.
+    let may_have_error = || json.contains("\"error\"") || json.contains('\\');
+    if !json.starts_with('{') || !may_have_error() {
         return None;
     }
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).ok()?;
@@ -183,11 +169,26 @@ pub(super) fn reported_error(json: &str) -> Option<String> {
     only_failure.then(|| message.to_owned())
 }
 
+/// By the text, digit for digit.
+impl PartialEq for Found {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Found::Json(one), Found::Json(other)) => one.get() == other.get(),
+            (Found::Undecipherable(one), Found::Undecipherable(other)) => one == other,
+            (Found::TooLarge, Found::TooLarge) => true,
+            _ => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Found, Returned, depth, read, reported_error};
+    use serde_json::value::RawValue;
+
+    use super::{Found, Returned, read, reported_error};
+    use crate::answer::is_nested_deeper_than;
 
     const BASE: u32 = 64;
 
@@ -203,7 +204,7 @@ mod tests {
     }
 
     fn json(text: &str) -> Found {
-        Found::Json(text.to_owned())
+        Found::Json(RawValue::from_string(text.to_owned()).expect("JSON"))
     }
 
     #[test]
@@ -269,9 +270,7 @@ mod tests {
     fn deep_json_of_a_hundred_thousand_levels_is_measured_without_recursion() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let memory = [vec![0; BASE as usize], deep.clone().into_bytes()].concat();
-        assert_eq!(read(&memory, Returned::I32(BASE), None, false, 1 << 20), Found::Json(deep.clone()));
-        assert_eq!(depth(&deep), 100_000);
-        assert_eq!(depth("{\"[[\\\"[\":[1]}"), 2);
+        assert_eq!(read(&memory, Returned::I32(BASE), None, false, 1 << 20), json(&deep));
     }
 
     #[test]
@@ -291,22 +290,23 @@ mod tests {
         ) {
             for returned in [Returned::I32(pointer), Returned::I32(pointer.wrapping_neg()), Returned::I64(wide)] {
                 if let Found::Json(text) = read(&memory, returned, told, utf16, 200) {
-                    let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
-                    prop_assert!(parsed.is_ok() || depth(&text) > 100, "{text}");
-                    prop_assert!(text.len() <= 6 * 200 + 2);
+                    let parsed: Result<serde_json::Value, _> = serde_json::from_str(text.get());
+                    prop_assert!(parsed.is_ok() || is_nested_deeper_than(text.get(), 100), "{text}");
+                    prop_assert!(text.get().len() <= 6 * 200 + 2);
                 }
             }
         }
 
         #[test]
         fn a_document_is_found_however_it_is_ended(text in "\\PC{0,40}", n: u64, end in 0_usize..3) {
-            let json = serde_json::json!({ "text": text, "n": n }).to_string();
+            let document = serde_json::json!({ "text": text, "n": n }).to_string();
+            let bytes = document.as_bytes();
             let bytes = match end {
-                0 => [json.as_bytes(), b"\0\xff\xff"].concat(),
-                1 => [json.as_bytes(), b"}]garbage"].concat(),
-                _ => [&u32::try_from(json.len()).expect("small").to_le_bytes(), json.as_bytes(), b"xx"].concat(),
+                0 => [bytes, b"\0\xff\xff"].concat(),
+                1 => [bytes, b"}]garbage"].concat(),
+                _ => [&u32::try_from(bytes.len()).expect("small").to_le_bytes(), bytes, b"xx"].concat(),
             };
-            prop_assert_eq!(found(&bytes), Found::Json(json));
+            prop_assert_eq!(found(&bytes), json(&document));
         }
     }
 }

@@ -8,6 +8,7 @@
 mod allocate;
 mod ladder;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use airlock_core::{AbiId, Error, ErrorKind, LimitKind, Manifest, MemoryRequest, Result, ValueType};
@@ -18,8 +19,8 @@ use wasmtime_wasi::I32Exit;
 
 use self::allocate::{Allocate, allocator_of};
 use self::ladder::{Found, Returned};
-use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialise, unknown_function};
-use crate::answer::{Answer, Input};
+use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialiser, run, unknown_function};
+use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
 use crate::store::Live;
 
@@ -130,14 +131,30 @@ impl Abi for Json {
         }
         let memory = manifest.map(|manifest| manifest.memory).unwrap_or_default();
         check_memory(shape, &memory)?;
+        let has_start = shape.function("_start").is_some_and(|ty| ty.is(&[], &[]));
+        let bound = functions.iter().map(|name| (name.clone(), Bound::of(shape, name))).collect();
         Ok(Arc::new(JsonAdapter {
             allocate: allocator_of(shape, memory.allocator).unwrap_or(Allocate::Grow),
             speaks_utf16: shape.function("__new").is_some(),
+            initialiser: initialiser(shape, !has_start),
+            // A program's own start runs the constructors, and is a reactor's initialiser
+            // where there is no other.
+            start: has_start && shape.function("_initialize").is_none(),
+            pages: pages_to_grow_to(shape, &memory),
             functions,
-            memory,
+            bound,
             shape: shape.clone(),
         }))
     }
+}
+
+/// What the manifest wants the memory to have at the start, where that is more than the
+/// module gives it. The module's own maximum comes first: it may be below that wish.
+fn pages_to_grow_to(shape: &Shape, asked: &MemoryRequest) -> Option<u64> {
+    let asked = u64::from(asked.initial_pages?);
+    let Some(ExternType::Memory { minimum, maximum, .. }) = shape.export("memory") else { return None };
+    let wanted = maximum.map_or(asked, |maximum| asked.min(maximum));
+    (wanted > *minimum).then_some(wanted)
 }
 
 /// Refuses a module whose memory starts larger than its own manifest lets it be.
@@ -157,11 +174,47 @@ fn check_memory(shape: &Shape, asked: &MemoryRequest) -> Result<()> {
 
 struct JsonAdapter {
     functions: Vec<String>,
+    bound: HashMap<String, Bound>,
     allocate: Allocate,
     /// Strings may be AssemblyScript's.
     speaks_utf16: bool,
-    memory: MemoryRequest,
+    initialiser: Option<&'static str>,
+    /// Whether `_start` runs before the first call.
+    start: bool,
+    /// What the memory grows to before anything runs.
+    pages: Option<u64>,
     shape: Shape,
+}
+
+/// How one function is called.
+struct Bound {
+    gives: Option<Gives>,
+    /// The export that tells its result's length.
+    length: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Gives {
+    I32,
+    I64,
+}
+
+impl Bound {
+    fn of(shape: &Shape, function: &str) -> Self {
+        let pair = [ValueType::I32, ValueType::I32];
+        let gives = |ty: ValueType| shape.function(function).is_some_and(|own| own.is(&pair, &[ty]));
+        let own = [format!("{function}_len"), format!("{function}_result_len")];
+        let mut lengths = own.iter().map(String::as_str).chain(LENGTHS);
+        match (gives(ValueType::I32), gives(ValueType::I64)) {
+            (true, _) => Bound {
+                gives: Some(Gives::I32),
+                length: lengths.find(|name| is_length(shape, name)).map(str::to_owned),
+            },
+            // Its result carries its length.
+            (_, true) => Bound { gives: Some(Gives::I64), length: None },
+            _ => Bound { gives: None, length: None },
+        }
+    }
 }
 
 impl Adapter for JsonAdapter {
@@ -169,31 +222,44 @@ impl Adapter for JsonAdapter {
         &self.functions
     }
 
-    fn start<'a>(&'a self, live: &'a mut Live) -> GuestFuture<'a, ()> {
-        Box::pin(async move {
-            self.grow_to_asked(live)?;
-            let has_start = live.typed::<(), ()>("_start").is_some();
-            initialise(live, !has_start).await?;
-            let has_initialise = self.shape.function("_initialize").is_some();
-            if let (true, false, Some(start)) = (has_start, has_initialise, live.typed::<(), ()>("_start")) {
-                return run_start(live.invoke(&start, ()).await);
+    fn start<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
+        if self.pages.is_none() && self.initialiser.is_none() && !self.start {
+            return None;
+        }
+        Some(Box::pin(async move {
+            if let Some(wanted) = self.pages {
+                let memory = memory_of(live)?;
+                let has = memory.size(&live.store);
+                memory.grow(&mut live.store, wanted.saturating_sub(has))?;
             }
-            Ok(())
-        })
+            if let Some(name) = self.initialiser {
+                run(live, name).await?;
+            }
+            match self.start {
+                true => run_start(run(live, "_start").await),
+                false => Ok(()),
+            }
+        }))
     }
 
     fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer> {
         Box::pin(async move {
-            if !self.functions.iter().any(|known| known == function) {
+            let Some(bound) = self.bound.get(function) else {
                 return Err(unknown_function(&self.shape, function, &self.functions).into());
-            }
+            };
             let text = input.into_json_text()?;
-            let memory = self.memory_of(live)?;
+            let memory = memory_of(live)?;
             let length = u32::try_from(text.len()).map_err(|_| too_large(live, text.len()))?;
-            let pointer = self.allocate.input(live, memory, function, text.as_bytes()).await?;
-            let returned = self.invoke(live, function, pointer, length).await?;
-            let told = self.told_length(live, function, returned).await?;
-            let maximum = live.store.data().limits.value(LimitKind::Output);
+            let pointer = self.allocate.input(live, memory, text.as_bytes()).await?;
+            let returned = self.invoke(live, bound, function, pointer, length).await?;
+            let told = match &bound.length {
+                Some(name) => match live.typed::<(), u32>(name) {
+                    Some(tell) => Some(live.invoke(&tell, ()).await?),
+                    None => None,
+                },
+                None => None,
+            };
+            let maximum = live.store.data().plugin.limits().value(LimitKind::Output);
             let view = guest::view(&live.store, &memory);
             match ladder::read(view, returned, told, self.speaks_utf16, maximum) {
                 Found::Json(json) => answer(live, function, json),
@@ -206,62 +272,37 @@ impl Adapter for JsonAdapter {
     }
 }
 
+fn memory_of(live: &mut Live) -> Result<Memory, Failure> {
+    Ok(live.memory().ok_or_else(|| bad("memory", "the export is gone".to_owned()))?)
+}
+
 impl JsonAdapter {
-    fn memory_of(&self, live: &mut Live) -> Result<Memory, Failure> {
-        Ok(live.memory().ok_or_else(|| bad("memory", "the export is gone".to_owned()))?)
-    }
-
-    /// Grows the memory to what the manifest wants at the start; never shrinks it.
-    fn grow_to_asked(&self, live: &mut Live) -> Result<(), Failure> {
-        let Some(asked) = self.memory.initial_pages.map(u64::from) else { return Ok(()) };
-        let memory = self.memory_of(live)?;
-        let has = memory.size(&live.store);
-        // The module's own maximum comes first: it may well be below the manifest's wish.
-        let wanted = memory.ty(&live.store).maximum().map_or(asked, |maximum| asked.min(maximum));
-        if wanted > has {
-            memory.grow(&mut live.store, wanted - has)?;
-        }
-        Ok(())
-    }
-
     async fn invoke(
         &self,
         live: &mut Live,
+        bound: &Bound,
         function: &str,
         pointer: u32,
         length: u32,
     ) -> Result<Returned, Failure> {
-        if let Some(func) = live.typed::<(u32, u32), u32>(function) {
-            return Ok(Returned::I32(live.invoke(&func, (pointer, length)).await?));
-        }
-        if let Some(func) = live.typed::<(u32, u32), u64>(function) {
-            return Ok(Returned::I64(live.invoke(&func, (pointer, length)).await?));
+        match bound.gives {
+            Some(Gives::I32) => {
+                if let Some(func) = live.typed::<(u32, u32), u32>(function) {
+                    return Ok(Returned::I32(live.invoke(&func, (pointer, length)).await?));
+                }
+            }
+            Some(Gives::I64) => {
+                if let Some(func) = live.typed::<(u32, u32), u64>(function) {
+                    return Ok(Returned::I64(live.invoke(&func, (pointer, length)).await?));
+                }
+            }
+            None => {}
         }
         let reason = match self.shape.export(function) {
             Some(ty) => format!("it is a {ty}, not a func (i32, i32) -> (i32)"),
             None => "it does not exist".to_owned(),
         };
         Err(Error::new(ErrorKind::UnsuitableExport { export: function.to_owned(), reason }).into())
-    }
-
-    /// The result's length, from the export that tells it, when there is one.
-    async fn told_length(
-        &self,
-        live: &mut Live,
-        function: &str,
-        returned: Returned,
-    ) -> Result<Option<u32>, Failure> {
-        if matches!(returned, Returned::I64(_)) {
-            return Ok(None);
-        }
-        let own = [format!("{function}_len"), format!("{function}_result_len")];
-        let names = own.iter().map(String::as_str).chain(LENGTHS);
-        for name in names {
-            if let Some(func) = live.typed::<(), u32>(name) {
-                return Ok(Some(live.invoke(&func, ()).await?));
-            }
-        }
-        Ok(None)
     }
 }
 
@@ -273,17 +314,16 @@ fn run_start(result: wasmtime::Result<()>) -> Result<(), Failure> {
     }
 }
 
-fn answer(live: &mut Live, function: &str, json: String) -> Result<Answer, Failure> {
-    live.store.data_mut().usage.output_bytes += json.len() as u64;
-    if ladder::depth(&json) > ladder::MAX_DEPTH {
-        let reason = format!("its result is nested deeper than {} levels", ladder::MAX_DEPTH);
+fn answer(live: &mut Live, function: &str, json: Box<RawValue>) -> Result<Answer, Failure> {
+    live.store.data_mut().usage.output_bytes += json.get().len() as u64;
+    if is_nested_deeper_than(json.get(), MAX_DEPTH) {
+        let reason = format!("its result is nested deeper than {MAX_DEPTH} levels");
         return Err(bad(function, reason).into());
     }
-    if let Some(message) = ladder::reported_error(&json) {
+    if let Some(message) = ladder::reported_error(json.get()) {
         return Err(Error::new(ErrorKind::Failed(message)).into());
     }
-    let raw = RawValue::from_string(json).map_err(|error| bad(function, error.to_string()))?;
-    Ok(Answer::Json(raw))
+    Ok(Answer::Json(json))
 }
 
 fn bad(function: &str, reason: String) -> Error {

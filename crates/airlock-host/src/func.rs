@@ -1,0 +1,119 @@
+//! Functions with their types, for calls where nanoseconds count.
+
+use std::fmt;
+
+use airlock_core::{Error, ErrorKind, Result};
+use wasmtime::{TypedFunc, WasmParams, WasmResults};
+
+use crate::session::Session;
+
+/// Parameters of a function: one number (`i32`, `u32`, `i64`, `u64`, `f32`, `f64`) or a tuple
+/// of up to eight.
+pub trait Params: WasmParams + Send + Sync + sealed::Types {}
+
+/// Results of a function: as [`Params`], and `()` for none.
+pub trait Results: WasmResults + Send + Sync + sealed::Types {}
+
+/// What keeps other types out: references need a store to live in.
+mod sealed {
+    use wasmtime::WasmTy;
+
+    /// Numbers, by the names of their types.
+    pub trait Types: 'static {
+        fn names() -> String;
+    }
+
+    /// A single number, and not yet another tuple.
+    pub trait Number: Types + WasmTy + Send + Sync {}
+}
+
+macro_rules! numbers {
+    ($($rust:ident = $wasm:literal),*) => {$(
+        impl sealed::Types for $rust {
+            fn names() -> String {
+                $wasm.to_owned()
+            }
+        }
+        impl sealed::Number for $rust {}
+        impl Params for $rust {}
+        impl Results for $rust {}
+    )*};
+}
+
+numbers!(i32 = "i32", u32 = "i32", i64 = "i64", u64 = "i64", f32 = "f32", f64 = "f64");
+
+macro_rules! tuples {
+    ($(($($name:ident)*))*) => {$(
+        impl<$($name: sealed::Number),*> sealed::Types for ($($name,)*) {
+            fn names() -> String {
+                let names: Vec<String> = vec![$($name::names()),*];
+                names.join(", ")
+            }
+        }
+        impl<$($name: sealed::Number),*> Params for ($($name,)*) {}
+        impl<$($name: sealed::Number),*> Results for ($($name,)*) where Self: WasmResults {}
+    )*};
+}
+
+tuples! {
+    () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H)
+}
+
+/// An exported function of a [`Session`], with its types.
+///
+/// A call of it is bounded like every other: by the plugin's timeout, fuel and memory. Its
+/// deadline is counted from the first tick after it began
+/// ([`TICK`](airlock_engine::TICK) at most), so that a call that ends sooner never looks at a
+/// clock. What it used is told by [`Session::usage`].
+pub struct Func<P, R> {
+    pub(crate) func: TypedFunc<P, R>,
+    pub(crate) name: Box<str>,
+    pub(crate) session: u64,
+}
+
+impl<P, R> fmt::Debug for Func<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Func").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<P: Params, R: Results> Func<P, R> {
+    /// Calls it.
+    ///
+    /// # Errors
+    /// Every way a call can fail, as [`Session::call`]; [`ErrorKind::SessionEnded`] after a
+    /// call that ended the session; [`ErrorKind::InvalidSetting`] for another session than
+    /// the one it came from.
+    pub async fn call(&self, session: &mut Session, params: P) -> Result<R> {
+        self.check(session)?;
+        session.refuse_blocking_only()?;
+        session.call_awaited(&self.func, params).await
+    }
+
+    /// [`Func::call`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Func::call`] and [`Plugin::call_blocking`](crate::Plugin::call_blocking).
+    pub fn call_blocking(&self, session: &mut Session, params: P) -> Result<R> {
+        self.check(session)?;
+        session.call_now(&self.func, params)
+    }
+
+    fn check(&self, session: &Session) -> Result<()> {
+        match session.id() == self.session {
+            true => Ok(()),
+            false => Err(self.foreign()),
+        }
+    }
+
+    #[cold]
+    fn foreign(&self) -> Error {
+        let reason = "it is a function of another session".to_owned();
+        Error::new(ErrorKind::InvalidSetting { name: self.name.to_string(), reason })
+    }
+}
+
+/// A signature as text.
+pub(crate) fn signature<P: Params, R: Results>() -> String {
+    format!("({}) -> ({})", P::names(), R::names())
+}
