@@ -2,6 +2,7 @@
 
 use airlock_host::{Host, LoadOptions};
 
+use super::case;
 use crate::support::{host, load_error, repository, survives, text};
 
 fn refused(host: &Host, bytes: &[u8]) -> String {
@@ -10,6 +11,7 @@ fn refused(host: &Host, bytes: &[u8]) -> String {
 
 #[test]
 fn garbage_truncated_and_empty() {
+    let _case = case(34, "not-wasm, invalid-wasm", "before compiling");
     let host = host();
     assert_eq!(refused(&host, b""), "not-wasm");
     assert_eq!(refused(&host, b"\x7fELF"), "not-wasm");
@@ -24,12 +26,14 @@ fn garbage_truncated_and_empty() {
 
 #[test]
 fn component_as_module() {
+    let _case = case(34, "component-unsupported", "before compiling");
     let error = host().load_blocking(&b"\0asm\x0d\0\x01\0"[..], LoadOptions::new()).expect_err("a component");
     assert_eq!((error.code(), error.exit_code()), ("component-unsupported", 125));
 }
 
 #[test]
 fn wat_when_not_asked() {
+    let _case = case(34, "wat-not-asked", "before compiling");
     let error = host().load_blocking(&b"(module)"[..], LoadOptions::new()).expect_err("text");
     assert_eq!((error.code(), error.exit_code()), ("wat-not-asked", 2));
     assert_eq!(error.hint(), Some("`--wat` accepts WebAssembly text, as the ending `.wat` does"));
@@ -37,6 +41,8 @@ fn wat_when_not_asked() {
 
 #[test]
 fn huge_function_million_functions_and_custom_section_bomb_are_refused_before_compiling() {
+    let _case =
+        case(34, "limit-function-body, limit-functions, limit-sections, limit-nesting", "before compiling");
     let huge = format!("(module (func (export \"f\") {}))", "i32.const 1 drop ".repeat(200_000));
     assert_eq!(load_error(&huge, text()).code(), "limit-function-body");
     // A function section that claims a million functions: refused at its count.

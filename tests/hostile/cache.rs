@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use airlock_host::{Cache, CacheSettings, Host, LoadOptions, Mapping, Origin, Plugin};
 
+use super::case;
 use crate::support::{answer, source, survives, text};
 
 const SEVEN: &str = r#"(module (func (export "f") (result i32) i32.const 7))"#;
@@ -67,6 +68,7 @@ fn answers(plugin: &Plugin, expected: &str, origin: Origin) {
 
 #[test]
 fn cache_code_is_compiled_once_and_found_by_the_next_host() {
+    let _case = case(35, "found again", "as any call");
     for mapping in [Mapping::Shared, Mapping::Copy] {
         let place = Place::new();
         answers(&place.load(SEVEN), "7", Origin::Compiler);
@@ -88,6 +90,7 @@ fn cache_code_is_compiled_once_and_found_by_the_next_host() {
 
 #[test]
 fn cache_flipped_byte_anywhere_is_noticed_and_compiled_again() {
+    let _case = case(35, "compiled again", "one file");
     let place = Place::new();
     answers(&place.load(SEVEN), "7", Origin::Compiler);
     let path = place.code_file();
@@ -111,6 +114,7 @@ fn cache_flipped_byte_anywhere_is_noticed_and_compiled_again() {
 
 #[test]
 fn cache_flipped_byte_in_what_admission_found_is_noticed() {
+    let _case = case(35, "admitted again", "one file");
     let place = Place::new();
     answers(&place.load(SEVEN), "7", Origin::Compiler);
     let path = place.files("shape").remove(0);
@@ -123,6 +127,7 @@ fn cache_flipped_byte_in_what_admission_found_is_noticed() {
 
 #[test]
 fn cache_foreign_cwasm_renamed_in_is_not_run() {
+    let _case = case(35, "compiled again", "one file");
     let place = Place::new();
     answers(&place.load(SEVEN), "7", Origin::Compiler);
     let seven = place.code_file();
@@ -148,6 +153,7 @@ fn cache_foreign_cwasm_renamed_in_is_not_run() {
 
 #[test]
 fn cache_stamp_rewritten_does_not_help() {
+    let _case = case(35, "compiled again", "one file");
     let place = Place::new();
     answers(&place.load(SEVEN), "7", Origin::Compiler);
     let path = place.code_file();
@@ -172,6 +178,7 @@ fn cache_stamp_rewritten_does_not_help() {
 
 #[test]
 fn cache_symlink_is_not_followed() {
+    let _case = case(35, "compiled again", "one file");
     let place = Place::new();
     answers(&place.load(SEVEN), "7", Origin::Compiler);
     let path = place.code_file();
@@ -203,6 +210,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn cache_fifo_and_folder_in_the_place_of_a_file_block_nothing() {
+    let _case = case(35, "compiled again", "one file");
     let place = Place::new();
     answers(&place.load(SEVEN), "7", Origin::Compiler);
     let path = place.code_file();
@@ -227,6 +235,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[test]
 fn cache_world_writable_is_refused() {
+    let _case = case(35, "cache-unusable", "opening it");
     let place = Place::new();
     drop(Cache::open(place.settings(Mapping::Shared)).unwrap());
     assert_eq!(std::fs::metadata(place.code()).unwrap().mode() & 0o777, 0o700);
@@ -254,6 +263,7 @@ fn cache_world_writable_is_refused() {
 
 #[test]
 fn cache_file_that_others_can_write_is_not_used() {
+    let _case = case(35, "compiled again", "one file");
     let place = Place::new();
     answers(&place.load(SEVEN), "7", Origin::Compiler);
     set_mode(&place.code_file(), 0o666);
@@ -263,6 +273,7 @@ fn cache_file_that_others_can_write_is_not_used() {
 
 #[test]
 fn cache_that_belongs_to_another_user_is_refused() {
+    let _case = case(35, "cache-unusable", "opening it");
     let place = Place::new();
     drop(Cache::open(place.settings(Mapping::Shared)).unwrap());
     // Only root can give a folder away; for others it is `/`, which is root's.
@@ -276,6 +287,7 @@ fn cache_that_belongs_to_another_user_is_refused() {
 
 #[test]
 fn cache_that_cannot_be_written_costs_a_compilation_and_nothing_else() {
+    let _case = case(35, "compiled", "as any call");
     let place = Place::new();
     answers(&place.load(SEVEN), "7", Origin::Compiler);
     let folder = place.code_file().parent().unwrap().to_owned();
@@ -294,6 +306,7 @@ fn cache_that_cannot_be_written_costs_a_compilation_and_nothing_else() {
 
 #[test]
 fn cache_that_is_cleared_leaves_loaded_plugins_alone() {
+    let _case = case(35, "they go on", "as any call");
     let place = Place::new();
     place.load(SEVEN);
     let cache = Cache::open(place.settings(Mapping::Shared)).unwrap();
@@ -309,6 +322,7 @@ fn cache_that_is_cleared_leaves_loaded_plugins_alone() {
 
 #[test]
 fn cache_verify_finds_and_removes_what_is_not_genuine() {
+    let _case = case(35, "removed", "one file");
     let place = Place::new();
     place.load(SEVEN);
     place.load(EIGHT);
@@ -325,6 +339,7 @@ fn cache_verify_finds_and_removes_what_is_not_genuine() {
 
 #[test]
 fn cache_is_pruned_by_size_least_recently_used_first() {
+    let _case = case(35, "pruned", "size");
     let place = Place::new();
     let module = |number: u32| SEVEN.replace('7', &number.to_string());
     for number in 0..4 {
@@ -351,6 +366,7 @@ fn cache_is_pruned_by_size_least_recently_used_first() {
 
 #[test]
 fn cache_many_threads_load_one_plugin_and_one_of_them_compiles() {
+    let _case = case(35, "one compilation", "compile_time");
     let place = Place::new();
     let big = big(300);
     let host = place.host(Mapping::Shared);

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use airlock_host::{Host, InProcess};
 
 use super::cache::big;
+use super::case;
 use crate::support::{limits, source, survives, text};
 
 #[test]
 fn slow_compilation_is_given_up_at_its_time() {
+    let _case = case(34, "limit-compile-time", "compile_time");
     let host = Host::builder().slots(4).compiler(InProcess::new(2)).build().unwrap();
     let big = big(4000);
     let start = Instant::now();
@@ -21,6 +23,7 @@ fn slow_compilation_is_given_up_at_its_time() {
 
 #[test]
 fn slow_compilations_keep_no_more_than_their_turns_busy() {
+    let _case = case(34, "limit-compile-time", "compile_time, one at a time");
     let host = Host::builder().slots(4).compiler(InProcess::new(1)).build().unwrap();
     let module = |index: usize| big(4000).replacen("(memory 1)", &format!("(memory {index})"), 1);
     let loads: Vec<String> = std::thread::scope(|scope| {
@@ -42,6 +45,7 @@ fn slow_compilations_keep_no_more_than_their_turns_busy() {
 
 #[test]
 fn a_load_that_is_given_up_leaves_the_next_one_its_chance() {
+    let _case = case(34, "loads", "compile_time");
     let host = Host::builder().slots(4).build().unwrap();
     let big = big(1000);
     assert!(host.load_blocking(source(&big), limits(&[("compile_time", "1ns")])).is_err());

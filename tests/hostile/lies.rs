@@ -2,6 +2,7 @@
 
 use airlock_host::{AbiId, ErrorKind, ProgramInput};
 
+use super::case;
 use crate::support::{MODES, answer, error, host, load, survives, text};
 
 fn json_plugin(alloc: &str, body: &str, more: &str) -> String {
@@ -14,6 +15,7 @@ fn json_plugin(alloc: &str, body: &str, more: &str) -> String {
 
 #[test]
 fn alloc_zero_past_the_end_and_wrapping() {
+    let _case = case(20, "bad-guest", "memory");
     let host = host();
     let refused = |alloc: &str| {
         let plugin = load(&host, &json_plugin(alloc, "i32.const 0", ""), text());
@@ -38,7 +40,42 @@ fn alloc_zero_past_the_end_and_wrapping() {
 }
 
 #[test]
+fn alloc_the_same_address_twice_is_the_guests_own_loss() {
+    let _case = case(20, "answers", "memory");
+    let plugin = load(&host(), &json_plugin("i32.const 64", "local.get 0", ""), text());
+    let mut session = plugin.session_blocking().unwrap();
+    for text in ["[1,2,3]", "[4]", "\"longer than both\""] {
+        let input = airlock_host::Input::Json(text.to_owned());
+        assert_eq!(session.invoke_blocking("f", input).unwrap().value.to_json_text(), text);
+    }
+}
+
+#[test]
+fn ptr_len_of_assemblyscripts_abort_is_read_within_memory() {
+    let _case = case(18, "trap", "memory");
+    let host = host();
+    for (message, expected) in [
+        ("1028", "the plugin trapped while running: abort: hi"),
+        ("1029", "the plugin trapped while running: abort"),
+        ("0", "the plugin trapped while running: abort"),
+        ("3", "the plugin trapped while running: abort"),
+        ("65536", "the plugin trapped while running: abort"),
+        ("-1", "the plugin trapped while running: abort"),
+        ("-1024", "the plugin trapped while running: abort"),
+    ] {
+        let wat = format!(
+            r#"(module (import "env" "abort" (func $abort (param i32 i32 i32 i32)))
+                (memory (export "memory") 1) (data (i32.const 1024) "\04\00\00\00h\00i\00")
+                (func (export "f") (call $abort (i32.const {message}) (i32.const -4) (i32.const 1) (i32.const 2))))"#
+        );
+        assert_eq!(error(&load(&host, &wat, text()), "f", &[]).to_string(), expected, "{message}");
+    }
+    survives(&host);
+}
+
+#[test]
 fn ptr_len_of_a_result_negative_wrapping_past_the_end_or_empty() {
+    let _case = case(18, "bad-guest, limit-output", "memory");
     let host = host();
     let with_length = |pointer: i64, length: i64| {
         let more = format!(r#"(func (export "f_len") (result i32) i32.const {length})"#);
@@ -59,6 +96,7 @@ fn ptr_len_of_a_result_negative_wrapping_past_the_end_or_empty() {
 
 #[test]
 fn ptr_len_in_wasi_calls_never_panics_the_host() {
+    let _case = case(18, "an errno or a trap", "memory");
     let host = host();
     let pointers = ["0", "1", "65532", "65535", "65536", "-1", "-1024", "2147483647"];
     for pointer in pointers {
@@ -102,6 +140,7 @@ fn ptr_len_in_wasi_calls_never_panics_the_host() {
 
 #[test]
 fn forged_length_the_result_is_read_once_after_its_length_was_told() {
+    let _case = case(19, "what is there when it is read", "memory");
     // Telling the length also rewrites the result: what is read is what is there then.
     let more = r#"(data (i32.const 1024) "[1,2,3]")
         (func (export "f_len") (result i32) (i32.store8 (i32.const 1025) (i32.const 57)) i32.const 7)"#;
@@ -115,6 +154,7 @@ fn forged_length_the_result_is_read_once_after_its_length_was_told() {
 
 #[test]
 fn a_guest_that_returns_its_own_input() {
+    let _case = case(18, "the input", "memory");
     let plugin = load(&host(), &json_plugin("i32.const 64", "local.get 0", ""), text());
     assert_eq!(answer(&plugin, "f", &[r#"{"a":[true]}"#]), r#"{"a":[true]}"#);
 }
@@ -125,6 +165,7 @@ fn answering(text: &str) -> String {
 
 #[test]
 fn bad_json_bad_utf8_huge_number_duplicate_keys_and_nul_bytes() {
+    let _case = case(21, "a string, a number, or the plugin's own digits", "output");
     let host = host();
     let of = |data: &str| answer(&load(&host, &answering(data), text()), "f", &["0"]);
     assert_eq!(of(r"{\22a\22:}"), r#""{\"a\":}""#, "text that is no JSON is a string");
@@ -138,6 +179,7 @@ fn bad_json_bad_utf8_huge_number_duplicate_keys_and_nul_bytes() {
 
 #[test]
 fn deep_json_is_refused_in_both_directions() {
+    let _case = case(21, "bad-guest, invalid-input", "128 levels");
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let wat = format!(
         r#"(module (memory (export "memory") 8) (data (i32.const 1024) "{}")
@@ -158,6 +200,7 @@ fn deep_json_is_refused_in_both_directions() {
 
 #[test]
 fn ansi_in_text_never_reaches_an_error_message() {
+    let _case = case(21, "failed, made visible", "one line");
     let plugin = load(&host(), &answering(r"{\22error\22:\22a\\u001b[2Jb\\u202ec\\nd\22}"), text());
     let error = error(&plugin, "f", &["0"]);
     assert_eq!(error.to_string(), "the plugin failed: a\\x1b[2Jb\\u{202e}c\\nd");
@@ -165,6 +208,7 @@ fn ansi_in_text_never_reaches_an_error_message() {
 
 #[test]
 fn missing_export_wrong_signature_and_export_is_a_global() {
+    let _case = case(22, "unknown-function, unsuitable-export", "before the call");
     let wat = r#"(module (memory (export "memory") 1) (global (export "g") i32 (i32.const 1))
         (func (export "alloc") (param i32) (result i32) i32.const 64)
         (func (export "f") (param i32 i32) (result i32) i32.const 0)
@@ -182,6 +226,7 @@ fn missing_export_wrong_signature_and_export_is_a_global() {
 
 #[test]
 fn no_memory_and_two_memories() {
+    let _case = case(22, "abi-mismatch, trap", "before the call");
     let no_memory = r#"(module (func (export "f") (param i32 i32) (result i32) i32.const 0))"#;
     let plugin = load(&host(), no_memory, text());
     assert_eq!(plugin.abi(), AbiId::Raw, "without memory nothing can be said in JSON");
@@ -211,6 +256,7 @@ fn no_memory_and_two_memories() {
 
 #[test]
 fn memory_is_not_a_memory() {
+    let _case = case(22, "abi-mismatch", "before the call");
     let wat =
         r#"(module (func (export "memory")) (func (export "f") (param i32 i32) (result i32) i32.const 0))"#;
     assert_eq!(crate::support::load_error(wat, text().abi(AbiId::Json)).code(), "abi-mismatch");
@@ -218,6 +264,7 @@ fn memory_is_not_a_memory() {
 
 #[test]
 fn reserved_names_are_no_capabilities() {
+    let _case = case(22, "not listed", "before the call");
     let wat = r#"(module (memory (export "memory") 1)
         (func (export "malloc") (param i32) (result i32) i32.const 64)
         (func (export "calloc") (param i32 i32) (result i32) i32.const 64)

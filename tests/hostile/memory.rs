@@ -2,6 +2,7 @@
 
 use airlock_host::{Feature, Host, LimitKind, ProgramInput};
 
+use super::case;
 use crate::support::{MODES, answer, error, host, limits, load, load_error, survives, text};
 
 /// `grow` grows by so many pages and returns what `memory.grow` said.
@@ -11,6 +12,7 @@ const GROW: &str = r#"(module (memory (export "memory") 2)
 
 #[test]
 fn grow_past_budget_gives_minus_one_at_the_exact_page() {
+    let _case = case(10, "-1 to the guest", "memory, to the byte");
     let host = host();
     // Ten pages: two at the start and eight more, to the byte.
     let plugin = load(&host, GROW, limits(&[("memory", "640KiB")]));
@@ -26,6 +28,7 @@ fn grow_past_budget_gives_minus_one_at_the_exact_page() {
 
 #[test]
 fn a_trap_after_a_refused_growth_is_that_limit() {
+    let _case = case(10, "limit-memory", "memory");
     let plugin = load(&host(), GROW, limits(&[("memory", "640KiB")]));
     let error = error(&plugin, "grow_or_die", &["100"]);
     assert_eq!(error.to_string(), "limit `memory` of 640.0 KiB hit while running: 6.4 MiB asked for");
@@ -34,6 +37,7 @@ fn a_trap_after_a_refused_growth_is_that_limit() {
 
 #[test]
 fn many_memories_share_one_budget() {
+    let _case = case(11, "limit-memory", "memory, all together");
     let memories = "(memory 16)".repeat(8);
     let wat =
         format!(r#"(module {memories} (func (export "f") (result i32) (memory.grow 3 (i32.const 1))))"#);
@@ -47,6 +51,7 @@ fn many_memories_share_one_budget() {
 
 #[test]
 fn table_bomb() {
+    let _case = case(12, "-1 to the guest", "table_elements");
     let wat = r#"(module (table $t 1 funcref)
         (func (export "f") (param i32) (result i32) (table.grow $t (ref.null func) (local.get 0))))"#;
     let host = host();
@@ -62,6 +67,7 @@ fn table_bomb() {
 
 #[test]
 fn declared_minimum_huge() {
+    let _case = case(13, "limit-memory, limit-table-elements", "before anything is mapped");
     let host = host();
     let plugin = load(&host, r#"(module (memory 65536) (func (export "f")))"#, text());
     for mode in MODES {
@@ -79,6 +85,7 @@ fn declared_minimum_huge() {
 
 #[test]
 fn memory64_shared_memory_and_multi_memory_are_off_unless_allowed() {
+    let _case = case(14, "feature-off", "before compiling");
     for (wat, feature) in [
         ("(module (memory i64 1))", "memory64"),
         ("(module (memory 1 2 shared))", "threads"),
@@ -94,6 +101,7 @@ fn memory64_shared_memory_and_multi_memory_are_off_unless_allowed() {
 
 #[test]
 fn deep_recursion_is_a_typed_error_of_bounded_length() {
+    let _case = case(15, "limit-stack", "stack; error below 1,000 characters");
     let host = host();
     let plugin = load(&host, r#"(module (func $f (export "f") (call $f)))"#, text());
     for mode in MODES {
@@ -106,6 +114,7 @@ fn deep_recursion_is_a_typed_error_of_bounded_length() {
 
 #[test]
 fn deep_recursion_on_a_stack_larger_than_the_callers_thread() {
+    let _case = case(15, "limit-stack", "stack of 64 MiB");
     let host = Host::builder().slots(2).limit(LimitKind::Stack, 64 << 20).build().unwrap();
     let wat = r#"(module (func $f (export "f") (call $f))
         (func $deep (export "deep") (param i32) (result i32)
@@ -136,6 +145,7 @@ fn flood(fd: u32) -> String {
 
 #[test]
 fn output_bomb_through_stdout_stderr_and_log() {
+    let _case = case(17, "limit-output, limit-log", "output, log");
     let host = host();
     for (fd, code) in [(1, "limit-output"), (2, "limit-log")] {
         let plugin = load(&host, &flood(fd), text().abi(airlock_host::AbiId::Command));
@@ -155,6 +165,7 @@ fn output_bomb_through_stdout_stderr_and_log() {
 
 #[test]
 fn output_bomb_through_the_result() {
+    let _case = case(17, "limit-output", "output");
     let wat = r#"(module (memory (export "memory") 500)
         (func (export "alloc") (param i32) (result i32) i32.const 64)
         (func (export "endless") (param i32 i32) (result i32)
@@ -171,6 +182,7 @@ fn output_bomb_through_the_result() {
 
 #[test]
 fn host_budget_many_plugins_together_stay_under_one() {
+    let _case = case(56, "limit-host-memory", "host_memory");
     let host = Host::builder().limit(LimitKind::HostMemory, 1 << 20).build().unwrap();
     let plugin = load(&host, r#"(module (memory 6) (func (export "f")))"#, text());
     let one = plugin.session_blocking().unwrap();

@@ -2,6 +2,7 @@
 
 use airlock_host::{Plugin, ProgramInput};
 
+use super::case;
 use crate::support::{MODES, host, load, survives, text};
 
 fn exit_code(plugin: &Plugin) -> i32 {
@@ -15,6 +16,7 @@ const EXIT: &str = r#"(module
 
 #[test]
 fn proc_exit_0_is_success_and_proc_exit_7_is_7() {
+    let _case = case(26, "the code", "as any call");
     for code in [0, 7, 126, 255] {
         let plugin = load(&host(), &EXIT.replace("CODE", &code.to_string()), text());
         assert_eq!(exit_code(&plugin), code);
@@ -23,6 +25,7 @@ fn proc_exit_0_is_success_and_proc_exit_7_is_7() {
 
 #[test]
 fn fd_renumber_then_open_leaves_the_host_standing() {
+    let _case = case(25, "an errno", "as any call");
     let wat = r#"(module
         (import "wasi_snapshot_preview1" "fd_renumber" (func $renumber (param i32 i32) (result i32)))
         (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
@@ -44,6 +47,7 @@ fn fd_renumber_then_open_leaves_the_host_standing() {
 
 #[test]
 fn start_runs_once_and_so_does_every_constructor() {
+    let _case = case(24, "once each", "as any call");
     // Start, constructors and initialiser each print one letter.
     let wat = r#"(module
         (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

@@ -249,7 +249,7 @@ impl Configuration {
     }
 
     /// wasmtime's version and configuration, and the processor.
-    fn and_engine(mut self, engine: &Engine) -> Self {
+    pub(crate) fn and_engine(mut self, engine: &Engine) -> Self {
         engine.precompile_compatibility_hash().hash(&mut self);
         self
     }

@@ -101,7 +101,9 @@ fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
 /// Reads a file of at most `maximum` bytes, however large it says it is.
 fn read_file(path: &Path, limit: LimitKind, maximum: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
-    let mut bytes = Vec::new();
+    let said = file.metadata().map_or(0, |metadata| metadata.len());
+    // One more than it says, so that the end is seen without another read.
+    let mut bytes = Vec::with_capacity(usize::try_from(said.min(maximum)).unwrap_or(0) + 1);
     file.take(maximum.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
     if bytes.len() as u64 > maximum {
         return Err(Error::new(ErrorKind::Limit { limit, maximum, asked: None, phase: Phase::Admit }));

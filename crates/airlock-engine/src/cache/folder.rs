@@ -4,7 +4,7 @@
 //! are never followed below it, so that nobody can lead a read or a write elsewhere.
 
 use std::ffi::CStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -41,8 +41,14 @@ impl Folder {
     /// # Errors
     /// `PermissionDenied` with the reason when another user owns it or can write to it.
     pub(super) fn private(path: &Path) -> io::Result<Self> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let folder = openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let open = || openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let folder = match open() {
+            Err(Errno::NOENT) => {
+                std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+                open()?
+            }
+            opened => opened?,
+        };
         refuse_others(&fstat(&folder)?)?;
         Ok(Folder(folder))
     }
@@ -78,11 +84,12 @@ impl Folder {
         Ok(names)
     }
 
-    /// The regular file `name`, for reading; `None` when there is none.
+    /// The regular file `name`, for reading, with what is known of it; `None` when there is
+    /// none.
     ///
     /// # Errors
     /// `PermissionDenied` when another user owns it or can write to it.
-    pub(super) fn file(&self, name: &str) -> io::Result<Option<File>> {
+    pub(super) fn file(&self, name: &str) -> io::Result<Option<(File, Metadata)>> {
         // A FIFO in its place must not block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Some(file) = found(openat(&self.0, name, flags, Mode::empty()))? else { return Ok(None) };
@@ -92,7 +99,7 @@ impl Folder {
             return Err(refused("it is no regular file"));
         }
         refuse_strangers(metadata.uid(), metadata.mode())?;
-        Ok(Some(file))
+        Ok(Some((file, metadata)))
     }
 
     /// What is known of the regular file `name`.
@@ -178,7 +185,8 @@ pub(super) struct Lock(#[expect(dead_code, reason = "closing it is what unlocks"
 
 /// Reads a small file whole, and refuses a larger one.
 pub(super) fn read_small(file: File, maximum: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let said = file.metadata()?.len();
+    let mut bytes = Vec::with_capacity(usize::try_from(said.min(maximum)).unwrap_or(0) + 1);
     file.take(maximum + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > maximum {
         true => Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large")),

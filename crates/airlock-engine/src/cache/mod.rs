@@ -18,6 +18,8 @@
 mod folder;
 mod record;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::fmt;
@@ -179,8 +181,8 @@ impl Cache {
                 continue;
             };
             let found = folder.file(&text).and_then(|file| {
-                let Some(file) = file else { return Ok(None) };
-                let used = file.metadata()?.modified()?;
+                let Some((file, metadata)) = file else { return Ok(None) };
+                let used = metadata.modified()?;
                 let value = read(&name.tag, file)?
                     .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its tag is wrong"))?;
                 Ok(Some((value, used)))

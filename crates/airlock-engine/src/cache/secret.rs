@@ -31,8 +31,8 @@ pub(super) fn read_or_make(path: &Path) -> io::Result<[u8; LENGTH]> {
 }
 
 fn read(folder: &Folder, name: &str) -> io::Result<Option<[u8; LENGTH]>> {
-    let Some(file) = folder.file(name)? else { return Ok(None) };
-    let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata()?);
+    let Some((file, metadata)) = folder.file(name)? else { return Ok(None) };
+    let mode = std::os::unix::fs::MetadataExt::mode(&metadata);
     if mode & 0o077 != 0 {
         let reason = format!("others can read it (mode {:04o})", mode & 0o7777);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));

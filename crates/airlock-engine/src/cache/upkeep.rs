@@ -125,7 +125,7 @@ impl Cache {
     fn is_genuine(&self, found: &Found, name: &FileName) -> io::Result<()> {
         let variant = Variant { digest: found.digest, configuration: name.configuration };
         let file = self.artifact_folder(&found.digest)?.file(&found.name)?;
-        let file = file.ok_or(io::ErrorKind::NotFound)?;
+        let (file, _) = file.ok_or(io::ErrorKind::NotFound)?;
         let genuine = match name.kind {
             FileKind::Code => {
                 Authentic::check(&self.code_key, &variant, &name.tag, file, Mapping::Shared)?.is_some()

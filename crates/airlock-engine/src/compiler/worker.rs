@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -41,7 +42,8 @@ const SIGXCPU: i32 = 24;
 pub struct Worker {
     program: PathBuf,
     arguments: Vec<OsString>,
-    turns: Turns,
+    /// Made at the first use: most processes find everything cached.
+    turns: OnceLock<Turns>,
 }
 
 impl Worker {
@@ -53,7 +55,7 @@ impl Worker {
         Worker {
             program: program.into(),
             arguments: arguments.into_iter().map(Into::into).collect(),
-            turns: Turns::new(available_parallelism().map_or(1, NonZeroUsize::get)),
+            turns: OnceLock::new(),
         }
     }
 
@@ -79,13 +81,14 @@ impl Worker {
 impl Compiler for Worker {
     fn compile(&self, job: &Job<'_>) -> Result<CompiledCode> {
         let too_late = || job.over_limit(LimitKind::CompileTime);
-        let _turn = self.turns.take(job.deadline).ok_or_else(too_late)?;
-        let processors = available_parallelism().map_or(1, NonZeroUsize::get) as u64;
+        let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+        let turns = self.turns.get_or_init(|| Turns::new(processors));
+        let _turn = turns.take(job.deadline).ok_or_else(too_late)?;
         let mut running = self.start(&Order {
             key: job.key,
             memory: job.limits.get(LimitKind::CompileMemory),
             // All processors for all the time; the deadline comes first.
-            cpu: Some((job.rest().as_secs() + 1).saturating_mul(processors)),
+            cpu: Some((job.rest().as_secs() + 1).saturating_mul(processors as u64)),
         })?;
         let (output, reason) = running.exchange(job)?.ok_or_else(too_late)?;
         let status = running.end(job.deadline + END_GRACE).ok_or_else(too_late)?;

@@ -1,0 +1,49 @@
+//! Airlock beside bare wasmtime, set up as well as it can be, with every limit of Airlock's
+//! on: calls, loads, processes, memory, throughput, metering, stopping.
+//!
+//! `scripts/bench` builds what is measured and runs this; `scripts/bench calls load` runs
+//! some of it.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that fails to get what it needs has failed")]
+
+mod calls;
+mod floor;
+mod guests;
+mod load;
+mod memory;
+mod metering;
+mod process;
+mod stop;
+mod throughput;
+
+use airlock_bench::Report;
+
+/// A group of measurements.
+type Group = (&'static str, fn(&mut Report));
+
+const GROUPS: [Group; 7] = [
+    ("calls", calls::run),
+    ("load", load::run),
+    ("process", process::run),
+    ("memory", memory::run),
+    ("throughput", throughput::run),
+    ("metering", metering::run),
+    ("stop", stop::run),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [role, rest @ ..] = arguments.as_slice()
+        && role == memory::CHILD
+    {
+        memory::child(rest);
+        return;
+    }
+    let mut report = Report::default();
+    for (name, run) in GROUPS {
+        if arguments.is_empty() || arguments.iter().any(|argument| argument == name) {
+            run(&mut report);
+        }
+    }
+    report.print();
+}
