@@ -168,3 +168,56 @@ async fn shutdown_drains_and_cuts_sessions_too() {
     let error = idle.call_func_blocking::<(i32, i32), i32>("add", (1, 2)).expect_err("closed");
     assert_eq!(error.code(), "shutting-down");
 }
+
+#[test]
+fn steps_are_one_call() {
+    let plugin = load(&host(), MATHS, limits(&[("fuel", "200")]));
+    let mut session = plugin.session_blocking().unwrap();
+    let (alloc, twice) =
+        (session.func::<u32, u32>("alloc").unwrap(), session.func::<(u32, u32), u32>("twice").unwrap());
+    let add = session.func::<(i32, i32), i32>("add").unwrap();
+    for _ in 0..3 {
+        let mut steps = session.steps_blocking().unwrap();
+        let pointer = steps.call_blocking(&alloc, 2).unwrap();
+        steps.memory().unwrap().write(pointer, b"ab").unwrap();
+        let length = steps.call_blocking(&twice, (pointer, 2)).unwrap();
+        assert_eq!(steps.memory().unwrap().read(pointer, length).unwrap(), b"abab");
+    }
+    // One tank of fuel for all steps.
+    let mut steps = session.steps_blocking().unwrap();
+    let error = (0..1000).find_map(|_| steps.call_blocking(&add, (1, 2)).err()).expect("it runs dry");
+    assert_eq!(error.code(), "limit-fuel");
+    assert_eq!(steps.call_blocking(&add, (1, 2)).expect_err("over").code(), "session-ended");
+    assert!(steps.memory().is_err());
+    drop(steps);
+    assert_eq!(session.steps_blocking().map(drop).expect_err("over").code(), "session-ended");
+}
+
+#[test]
+fn steps_share_one_deadline() {
+    let mut session = session();
+    let spin = session.func::<(), ()>("spin").unwrap();
+    let add = session.func::<(i32, i32), i32>("add").unwrap();
+    let start = std::time::Instant::now();
+    let mut steps = session.steps_blocking().unwrap();
+    let error = loop {
+        if let Err(error) = steps.call_blocking(&add, (1, 2)) {
+            break error;
+        }
+    };
+    assert_eq!(error.to_string(), "stopped while running: the deadline of 300ms passed");
+    assert!(start.elapsed() < std::time::Duration::from_secs(20));
+    assert!(steps.call_blocking(&spin, ()).is_err());
+}
+
+#[tokio::test]
+async fn steps_are_awaited_too() {
+    let plugin = load(&host(), MATHS, text());
+    let mut session = plugin.session().await.unwrap();
+    let add = session.func::<(i32, i32), i32>("add").unwrap();
+    let mut steps = session.steps().unwrap();
+    assert_eq!(steps.call(&add, (1, 2)).await.unwrap(), 3);
+    assert_eq!(steps.call(&add, (3, 4)).await.unwrap(), 7);
+    drop(steps);
+    assert!(session.is_alive());
+}

@@ -15,6 +15,7 @@ pub(crate) fn run(report: &mut Report) {
     program(report, &host, &runtime);
     warm(report, &host, &runtime);
     bytes(report, &host);
+    warm_json(report, &host);
 }
 
 fn json(length: usize) -> String {
@@ -227,13 +228,34 @@ fn bytes(report: &mut Report, host: &Host) {
                 Contender::new("wasmtime", || echo.call(&input, &mut one)),
                 Contender::new("airlock", || {
                     let length = u32::try_from(input.len()).unwrap();
-                    let pointer = alloc.call_blocking(&mut session, length).unwrap();
-                    session.memory().unwrap().write(pointer, &input).unwrap();
-                    let result = copy.call_blocking(&mut session, (pointer, length)).unwrap();
+                    let mut steps = session.steps_blocking().unwrap();
+                    let pointer = steps.call_blocking(&alloc, length).unwrap();
+                    steps.memory().unwrap().write(pointer, &input).unwrap();
+                    let result = steps.call_blocking(&copy, (pointer, length)).unwrap();
                     other.clear();
-                    other.extend_from_slice(session.memory().unwrap().read(result, length).unwrap());
+                    other.extend_from_slice(steps.memory().unwrap().read(result, length).unwrap());
                 })
                 .target(Target::OfFloor(1.5)),
+            ],
+        );
+    }
+}
+
+/// JSON into a session and back, checked on both ways.
+fn warm_json(report: &mut Report, host: &Host) {
+    for (length, name) in [(64, "64 B"), (1 << 10, "1 KiB"), (1 << 20, "1 MiB")] {
+        let (plugin, floor, text) = (load(host, LARGE_ECHO), Floor::new(LARGE_ECHO.as_bytes()), json(length));
+        let mut echo = floor.echo("alloc", "copy");
+        let mut session = plugin.session_blocking().unwrap();
+        let mut output = Vec::new();
+        report.compare(
+            &format!("warm call, {name} of JSON in and out"),
+            Clock::Thread,
+            vec![
+                Contender::new("wasmtime, as bytes", || echo.call(text.as_bytes(), &mut output)),
+                Contender::new("airlock, with an outcome", || {
+                    session.invoke_blocking("copy", Input::Json(text.clone())).unwrap();
+                }),
             ],
         );
     }

@@ -87,7 +87,7 @@ impl<P: Params, R: Results> Func<P, R> {
     pub async fn call(&self, session: &mut Session, params: P) -> Result<R> {
         self.check(session)?;
         session.refuse_blocking_only()?;
-        session.call_awaited(&self.func, params).await
+        session.steps_awaited()?.step(&self.func, params).await
     }
 
     /// [`Func::call`] on this thread, until it is done.
@@ -96,10 +96,10 @@ impl<P: Params, R: Results> Func<P, R> {
     /// As [`Func::call`] and [`Plugin::call_blocking`](crate::Plugin::call_blocking).
     pub fn call_blocking(&self, session: &mut Session, params: P) -> Result<R> {
         self.check(session)?;
-        session.call_now(&self.func, params)
+        session.steps_blocking()?.step_blocking(&self.func, params)
     }
 
-    fn check(&self, session: &Session) -> Result<()> {
+    pub(crate) fn check(&self, session: &Session) -> Result<()> {
         match session.id() == self.session {
             true => Ok(()),
             false => Err(self.foreign()),

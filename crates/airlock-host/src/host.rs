@@ -1,7 +1,7 @@
 //! The host: what all plugins of an application share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 use wasmtime::Linker;
 
 use crate::abi::{self, Abi};
-use crate::bounded::{Interrupted, bounded};
+use crate::bounded::{Interrupted, bounded, sleep_until};
 use crate::budget::HostBudget;
 use crate::plugin::{Plugin, PluginParts};
 use crate::source::{self, Source};
@@ -111,6 +111,7 @@ impl HostBuilder {
             closing: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             sessions: Mutex::default(),
+            shutdown_orders: can_order_everybody(),
             drained: Notify::new(),
         })))
     }
@@ -243,6 +244,8 @@ pub(crate) struct HostInner {
     /// Calls that run on an instance of their own, and sessions being opened.
     in_flight: AtomicUsize,
     sessions: Mutex<Vec<Weak<Occupied>>>,
+    /// Whether a shutdown can order itself against calls that do nothing for it.
+    shutdown_orders: bool,
     drained: Notify,
 }
 
@@ -377,6 +380,10 @@ impl Host {
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let inner = &self.0;
         inner.closing.store(true, Ordering::SeqCst);
+        if inner.shutdown_orders && !order_everybody() {
+            // It could when asked before. What other threads wrote is long visible by then.
+            sleep_until(Instant::now() + TICK).await;
+        }
         inner.slots.close();
         if self.drained(grace).await {
             return 0;
@@ -486,12 +493,31 @@ impl Host {
     }
 
     /// Marks a session's call as running, unless the host is closing.
-    pub(crate) fn occupy<'a>(&'a self, occupied: &'a Occupied) -> Result<Running<'a>> {
-        // One exchange, in order with the look at `closing`: either the call sees that the
-        // host is closing, or the shutdown sees that the call runs.
-        occupied.0.swap(true, Ordering::SeqCst);
-        let running = Running { host: &self.0, occupied };
-        self.refuse_if_closing().map(|()| running)
+    ///
+    /// Either the call sees that the host is closing, or the shutdown sees that the call
+    /// runs: one of the two has to be ordered against the other, and a call pays nothing for
+    /// it where the shutdown can ([`order_everybody`]).
+    #[inline]
+    pub(crate) fn occupy(&self, occupied: &Occupied) -> Result<()> {
+        match self.0.shutdown_orders {
+            true => {
+                occupied.0.store(true, Ordering::Relaxed);
+                compiler_fence(Ordering::SeqCst);
+            }
+            false => {
+                occupied.0.swap(true, Ordering::SeqCst);
+            }
+        }
+        self.refuse_if_closing().inspect_err(|_| self.leave(occupied))
+    }
+
+    /// Marks a session's call as over.
+    #[inline]
+    pub(crate) fn leave(&self, occupied: &Occupied) {
+        occupied.0.store(false, Ordering::Release);
+        if self.0.closing.load(Ordering::Relaxed) {
+            self.0.drained.notify_waiters();
+        }
     }
 
     /// Waits for a free slot, for no longer than the limit or the deadline.
@@ -568,17 +594,27 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// A session's call that runs.
-pub(crate) struct Running<'a> {
-    host: &'a HostInner,
-    occupied: &'a Occupied,
+/// Makes every thread of this process see what was written before, and this one what they
+/// wrote: what a fence on each of them would do. `false` where the system cannot.
+#[cfg(target_os = "linux")]
+fn order_everybody() -> bool {
+    use rustix::thread::{MembarrierCommand, membarrier};
+    membarrier(MembarrierCommand::Global).is_ok()
 }
 
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.occupied.0.store(false, Ordering::Release);
-        if self.host.closing.load(Ordering::Relaxed) {
-            self.host.drained.notify_waiters();
-        }
-    }
+#[cfg(not(target_os = "linux"))]
+fn order_everybody() -> bool {
+    false
+}
+
+/// Whether [`order_everybody`] can, without the time it takes.
+#[cfg(target_os = "linux")]
+fn can_order_everybody() -> bool {
+    use rustix::thread::{MembarrierCommand, membarrier_query};
+    membarrier_query().contains_command(MembarrierCommand::Global)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn can_order_everybody() -> bool {
+    false
 }

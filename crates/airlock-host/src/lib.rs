@@ -59,6 +59,6 @@ pub use func::{Func, Params, Results};
 pub use host::{Examined, Host, HostBuilder, LoadOptions};
 pub use memory::GuestMemory;
 pub use plugin::{Plugin, ProgramInput};
-pub use session::Session;
+pub use session::{Session, Steps};
 pub use source::Source;
 pub use wasi::StdinSource;

@@ -23,8 +23,7 @@ impl std::fmt::Debug for GuestMemory<'_> {
 
 impl<'a> GuestMemory<'a> {
     pub(crate) fn of(live: &'a mut Live) -> Result<Self> {
-        let memory = live.memory().filter(|memory| !memory.ty(&live.store).is_64());
-        match memory {
+        match live.memory32() {
             Some(memory) => Ok(GuestMemory { store: &mut live.store, memory }),
             None => Err(Error::new(ErrorKind::UnsuitableExport {
                 export: "memory".to_owned(),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use airlock_core::{
     AbiId, Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Outcome, Phase, Policy, Request, Result,
 };
-use airlock_engine::{Allocation, Compiled, Origin, Shape, TICK};
+use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape, TICK};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
@@ -557,7 +557,9 @@ fn prepare(parts: &PluginParts, module: &Module, allocation: Allocation) -> Resu
         .exports()
         .filter_map(|export| Some((export.name().to_owned(), module.get_export_index(export.name())?)))
         .collect();
-    Ok(Arc::new(Prepared { pre, exports }))
+    let memory64 =
+        matches!(parts.compiled.shape().export("memory"), Some(ExternType::Memory { memory64: true, .. }));
+    Ok(Arc::new(Prepared { pre, exports, memory64 }))
 }
 
 /// Which import could not be provided, and whose it is.

@@ -1,7 +1,6 @@
 //! An instance that lives across calls.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -34,8 +33,31 @@ pub struct Session {
     /// Tells this session's functions from another one's.
     id: u64,
     occupied: Arc<Occupied>,
-    /// Functions called by name before, by their names and then by their types.
-    called: HashMap<String, Vec<Box<dyn Any + Send + Sync>>>,
+    /// Functions called by name before.
+    called: Vec<Called>,
+}
+
+/// A function that was called by its name.
+struct Called {
+    name: Box<str>,
+    /// A [`TypedFunc`].
+    func: Box<dyn Any + Send + Sync>,
+}
+
+/// How many of those a session remembers: more than an application calls in turn, few
+/// enough to be looked through.
+const REMEMBERED: usize = 16;
+
+/// A session's call that runs, until dropped.
+struct Running<'a> {
+    plugin: &'a Plugin,
+    occupied: Arc<Occupied>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.plugin.host().leave(&self.occupied);
+    }
 }
 
 impl std::fmt::Debug for Session {
@@ -59,7 +81,7 @@ impl Session {
             ended: None,
             awaited,
             id: COUNT.fetch_add(1, Ordering::Relaxed),
-            called: HashMap::new(),
+            called: Vec::new(),
         }
     }
 
@@ -151,8 +173,18 @@ impl Session {
     /// As [`Session::func`] and [`Func::call`].
     pub async fn call_func<P: Params, R: Results>(&mut self, name: &str, params: P) -> Result<R> {
         self.refuse_blocking_only()?;
-        let func = self.remembered(name)?;
-        self.call_awaited(&func, params).await
+        let at = self.remember::<P, R>(name)?;
+        // Out of the session for the call: a clone would cost more than the lookup did.
+        let called = std::mem::take(&mut self.called);
+        let result = match called[at].func.downcast_ref::<TypedFunc<P, R>>() {
+            Some(func) => match self.steps_awaited() {
+                Ok(mut steps) => steps.step(func, params).await,
+                Err(error) => Err(error),
+            },
+            None => Err(self.ended_error()),
+        };
+        self.called = called;
+        result
     }
 
     /// [`Session::call_func`] on this thread, until it is done.
@@ -160,20 +192,87 @@ impl Session {
     /// # Errors
     /// As [`Session::func`] and [`Func::call_blocking`].
     pub fn call_func_blocking<P: Params, R: Results>(&mut self, name: &str, params: P) -> Result<R> {
-        let func = self.remembered(name)?;
-        self.call_now(&func, params)
+        let at = self.remember::<P, R>(name)?;
+        let called = std::mem::take(&mut self.called);
+        let result = match called[at].func.downcast_ref::<TypedFunc<P, R>>() {
+            Some(func) => self.steps_blocking().and_then(|mut steps| steps.step_blocking(func, params)),
+            None => Err(self.ended_error()),
+        };
+        self.called = called;
+        result
     }
 
-    fn remembered<P: Params, R: Results>(&mut self, name: &str) -> Result<TypedFunc<P, R>> {
-        let known = self.called.get(name);
-        let known =
-            known.and_then(|funcs| funcs.iter().find_map(|func| func.downcast_ref::<TypedFunc<P, R>>()));
-        if let Some(func) = known {
-            return Ok(func.clone());
+    /// Begins a call of several steps in the guest: one deadline, one tank of fuel, one count
+    /// of what it uses. What allocates, hands bytes over and takes bytes back is one call to
+    /// whoever makes it, and this way costs no more than one.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), airlock_host::Error> {
+    /// # let wat = r#"(module (memory (export "memory") 1)
+    /// #     (func (export "alloc") (param i32) (result i32) i32.const 1024)
+    /// #     (func (export "first") (param i32 i32) (result i32) (i32.load8_u (local.get 0))))"#;
+    /// # let host = airlock_host::Host::new()?;
+    /// # let options = airlock_host::LoadOptions::new().wat(true);
+    /// # let plugin = host.load_blocking(wat.as_bytes(), options)?;
+    /// let mut session = plugin.session_blocking()?;
+    /// let alloc = session.func::<u32, u32>("alloc")?;
+    /// let first = session.func::<(u32, u32), u32>("first")?;
+    /// let mut steps = session.steps_blocking()?;
+    /// let pointer = steps.call_blocking(&alloc, 5)?;
+    /// steps.memory()?.write(pointer, b"hello")?;
+    /// assert_eq!(steps.call_blocking(&first, (pointer, 5))?, u32::from(b'h'));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Func::call_blocking`].
+    pub fn steps_blocking(&mut self) -> Result<Steps<'_>> {
+        let fiber = self.plugin.needs_fiber()?;
+        let deadline = match fiber {
+            true => Some(self.deadline()),
+            false => self.plugin.coarse_deadline(),
+        };
+        self.begin(deadline, fiber)
+    }
+
+    /// [`Session::steps_blocking`] for steps that are awaited.
+    ///
+    /// # Errors
+    /// As [`Func::call`].
+    pub fn steps(&mut self) -> Result<Steps<'_>> {
+        self.refuse_blocking_only()?;
+        self.steps_awaited()
+    }
+
+    pub(crate) fn steps_awaited(&mut self) -> Result<Steps<'_>> {
+        let deadline = self.deadline();
+        self.begin(Some(deadline), true)
+    }
+
+    fn deadline(&self) -> Instant {
+        after(Instant::now(), self.plugin.limits().time(LimitKind::Timeout))
+    }
+
+    fn begin(&mut self, deadline: Option<Instant>, fiber: bool) -> Result<Steps<'_>> {
+        self.plugin.host().occupy(&self.occupied)?;
+        let mut steps = Steps { session: self, deadline, fiber };
+        steps.arm()?;
+        Ok(steps)
+    }
+
+    /// Where the function of that name and type is among those called before.
+    fn remember<P: Params, R: Results>(&mut self, name: &str) -> Result<usize> {
+        let is_it = |called: &Called| &*called.name == name && called.func.is::<TypedFunc<P, R>>();
+        if let Some(at) = self.called.iter().position(is_it) {
+            return Ok(at);
         }
-        let Func { func, .. } = self.func::<P, R>(name)?;
-        self.called.entry(name.to_owned()).or_default().push(Box::new(func.clone()));
-        Ok(func)
+        let Func { func, name, .. } = self.func::<P, R>(name)?;
+        if self.called.len() == REMEMBERED {
+            self.called.clear();
+        }
+        self.called.push(Called { name, func: Box::new(func) });
+        Ok(self.called.len() - 1)
     }
 
     /// The guest's memory, as its functions left it.
@@ -210,50 +309,6 @@ impl Session {
         Error::new(ErrorKind::SessionEnded(reason))
     }
 
-    pub(crate) fn call_now<P: Params, R: Results>(&mut self, func: &TypedFunc<P, R>, params: P) -> Result<R> {
-        if self.plugin.needs_fiber()? {
-            return block_on(self.call_awaited(func, params));
-        }
-        let running = self.plugin.host().occupy(&self.occupied)?;
-        let Some((mut live, alive)) = self.live.take() else { return Err(self.ended_error()) };
-        begin_call(&mut live.store, self.plugin.coarse_deadline(), 0).map_err(cannot_arm)?;
-        let result = func.call(&mut live.store, params);
-        drop(running);
-        match result {
-            Ok(results) => {
-                self.live = Some((live, alive));
-                Ok(results)
-            }
-            Err(error) => Err(self.end(&live, error)),
-        }
-    }
-
-    pub(crate) async fn call_awaited<P: Params, R: Results>(
-        &mut self,
-        func: &TypedFunc<P, R>,
-        params: P,
-    ) -> Result<R> {
-        let running = self.plugin.host().occupy(&self.occupied)?;
-        let Some((mut live, alive)) = self.live.take() else { return Err(self.ended_error()) };
-        let deadline = after(Instant::now(), self.plugin.limits().time(LimitKind::Timeout));
-        begin_call(&mut live.store, Some(deadline), 0).map_err(cannot_arm)?;
-        let cut = Some(self.plugin.host().cut());
-        let result = bounded(deadline, cut, func.call_async(&mut live.store, params)).await;
-        drop(running);
-        match result {
-            Ok(Ok(results)) => {
-                self.live = Some((live, alive));
-                Ok(results)
-            }
-            Ok(Err(error)) => Err(self.end(&live, error)),
-            Err(why) => {
-                let error = Error::new(live.store.data().interrupted(why));
-                self.ended = Some(error.to_string());
-                Err(error)
-            }
-        }
-    }
-
     /// The error of a call that ended the session.
     #[cold]
     fn end(&mut self, live: &Live, error: wasmtime::Error) -> Error {
@@ -265,15 +320,15 @@ impl Session {
     async fn run(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         let input_bytes = input.len();
         self.plugin.check_input(input_bytes)?;
-        let plugin = &self.plugin;
-        let running = plugin.host().occupy(&self.occupied)?;
+        let plugin = self.plugin.clone();
+        plugin.host().occupy(&self.occupied)?;
+        let _running = Running { plugin: &plugin, occupied: self.occupied.clone() };
         let Some((mut live, alive)) = self.live.take() else { return Err(self.ended_error()) };
         let started = Instant::now();
         let deadline = after(started, plugin.limits().time(LimitKind::Timeout));
         begin_call(&mut live.store, Some(deadline), input_bytes).map_err(cannot_arm)?;
         let call = plugin.adapter().call(&mut live, function, input);
         let result = bounded(deadline, Some(plugin.host().cut()), call).await;
-        drop(running);
         match plugin.conclude(&live, result) {
             Ok(answer) => {
                 let outcome = plugin.outcome(answer, &live, started);
@@ -286,6 +341,112 @@ impl Session {
                 } else {
                     self.ended = Some(error.to_string());
                 }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A call of several steps; see [`Session::steps_blocking`].
+///
+/// It ends when this is dropped. A step that fails ends the session, and the steps after it
+/// fail too.
+pub struct Steps<'a> {
+    session: &'a mut Session,
+    /// When it must end, where the clock was looked at.
+    deadline: Option<Instant>,
+    /// Whether the guest runs on a fiber.
+    fiber: bool,
+}
+
+impl std::fmt::Debug for Steps<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Steps").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Steps<'_> {
+    fn drop(&mut self) {
+        self.session.plugin.host().leave(&self.session.occupied);
+    }
+}
+
+impl Steps<'_> {
+    fn arm(&mut self) -> Result<()> {
+        match &mut self.session.live {
+            Some((live, _)) => begin_call(&mut live.store, self.deadline, 0).map_err(cannot_arm),
+            None => Err(self.session.ended_error()),
+        }
+    }
+
+    /// Calls a function of this session.
+    ///
+    /// # Errors
+    /// As [`Func::call`].
+    pub async fn call<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
+        func.check(self.session)?;
+        self.session.refuse_blocking_only()?;
+        self.step(&func.func, params).await
+    }
+
+    /// Calls a function of this session, on this thread.
+    ///
+    /// # Errors
+    /// As [`Func::call_blocking`].
+    pub fn call_blocking<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
+        func.check(self.session)?;
+        self.step_blocking(&func.func, params)
+    }
+
+    /// The guest's memory, as the last step left it.
+    ///
+    /// # Errors
+    /// As [`Session::memory`].
+    pub fn memory(&mut self) -> Result<GuestMemory<'_>> {
+        self.session.memory()
+    }
+
+    #[inline]
+    pub(crate) fn step_blocking<P: Params, R: Results>(
+        &mut self,
+        func: &TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R> {
+        if self.fiber {
+            return block_on(self.step(func, params));
+        }
+        // Out of the session while the guest runs, so that a panic leaves none behind.
+        let Some((mut live, alive)) = self.session.live.take() else {
+            return Err(self.session.ended_error());
+        };
+        match func.call(&mut live.store, params) {
+            Ok(results) => {
+                self.session.live = Some((live, alive));
+                Ok(results)
+            }
+            Err(error) => Err(self.session.end(&live, error)),
+        }
+    }
+
+    pub(crate) async fn step<P: Params, R: Results>(
+        &mut self,
+        func: &TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R> {
+        let Some((mut live, alive)) = self.session.live.take() else {
+            return Err(self.session.ended_error());
+        };
+        let deadline = self.deadline.unwrap_or_else(|| self.session.deadline());
+        let cut = Some(self.session.plugin.host().cut());
+        match bounded(deadline, cut, func.call_async(&mut live.store, params)).await {
+            Ok(Ok(results)) => {
+                self.session.live = Some((live, alive));
+                Ok(results)
+            }
+            Ok(Err(error)) => Err(self.session.end(&live, error)),
+            Err(why) => {
+                let error = Error::new(live.store.data().interrupted(why));
+                self.session.ended = Some(error.to_string());
                 Err(error)
             }
         }

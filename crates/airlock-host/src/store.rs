@@ -198,6 +198,8 @@ impl std::error::Error for Halt {}
 pub(crate) struct Prepared {
     pub(crate) pre: InstancePre<CallState>,
     pub(crate) exports: HashMap<String, ModuleExport>,
+    /// Whether the memory exported as `memory` is a 64-bit one.
+    pub(crate) memory64: bool,
 }
 
 /// An instance in its store.
@@ -271,6 +273,11 @@ impl Live {
             self.memory = self.instance.get_module_export(&mut self.store, export)?.into_memory();
         }
         self.memory
+    }
+
+    /// The same, unless its addresses are wider than the ABIs' and the embedder's.
+    pub(crate) fn memory32(&mut self) -> Option<Memory> {
+        if self.prepared.memory64 { None } else { self.memory() }
     }
 
     /// Calls a typed function, on a fiber when the call is awaited.
