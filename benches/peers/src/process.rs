@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn build(peer: &Peer) -> bool {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(peer.package).join("Cargo.toml");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]).arg(manifest);
+    cargo.args(["build", "--release", "--quiet", "--manifest-path"]).arg(manifest);
     cargo.arg("--target-dir").arg(target());
     if peer.any_compiler {
         cargo.arg("--ignore-rust-version");
