@@ -59,7 +59,9 @@ fn ptr_len_of_assemblyscripts_abort_is_read_within_memory() {
         ("1029", "the plugin trapped while running: abort"),
         ("0", "the plugin trapped while running: abort"),
         ("3", "the plugin trapped while running: abort"),
-        ("65536", "the plugin trapped while running: abort"),
+        // Its length is the last number in memory, and 0.
+        ("65536", "the plugin trapped while running: abort: "),
+        ("65537", "the plugin trapped while running: abort"),
         ("-1", "the plugin trapped while running: abort"),
         ("-1024", "the plugin trapped while running: abort"),
     ] {

@@ -7,7 +7,7 @@ use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Phase, Result};
 /// The bytes of a plugin and their SHA-256. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Artifact {
-    bytes: Arc<[u8]>,
+    bytes: Arc<Vec<u8>>,
     digest: Digest,
 }
 
@@ -37,7 +37,7 @@ impl Artifact {
         } else {
             return Err(Error::new(ErrorKind::NotWasm { found: describe(&bytes) }));
         };
-        Ok(Artifact { digest: Digest::of(&bytes), bytes: bytes.into() })
+        Ok(Artifact { digest: Digest::of(&bytes), bytes: Arc::new(bytes) })
     }
 
     /// The WebAssembly bytes.

@@ -157,5 +157,5 @@ pub(crate) fn compiler_config(key: EngineKey) -> Config {
 
 /// One superset for all engines; admission decides per plugin.
 fn features() -> WasmFeatures {
-    ALWAYS | WasmFeatures::MEMORY64 | WasmFeatures::MULTI_MEMORY
+    ALWAYS | WasmFeatures::MEMORY64 | WasmFeatures::MULTI_MEMORY | WasmFeatures::COMPONENT_MODEL
 }

@@ -7,20 +7,33 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use airlock_core::{LimitKind, Limits};
+use crossbeam_utils::CachePadded;
+
+use crate::slots::{SHARDS, shard};
 
 /// Bytes a table element takes in the host.
 const ELEMENT_BYTES: u64 = 8;
 
 /// What all instances of a host may use together.
+///
+/// Calls on different threads would all write to one number. So each thread keeps what its
+/// calls give back, up to [`MAXIMUM_CREDIT`], for its next one, and takes from the common
+/// number in such steps. When that is used up, what others keep is collected first, so that
+/// nothing is refused which would have fitted.
 #[derive(Debug)]
 pub(crate) struct HostBudget {
     maximum: u64,
-    used: AtomicU64,
+    /// Bytes in use, and those that are kept.
+    taken: AtomicU64,
+    kept: [CachePadded<AtomicU64>; SHARDS],
 }
+
+/// Bytes that one shard keeps at most.
+const MAXIMUM_CREDIT: u64 = 1 << 20;
 
 impl HostBudget {
     pub(crate) fn new(maximum: u64) -> Self {
-        HostBudget { maximum, used: AtomicU64::new(0) }
+        HostBudget { maximum, taken: AtomicU64::new(0), kept: Default::default() }
     }
 
     /// Bytes that may be in use.
@@ -30,19 +43,33 @@ impl HostBudget {
 
     /// Bytes in use.
     pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        let kept: u64 = self.kept.iter().map(|kept| kept.load(Ordering::Relaxed)).sum();
+        self.taken.load(Ordering::Relaxed).saturating_sub(kept)
     }
 
     fn take(&self, bytes: u64) -> bool {
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= self.maximum)
-            })
-            .is_ok()
+        let kept = &self.kept[shard()];
+        let spend = |kept: u64| kept.checked_sub(bytes);
+        if kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok() || self.take_common(bytes) {
+            return true;
+        }
+        for kept in &self.kept {
+            self.taken.fetch_sub(kept.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.take_common(bytes)
+    }
+
+    fn take_common(&self, bytes: u64) -> bool {
+        let add = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= self.maximum);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
     }
 
     fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        let keep = |kept: u64| kept.checked_add(bytes).filter(|sum| *sum <= MAXIMUM_CREDIT);
+        let kept = &self.kept[shard()];
+        if kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, keep).is_err() {
+            self.taken.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -187,6 +214,28 @@ mod tests {
         assert_eq!(host.used(), 0);
         assert!(two.table_growing(&host, 0, 10, None));
         assert_eq!((two.bytes(), host.used()), (80, 80));
+    }
+
+    #[test]
+    fn what_one_thread_keeps_is_there_for_another_that_needs_it() {
+        let host = HostBudget::new(100);
+        let limits = Limits::default();
+        let mut threads = Vec::new();
+        for _ in 0..4 {
+            // A thread of its own takes all there is and gives it back, to keep.
+            std::thread::scope(|scope| {
+                let thread = scope.spawn(|| {
+                    let mut budget = Budget::new(&limits, u64::MAX);
+                    let taken = budget.memory_growing(&host, 0, 100, None);
+                    let used = host.used();
+                    budget.give_back(&host);
+                    (taken, used)
+                });
+                threads.push(thread.join().expect("no panic"));
+            });
+        }
+        assert_eq!(threads, [(true, 100); 4]);
+        assert_eq!(host.used(), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The host: what all plugins of an application share.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,13 +14,14 @@ use airlock_engine::{
     Allocation, Artifact, Cache, Compiled, Compiler, EngineKey, EngineSettings, Engines, Feature, InProcess,
     Shape, TICK, Ticker,
 };
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Notify, oneshot};
 use wasmtime::Linker;
 
 use crate::abi::{self, Abi};
 use crate::bounded::{Interrupted, bounded, sleep_until};
 use crate::budget::HostBudget;
 use crate::plugin::{Plugin, PluginParts};
+use crate::slots::{Slot, Slots};
 use crate::source::{self, Source};
 use crate::store::{CallState, after};
 use crate::wasi;
@@ -27,9 +29,6 @@ use crate::wasi;
 /// Calls at once, where nothing else is said: enough for a busy server, little enough
 /// that a pool of it is made in a fraction of a millisecond.
 const DEFAULT_SLOTS: u32 = 128;
-
-/// Calls at once for a host without a pool.
-const ON_DEMAND_SLOTS: u32 = 1_000;
 
 /// How long a shutdown waits for calls that it has cut: each looks up at its next tick,
 /// or after the bulk memory operation it is in.
@@ -100,11 +99,11 @@ impl HostBuilder {
             compiler: self.compiler.unwrap_or_else(|| Arc::new(InProcess::default())),
             cache: self.cache,
         };
-        let concurrent = self.slots.unwrap_or(if self.no_pool { ON_DEMAND_SLOTS } else { DEFAULT_SLOTS });
+        let concurrent = self.slots.unwrap_or(DEFAULT_SLOTS);
         Ok(Host(Arc::new(HostInner {
             engines: Engines::new(settings),
             budget: HostBudget::new(limits.value(LimitKind::HostMemory)),
-            slots: Semaphore::new(concurrent as usize),
+            slots: Slots::new(concurrent as usize),
             overrides: self.limits,
             linkers: Mutex::default(),
             cut: AtomicBool::new(false),
@@ -235,13 +234,13 @@ type Linkers = HashMap<(AbiId, EngineKey, Allocation), Arc<Linker<CallState>>>;
 pub(crate) struct HostInner {
     pub(crate) engines: Arc<Engines>,
     budget: HostBudget,
-    slots: Semaphore,
+    slots: Slots,
     overrides: Overrides,
     linkers: Mutex<Linkers>,
     /// Raised when every call has to end now.
     cut: AtomicBool,
     closing: AtomicBool,
-    /// Calls that run on an instance of their own, and sessions being opened.
+    /// Sessions being opened.
     in_flight: AtomicUsize,
     sessions: Mutex<Vec<Weak<Occupied>>>,
     /// Whether a shutdown can order itself against calls that do nothing for it.
@@ -384,7 +383,7 @@ impl Host {
             // It could when asked before. What other threads wrote is long visible by then.
             sleep_until(Instant::now() + TICK).await;
         }
-        inner.slots.close();
+        inner.slots.wake_all();
         if self.drained(grace).await {
             return 0;
         }
@@ -403,8 +402,8 @@ impl Host {
             if now >= give_up {
                 return false;
             }
-            // A session's call says that it ended with no more than a plain write, so one
-            // may be missed until the next look.
+            // A fresh call says nothing when it ends, and a session's no more than a plain
+            // write, so the end of one may be missed until the next look.
             let next_look = give_up.min(now + TICK);
             let _ = bounded(next_look, None, self.0.drained.notified()).await;
         }
@@ -520,17 +519,25 @@ impl Host {
         }
     }
 
-    /// Waits for a free slot, for no longer than the limit or the deadline.
-    pub(crate) async fn slot(&self, limits: &Limits, deadline: Instant) -> Result<SemaphorePermit<'_>> {
-        let phase = Phase::Wait;
-        if let Ok(permit) = self.0.slots.try_acquire() {
-            return Ok(permit);
+    /// Waits for a free slot, for no longer than the limit or the deadline. A call that has
+    /// one is counted in.
+    pub(crate) async fn slot(
+        &self,
+        holder: NonZeroUsize,
+        limits: &Limits,
+        deadline: Instant,
+    ) -> Result<Slot<'_>> {
+        if let Some(slot) = self.0.slots.try_take(holder) {
+            // Taken first and looked at second, so that a shutdown misses nobody.
+            return self.refuse_if_closing().map(|()| slot);
         }
+        let phase = Phase::Wait;
         let wait = limits.time(LimitKind::Wait);
         let give_up = deadline.min(after(Instant::now(), wait));
-        match bounded(give_up, Some(&self.0.cut), self.0.slots.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_closed)) => Err(Error::new(ErrorKind::ShuttingDown)),
+        let closing = || self.0.closing.load(Ordering::SeqCst);
+        match bounded(give_up, Some(&self.0.cut), self.0.slots.take(holder, closing)).await {
+            Ok(Some(slot)) => self.refuse_if_closing().map(|()| slot),
+            Ok(None) => Err(Error::new(ErrorKind::ShuttingDown)),
             Err(Interrupted::Cut) => Err(Error::new(ErrorKind::Cancelled { phase })),
             Err(Interrupted::Deadline) if give_up == deadline => {
                 Err(Error::new(ErrorKind::Deadline { timeout: limits.time(LimitKind::Timeout), phase }))
@@ -542,6 +549,11 @@ impl Host {
                 phase,
             })),
         }
+    }
+
+    /// The slots of all plugins.
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.0.slots
     }
 }
 
@@ -555,7 +567,7 @@ impl HostInner {
         let sessions = self.sessions();
         let occupied = sessions.iter().filter_map(Weak::upgrade);
         let in_sessions = occupied.filter(|occupied| occupied.0.load(Ordering::SeqCst)).count();
-        self.in_flight.load(Ordering::SeqCst) + in_sessions
+        self.in_flight.load(Ordering::SeqCst) + self.slots.taken() + in_sessions
     }
 }
 

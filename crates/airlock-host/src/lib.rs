@@ -44,6 +44,7 @@ mod host;
 mod memory;
 mod plugin;
 mod session;
+mod slots;
 mod source;
 mod store;
 mod wasi;

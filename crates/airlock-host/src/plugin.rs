@@ -1,6 +1,7 @@
 //! A loaded plugin, ready to be called.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use airlock_core::{
     AbiId, Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Outcome, Phase, Policy, Request, Result,
 };
 use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape, TICK};
+use crossbeam_utils::CachePadded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
@@ -19,6 +21,7 @@ use crate::bounded::{block_on, bounded};
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
 use crate::session::Session;
+use crate::slots::{SHARDS, shard};
 use crate::store::{CallState, Live, Prepared, after, begin_call, explain, new_store, usage};
 use crate::wasi::{StdinSource, Wasi, WasiInput};
 
@@ -28,7 +31,18 @@ const CALLERS_STACK: u64 = 1 << 20;
 
 /// A loaded plugin. Cheap to clone; all clones are one plugin.
 #[derive(Clone)]
-pub struct Plugin(Arc<PluginInner>);
+pub struct Plugin(Arc<Shared>);
+
+/// What all clones of a plugin share.
+struct Shared {
+    inner: Arc<PluginInner>,
+    /// References for calls to hold, so that calls on different threads count different
+    /// ones.
+    references: [CachePadded<Reference>; SHARDS],
+}
+
+/// What a call holds of its plugin.
+pub(crate) type Reference = Arc<Arc<PluginInner>>;
 
 pub(crate) struct PluginParts {
     pub(crate) host: Host,
@@ -45,13 +59,43 @@ pub(crate) struct PluginParts {
     pub(crate) waits: bool,
 }
 
-struct PluginInner {
+/// A loaded plugin, for its calls.
+pub(crate) struct PluginInner {
     parts: PluginParts,
-    limits: Arc<Limits>,
-    policy: Arc<Policy>,
-    pooled: Option<Arc<Prepared>>,
-    on_demand: OnceLock<Arc<Prepared>>,
-    alive: AtomicU64,
+    pooled: Option<Prepared>,
+    on_demand: OnceLock<Prepared>,
+    /// Sessions that live.
+    sessions: AtomicUsize,
+    /// Tells its slots from other plugins'.
+    id: NonZeroUsize,
+}
+
+impl PluginInner {
+    pub(crate) fn host(&self) -> &Host {
+        &self.parts.host
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.parts.limits
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.parts.policy
+    }
+
+    /// What the manifest lets the linear memory grow to, in bytes.
+    pub(crate) fn declared_maximum(&self) -> u64 {
+        let pages = self.parts.manifest.as_ref().and_then(|manifest| manifest.memory.maximum_pages);
+        pages.map_or(u64::MAX, |pages| u64::from(pages) << 16)
+    }
+
+    /// The module linked for instances of this allocation, which is there once one was made.
+    pub(crate) fn prepared(&self, allocation: Allocation) -> Option<&Prepared> {
+        match allocation {
+            Allocation::Pool => self.pooled.as_ref(),
+            Allocation::OnDemand => self.on_demand.get(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Plugin {
@@ -88,28 +132,12 @@ impl ProgramInput {
     }
 }
 
-/// An instance that counts as alive until dropped.
-struct Alive<'a>(&'a PluginInner);
-
-impl Alive<'_> {
-    /// Leaves it to somebody else to count it out.
-    fn keep(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Alive<'_> {
-    fn drop(&mut self) {
-        self.0.alive.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// A session's instance, counted as alive until dropped.
-pub(crate) struct AliveSession(Plugin);
+/// A session's instance, counted until dropped.
+pub(crate) struct AliveSession(Arc<PluginInner>);
 
 impl Drop for AliveSession {
     fn drop(&mut self) {
-        drop(Alive(&self.0.0));
+        self.0.sessions.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -123,103 +151,108 @@ struct Job<'a> {
 
 impl Plugin {
     pub(crate) fn new(parts: PluginParts) -> Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(1);
         let pooled = parts.compiled.module(&parts.host.0.engines, Allocation::Pool)?;
         let pooled = pooled.map(|module| prepare(&parts, &module, Allocation::Pool)).transpose()?;
-        let plugin = PluginInner {
-            limits: Arc::new(parts.limits.clone()),
-            policy: Arc::new(parts.policy.clone()),
+        let inner = Arc::new(PluginInner {
             pooled,
             on_demand: OnceLock::new(),
-            alive: AtomicU64::new(0),
+            sessions: AtomicUsize::new(0),
+            id: NonZeroUsize::new(COUNT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN),
             parts,
-        };
-        let plugin = Plugin(Arc::new(plugin));
-        if plugin.0.pooled.is_none() {
+        });
+        let references = std::array::from_fn(|_| CachePadded::new(Arc::new(inner.clone())));
+        let plugin = Plugin(Arc::new(Shared { inner, references }));
+        if plugin.inner().pooled.is_none() {
             // So that a wrong import is an error of loading and not of the first call.
             plugin.on_demand()?;
         }
         Ok(plugin)
     }
 
+    fn inner(&self) -> &Arc<PluginInner> {
+        &self.0.inner
+    }
+
     /// The manifest's name, else the file's.
     pub fn name(&self) -> &str {
-        &self.0.parts.name
+        &self.0.inner.parts.name
     }
 
     /// The SHA-256 of its bytes.
     pub fn digest(&self) -> Digest {
-        self.0.parts.compiled.artifact().digest()
+        self.0.inner.parts.compiled.artifact().digest()
     }
 
     /// The size of its bytes.
     pub fn size(&self) -> usize {
-        self.0.parts.compiled.artifact().bytes().len()
+        self.0.inner.parts.compiled.artifact().bytes().len()
     }
 
     /// Its bytes, as WebAssembly binary.
     pub fn bytes(&self) -> &[u8] {
-        self.0.parts.compiled.artifact().bytes()
+        self.0.inner.parts.compiled.artifact().bytes()
     }
 
     /// How it is called.
     pub fn abi(&self) -> AbiId {
-        self.0.parts.abi.id()
+        self.0.inner.parts.abi.id()
     }
 
     /// Why it is called that way.
     pub fn abi_reason(&self) -> &str {
-        &self.0.parts.why
+        &self.0.inner.parts.why
     }
 
     /// Whether its ABI's plugins keep state between calls, so that a session is its
     /// natural home.
     pub fn keeps_state(&self) -> bool {
-        self.0.parts.abi.profile().keeps_state
+        self.0.inner.parts.abi.profile().keeps_state
     }
 
     /// What its ABI gives every plugin without asking.
     pub fn baseline(&self) -> &'static [airlock_core::CapabilityKind] {
-        self.0.parts.abi.profile().baseline
+        self.0.inner.parts.abi.profile().baseline
     }
 
     /// Its manifest, when it came with one.
     pub fn manifest(&self) -> Option<&Manifest> {
-        self.0.parts.manifest.as_ref()
+        self.0.inner.parts.manifest.as_ref()
     }
 
     /// What parsing told about it.
     pub fn shape(&self) -> &Shape {
-        self.0.parts.compiled.shape()
+        self.0.inner.parts.compiled.shape()
     }
 
     /// What it asks for, in its manifest and by what it imports.
     pub fn requests(&self) -> &[Request] {
-        &self.0.parts.requests
+        &self.0.inner.parts.requests
     }
 
     /// What it may do.
     pub fn policy(&self) -> &Policy {
-        &self.0.policy
+        self.inner().policy()
     }
 
     /// What bounds its calls.
     pub fn limits(&self) -> &Limits {
-        &self.0.limits
+        self.inner().limits()
     }
 
     /// The functions that can be called; none for a program.
     pub fn functions(&self) -> &[String] {
-        self.0.parts.adapter.functions()
+        self.0.inner.parts.adapter.functions()
     }
 
     /// Where its code came from.
     pub fn code_origin(&self) -> Origin {
-        self.0.parts.compiled.origin()
+        self.0.inner.parts.compiled.origin()
     }
 
     /// How long getting its code took.
     pub fn code_time(&self) -> std::time::Duration {
-        self.0.parts.compiled.load_time()
+        self.0.inner.parts.compiled.load_time()
     }
 
     /// Calls a function on a fresh instance, with a Rust value in and one out.
@@ -335,16 +368,16 @@ impl Plugin {
     /// inside tokio, or when the guest may use more stack than the caller's thread is
     /// sure to have.
     pub(crate) fn needs_fiber(&self) -> Result<bool> {
-        if self.0.parts.waits && tokio::runtime::Handle::try_current().is_ok() {
+        if self.0.inner.parts.waits && tokio::runtime::Handle::try_current().is_ok() {
             return Err(Error::new(ErrorKind::BlockingInRuntime));
         }
-        Ok(self.0.parts.waits || self.0.limits.value(LimitKind::Stack) > CALLERS_STACK)
+        Ok(self.0.inner.parts.waits || self.limits().value(LimitKind::Stack) > CALLERS_STACK)
     }
 
     /// The deadline of a call that does not look at the clock when it begins: none, unless
     /// it may come before the next tick.
     pub(crate) fn coarse_deadline(&self) -> Option<Instant> {
-        let timeout = self.0.limits.time(LimitKind::Timeout);
+        let timeout = self.limits().time(LimitKind::Timeout);
         (timeout < 2 * TICK).then(|| after(Instant::now(), timeout))
     }
 
@@ -361,11 +394,11 @@ impl Plugin {
     }
 
     pub(crate) fn host(&self) -> &Host {
-        &self.0.parts.host
+        &self.0.inner.parts.host
     }
 
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
-        &self.0.parts.adapter
+        &self.0.inner.parts.adapter
     }
 
     /// One call on an instance of its own.
@@ -373,16 +406,15 @@ impl Plugin {
         let span = self.span(job.function);
         async {
             let started = Instant::now();
-            let deadline = after(started, self.0.limits.time(LimitKind::Timeout));
+            let deadline = after(started, self.limits().time(LimitKind::Timeout));
             self.check_input(job.input_bytes)?;
-            let _in_flight = self.host().enter()?;
-            let _slot = self.host().slot(&self.0.limits, deadline).await?;
-            let _alive = self.alive()?;
-            let prepared = match &self.0.pooled {
-                Some(pooled) => pooled,
-                None => self.on_demand()?,
+            let _slot = self.host().slot(self.inner().id, self.limits(), deadline).await?;
+            self.check_instances()?;
+            let allocation = match &self.inner().pooled {
+                Some(_) => Allocation::Pool,
+                None => Allocation::OnDemand,
             };
-            let mut live = self.instantiate(prepared, wasi, deadline, job.input_bytes, job.awaited).await?;
+            let mut live = self.instantiate(allocation, wasi, deadline, job.input_bytes, job.awaited).await?;
             live.store.data_mut().phase = Phase::Call;
             let call = self.adapter().call(&mut live, job.function, job.input);
             let result = bounded(deadline, Some(self.host().cut()), call).await;
@@ -396,13 +428,14 @@ impl Plugin {
     async fn open(&self, awaited: bool) -> Result<Session> {
         let span = self.span("session");
         async {
-            let deadline = after(Instant::now(), self.0.limits.time(LimitKind::Timeout));
+            let deadline = after(Instant::now(), self.limits().time(LimitKind::Timeout));
             let _in_flight = self.host().enter()?;
-            self.alive()?.keep();
-            let alive = AliveSession(self.clone());
-            let prepared = self.on_demand()?;
-            let live = self.instantiate(prepared, None, deadline, 0, awaited).await?;
-            Ok(Session::new(live, alive, awaited))
+            self.inner().sessions.fetch_add(1, Ordering::SeqCst);
+            let alive = AliveSession(self.inner().clone());
+            self.check_instances()?;
+            self.on_demand()?;
+            let live = self.instantiate(Allocation::OnDemand, None, deadline, 0, awaited).await?;
+            Ok(Session::new(self.clone(), live, alive, awaited))
         }
         .instrument(span)
         .await
@@ -413,7 +446,7 @@ impl Plugin {
     }
 
     pub(crate) fn check_input(&self, bytes: u64) -> Result<()> {
-        let maximum = self.0.limits.value(LimitKind::Input);
+        let maximum = self.limits().value(LimitKind::Input);
         if bytes <= maximum {
             return Ok(());
         }
@@ -421,50 +454,48 @@ impl Plugin {
         Err(Error::new(ErrorKind::Limit { limit: LimitKind::Input, maximum, asked: Some(bytes), phase }))
     }
 
-    /// What the manifest lets the linear memory grow to, in bytes.
-    pub(crate) fn declared_maximum(&self) -> u64 {
-        let pages = self.manifest().and_then(|manifest| manifest.memory.maximum_pages);
-        pages.map_or(u64::MAX, |pages| u64::from(pages) << 16)
-    }
-
-    fn alive(&self) -> Result<Alive<'_>> {
-        let maximum = self.0.limits.value(LimitKind::Instances);
-        let alive = Alive(&self.0);
-        if self.0.alive.fetch_add(1, Ordering::AcqRel) >= maximum {
-            let phase = Phase::Wait;
-            return Err(Error::new(ErrorKind::Limit {
-                limit: LimitKind::Instances,
-                maximum,
-                asked: None,
-                phase,
-            }));
+    /// Refuses one instance too many, the one that was just counted included.
+    ///
+    /// Fresh calls are counted by their slots. There are seldom enough of those to come near
+    /// the limit, and then they need not be looked at.
+    fn check_instances(&self) -> Result<()> {
+        let maximum = self.limits().value(LimitKind::Instances);
+        let (slots, sessions) = (self.host().slots(), self.inner().sessions.load(Ordering::SeqCst));
+        if (sessions + slots.len()) as u64 <= maximum
+            || (sessions + slots.taken_by(self.inner().id)) as u64 <= maximum
+        {
+            return Ok(());
         }
-        Ok(alive)
+        let phase = Phase::Wait;
+        Err(Error::new(ErrorKind::Limit { limit: LimitKind::Instances, maximum, asked: None, phase }))
     }
 
     /// The module linked for on-demand instances, which is done when first needed.
-    fn on_demand(&self) -> Result<&Arc<Prepared>> {
-        if let Some(prepared) = self.0.on_demand.get() {
-            return Ok(prepared);
+    fn on_demand(&self) -> Result<()> {
+        if self.inner().on_demand.get().is_some() {
+            return Ok(());
         }
         let allocation = Allocation::OnDemand;
-        let module = self.0.parts.compiled.module(&self.host().0.engines, allocation)?;
+        let module = self.0.inner.parts.compiled.module(&self.host().0.engines, allocation)?;
         let module = module.ok_or_else(|| Error::host("a module without code for on-demand instances"))?;
-        let prepared = prepare(&self.0.parts, &module, allocation)?;
-        Ok(self.0.on_demand.get_or_init(|| prepared))
+        let prepared = prepare(&self.inner().parts, &module, allocation)?;
+        self.inner().on_demand.get_or_init(|| prepared);
+        Ok(())
     }
 
     /// An instance with its start function, constructors and initialisers run, once.
     async fn instantiate(
         &self,
-        prepared: &Arc<Prepared>,
+        allocation: Allocation,
         wasi: Option<WasiInput>,
         deadline: Instant,
         input_bytes: u64,
         awaited: bool,
     ) -> Result<Live> {
         let cut = Some(self.host().cut());
-        let state = CallState::new(self.clone(), Wasi::new(wasi), awaited);
+        let prepared = self.inner().prepared(allocation);
+        let prepared = prepared.ok_or_else(|| Error::host("an instance of a module that is not linked"))?;
+        let state = CallState::new((*self.0.references[shard()]).clone(), Wasi::new(wasi), awaited);
         let mut store = new_store(prepared.pre.module().engine(), state);
         begin_call(&mut store, Some(deadline), input_bytes).map_err(cannot_arm)?;
         let instance = match awaited {
@@ -476,7 +507,7 @@ impl Plugin {
             Ok(Err(error)) => return Err(self.failed(explain(error, store.data()), store.data())),
             Err(why) => return Err(self.failed(Error::new(store.data().interrupted(why)), store.data())),
         };
-        let mut live = Live::new(store, instance, prepared.clone());
+        let mut live = Live::new(store, instance, allocation);
         live.store.data_mut().phase = Phase::Initialise;
         let started = match self.adapter().start(&mut live) {
             Some(start) => Some(bounded(deadline, cut, start).await),
@@ -549,7 +580,7 @@ fn program_of(answer: Answer) -> Result<Program> {
     }
 }
 
-fn prepare(parts: &PluginParts, module: &Module, allocation: Allocation) -> Result<Arc<Prepared>> {
+fn prepare(parts: &PluginParts, module: &Module, allocation: Allocation) -> Result<Prepared> {
     let linker = parts.host.linker(parts.abi, parts.compiled.key(), allocation)?;
     tracing::debug!(imports = parts.compiled.shape().imports.len(), ?allocation, "link");
     let pre = linker.instantiate_pre(module).map_err(|error| import_error(&error, parts.compiled.shape()))?;
@@ -559,7 +590,7 @@ fn prepare(parts: &PluginParts, module: &Module, allocation: Allocation) -> Resu
         .collect();
     let memory64 =
         matches!(parts.compiled.shape().export("memory"), Some(ExternType::Memory { memory64: true, .. }));
-    Ok(Arc::new(Prepared { pre, exports, memory64 }))
+    Ok(Prepared { pre, exports, memory64 })
 }
 
 /// Which import could not be provided, and whose it is.

@@ -27,7 +27,7 @@ use crate::store::{Live, after, begin_call, explain, usage};
 pub struct Session {
     plugin: Plugin,
     /// Taken out for a call, put back when it ended well.
-    live: Option<(Live, AliveSession)>,
+    live: Option<Box<Alive>>,
     ended: Option<String>,
     awaited: bool,
     /// Tells this session's functions from another one's.
@@ -35,6 +35,12 @@ pub struct Session {
     occupied: Arc<Occupied>,
     /// Functions called by name before.
     called: Vec<Called>,
+}
+
+/// The instance, in a box that is passed around instead of it.
+struct Alive {
+    live: Live,
+    _counted: AliveSession,
 }
 
 /// A function that was called by its name.
@@ -70,14 +76,13 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(mut live: Live, alive: AliveSession, awaited: bool) -> Self {
+    pub(crate) fn new(plugin: Plugin, mut live: Live, counted: AliveSession, awaited: bool) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         live.store.data_mut().phase = Phase::Call;
-        let plugin = live.store.data().plugin.clone();
         Session {
             occupied: plugin.host().register(),
             plugin,
-            live: Some((live, alive)),
+            live: Some(Box::new(Alive { live, _counted: counted })),
             ended: None,
             awaited,
             id: COUNT.fetch_add(1, Ordering::Relaxed),
@@ -159,7 +164,7 @@ impl Session {
     /// others; [`ErrorKind::SessionEnded`].
     pub fn func<P: Params, R: Results>(&mut self, name: &str) -> Result<Func<P, R>> {
         let (session, ended) = (self.id, self.ended_error());
-        let (live, _) = self.live.as_mut().ok_or(ended)?;
+        let live = &mut self.live.as_mut().ok_or(ended)?.live;
         match live.typed::<P, R>(name) {
             Some(func) => Ok(Func { func, name: name.into(), session }),
             None => Err(self.plugin.no_such_function::<P, R>(name)),
@@ -282,13 +287,13 @@ impl Session {
     /// [`ErrorKind::SessionEnded`].
     pub fn memory(&mut self) -> Result<GuestMemory<'_>> {
         let ended = self.ended_error();
-        let (live, _) = self.live.as_mut().ok_or(ended)?;
+        let live = &mut self.live.as_mut().ok_or(ended)?.live;
         GuestMemory::of(live)
     }
 
     /// What the last call used.
     pub fn usage(&self) -> Option<Usage> {
-        let (live, _) = self.live.as_ref()?;
+        let live = &self.live.as_ref()?.live;
         Some(usage(&live.store, None))
     }
 
@@ -323,21 +328,22 @@ impl Session {
         let plugin = self.plugin.clone();
         plugin.host().occupy(&self.occupied)?;
         let _running = Running { plugin: &plugin, occupied: self.occupied.clone() };
-        let Some((mut live, alive)) = self.live.take() else { return Err(self.ended_error()) };
+        let Some(mut alive) = self.live.take() else { return Err(self.ended_error()) };
+        let live = &mut alive.live;
         let started = Instant::now();
         let deadline = after(started, plugin.limits().time(LimitKind::Timeout));
         begin_call(&mut live.store, Some(deadline), input_bytes).map_err(cannot_arm)?;
-        let call = plugin.adapter().call(&mut live, function, input);
+        let call = plugin.adapter().call(live, function, input);
         let result = bounded(deadline, Some(plugin.host().cut()), call).await;
-        match plugin.conclude(&live, result) {
+        match plugin.conclude(live, result) {
             Ok(answer) => {
-                let outcome = plugin.outcome(answer, &live, started);
-                self.live = Some((live, alive));
+                let outcome = plugin.outcome(answer, live, started);
+                self.live = Some(alive);
                 Ok(outcome)
             }
             Err(error) => {
                 if leaves_guest_whole(error.kind()) {
-                    self.live = Some((live, alive));
+                    self.live = Some(alive);
                 } else {
                     self.ended = Some(error.to_string());
                 }
@@ -374,7 +380,7 @@ impl Drop for Steps<'_> {
 impl Steps<'_> {
     fn arm(&mut self) -> Result<()> {
         match &mut self.session.live {
-            Some((live, _)) => begin_call(&mut live.store, self.deadline, 0).map_err(cannot_arm),
+            Some(alive) => begin_call(&mut alive.live.store, self.deadline, 0).map_err(cannot_arm),
             None => Err(self.session.ended_error()),
         }
     }
@@ -416,15 +422,15 @@ impl Steps<'_> {
             return block_on(self.step(func, params));
         }
         // Out of the session while the guest runs, so that a panic leaves none behind.
-        let Some((mut live, alive)) = self.session.live.take() else {
+        let Some(mut alive) = self.session.live.take() else {
             return Err(self.session.ended_error());
         };
-        match func.call(&mut live.store, params) {
+        match func.call(&mut alive.live.store, params) {
             Ok(results) => {
-                self.session.live = Some((live, alive));
+                self.session.live = Some(alive);
                 Ok(results)
             }
-            Err(error) => Err(self.session.end(&live, error)),
+            Err(error) => Err(self.session.end(&alive.live, error)),
         }
     }
 
@@ -433,19 +439,19 @@ impl Steps<'_> {
         func: &TypedFunc<P, R>,
         params: P,
     ) -> Result<R> {
-        let Some((mut live, alive)) = self.session.live.take() else {
+        let Some(mut alive) = self.session.live.take() else {
             return Err(self.session.ended_error());
         };
         let deadline = self.deadline.unwrap_or_else(|| self.session.deadline());
         let cut = Some(self.session.plugin.host().cut());
-        match bounded(deadline, cut, func.call_async(&mut live.store, params)).await {
+        match bounded(deadline, cut, func.call_async(&mut alive.live.store, params)).await {
             Ok(Ok(results)) => {
-                self.session.live = Some((live, alive));
+                self.session.live = Some(alive);
                 Ok(results)
             }
-            Ok(Err(error)) => Err(self.session.end(&live, error)),
+            Ok(Err(error)) => Err(self.session.end(&alive.live, error)),
             Err(why) => {
-                let error = Error::new(live.store.data().interrupted(why));
+                let error = Error::new(alive.live.store.data().interrupted(why));
                 self.session.ended = Some(error.to_string());
                 Err(error)
             }

@@ -10,19 +10,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airlock_core::{Error, ErrorKind, LimitKind, Phase, TrapFrame, Usage};
-use airlock_engine::{TICK, Ticker};
+use airlock_engine::{Allocation, TICK, Ticker};
 use wasmtime::{
-    Engine, Func, Instance, InstancePre, Memory, ModuleExport, ResourceLimiter, Store, StoreContextMut, Trap,
-    TypedFunc, UpdateDeadline, Val, WasmBacktrace, WasmParams, WasmResults,
+    Engine, Extern, Func, Instance, InstancePre, Memory, ModuleExport, ResourceLimiter, Store,
+    StoreContextMut, Trap, TypedFunc, UpdateDeadline, Val, WasmBacktrace, WasmParams, WasmResults,
 };
 
 use crate::bounded::Interrupted;
 use crate::budget::Budget;
-use crate::plugin::Plugin;
+use crate::plugin::Reference;
 use crate::wasi::Wasi;
 
 /// Frames of a guest backtrace that are kept.
@@ -31,7 +30,7 @@ const MAX_FRAMES: usize = 30;
 /// The data of a call's store.
 pub(crate) struct CallState {
     /// Policy, limits and host, behind one reference.
-    pub(crate) plugin: Plugin,
+    pub(crate) plugin: Reference,
     pub(crate) budget: Budget,
     pub(crate) wasi: Wasi,
     pub(crate) phase: Phase,
@@ -44,7 +43,7 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
-    pub(crate) fn new(plugin: Plugin, wasi: Wasi, awaited: bool) -> Self {
+    pub(crate) fn new(plugin: Reference, wasi: Wasi, awaited: bool) -> Self {
         CallState {
             budget: Budget::new(plugin.limits(), plugin.declared_maximum()),
             plugin,
@@ -206,7 +205,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Live {
     pub(crate) store: Store<CallState>,
     pub(crate) instance: Instance,
-    prepared: Arc<Prepared>,
+    allocation: Allocation,
     /// The memory exported as `memory`, once somebody asked for it.
     memory: Option<Memory>,
 }
@@ -251,14 +250,22 @@ pub(crate) fn usage(store: &Store<CallState>, started: Option<Instant>) -> Usage
 }
 
 impl Live {
-    pub(crate) fn new(store: Store<CallState>, instance: Instance, prepared: Arc<Prepared>) -> Self {
-        Live { store, instance, prepared, memory: None }
+    pub(crate) fn new(store: Store<CallState>, instance: Instance, allocation: Allocation) -> Self {
+        Live { store, instance, allocation, memory: None }
+    }
+
+    fn prepared(&self) -> Option<&Prepared> {
+        self.store.data().plugin.prepared(self.allocation)
+    }
+
+    fn export(&mut self, name: &str) -> Option<Extern> {
+        let export = *self.prepared()?.exports.get(name)?;
+        self.instance.get_module_export(&mut self.store, &export)
     }
 
     /// The exported function `name`, looked up by its index in the module.
     pub(crate) fn func(&mut self, name: &str) -> Option<Func> {
-        let export = self.prepared.exports.get(name)?;
-        self.instance.get_module_export(&mut self.store, export)?.into_func()
+        self.export(name)?.into_func()
     }
 
     /// The exported function `name` with a static type.
@@ -269,15 +276,14 @@ impl Live {
     /// The memory exported as `memory`.
     pub(crate) fn memory(&mut self) -> Option<Memory> {
         if self.memory.is_none() {
-            let export = self.prepared.exports.get("memory")?;
-            self.memory = self.instance.get_module_export(&mut self.store, export)?.into_memory();
+            self.memory = self.export("memory")?.into_memory();
         }
         self.memory
     }
 
     /// The same, unless its addresses are wider than the ABIs' and the embedder's.
     pub(crate) fn memory32(&mut self) -> Option<Memory> {
-        if self.prepared.memory64 { None } else { self.memory() }
+        if self.prepared()?.memory64 { None } else { self.memory() }
     }
 
     /// Calls a typed function, on a fiber when the call is awaited.

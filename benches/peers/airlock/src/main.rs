@@ -1,6 +1,8 @@
 //! The work through Airlock, with its defaults: every limit on.
 
-use airlock_host::{AbiId, Answer, Host, Input, LimitKind, LoadOptions, Plugin, Value};
+use airlock_host::{
+    AbiId, Answer, Cache, CacheSettings, Host, Input, LimitKind, LoadOptions, Mapping, Origin, Plugin, Value,
+};
 use peer_worker::guest::{self, Shape};
 use peer_worker::{Job, Peer, Spin, TIMEOUT, Work, each, on_threads};
 
@@ -51,13 +53,31 @@ impl Peer for Airlock {
                 let plugin = self.sum();
                 check_sum(&plugin);
                 let mut session = plugin.session_blocking().expect("a session");
-                each(move || drop(session.invoke_blocking("add", two()).expect("an answer")))
+                each(move || {
+                    let sum = session.call_func_blocking::<(i32, i32), i32>("add", (1, 2));
+                    std::hint::black_box(sum.expect("an answer"));
+                })
             }
             Work::Load => {
                 let (host, wasm) = (self.0.clone(), guest::json(Shape::loaded()));
                 each(move || drop(host.load_blocking(wasm.as_slice(), json()).expect("the guest loads")))
             }
-            Work::CachedLoad => return None,
+            Work::CachedLoad => {
+                let folder = tempfile::tempdir().expect("a folder");
+                let settings = CacheSettings {
+                    folder: folder.path().join("code"),
+                    key_file: folder.path().join("cache.key"),
+                    maximum_bytes: 1 << 30,
+                    mapping: Mapping::Shared,
+                };
+                let host = Host::builder().cache(Cache::open(settings).expect("a cache")).build();
+                let (host, wasm) = (host.expect("a host"), guest::json(Shape::loaded()));
+                host.load_blocking(wasm.as_slice(), json()).expect("the guest compiles");
+                each(move || {
+                    let plugin = host.load_blocking(wasm.as_slice(), json()).expect("the guest loads");
+                    assert_eq!(plugin.code_origin(), Origin::Cache, "in {}", folder.path().display());
+                })
+            }
             Work::FreshBytesRate(threads) => {
                 let (plugin, text) = (self.echo(64), text(64));
                 on_threads(threads, move |share| {
