@@ -238,8 +238,9 @@ fn time(nanos: f64) -> String {
 
 fn amount(value: f64, unit: &str) -> String {
     match value {
-        ..1e3 => format!("{value:.2} {unit}"),
-        1e3..1e6 => format!("{:.1} k{unit}", value / 1e3),
-        _ => format!("{:.2} M{unit}", value / 1e6),
+        // Only what is counted has thousands; sizes have their own prefix already.
+        1e3..1e6 if unit == "/s" => format!("{:.1} k{unit}", value / 1e3),
+        1e6.. if unit == "/s" => format!("{:.2} M{unit}", value / 1e6),
+        _ => format!("{value:.2} {unit}"),
     }
 }

@@ -133,3 +133,24 @@ fn the_operators_file_sets_limits_and_flags_go_before_it() {
     assert_eq!(run(&[]), Some(123));
     assert_eq!(run(&["--input", "1KiB"]), Some(0));
 }
+
+#[test]
+fn an_interpreter_is_a_plugin_like_any_other() {
+    let script = r#"{"script":"let sum = 0; for n in list { sum += n; } sum","variables":{"list":[1,2,3]}}"#;
+    assert_snapshot!(show(&["call", "plugins/script", "eval", script]), @r#"
+    exit 0
+    --- stdout
+    {"result":6}
+    "#);
+    assert_snapshot!(show(&["call", "plugins/script", "eval", r#"{"script":"40 +"}"#]), @r"
+    exit 1
+    --- stderr
+    error: the plugin failed: Syntax error: Script is incomplete (line 1, position 5)
+    ");
+    assert_snapshot!(show(&["call", "--timeout", "200ms", "plugins/script", "eval", r#"{"script":"loop { }"}"#]), @r"
+    exit 124
+    --- stderr
+    error: stopped while running: the deadline of 200ms passed
+    hint: `--timeout VALUE` allows more time
+    ");
+}

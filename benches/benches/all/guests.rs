@@ -32,10 +32,10 @@ pub(crate) fn load(host: &Host, wat: &str) -> Plugin {
     host.load_blocking(Source::from(wat.as_bytes()), LoadOptions::new().wat(true)).unwrap()
 }
 
-/// A module whose code is about `kibibytes` large once it is compiled.
-pub(crate) fn sized(kibibytes: usize) -> String {
+/// A module of so many functions, about 620 bytes of code each once it is compiled.
+pub(crate) fn sized(functions: usize) -> String {
     let body =
         "(local.set 0 (i32.add (i32.mul (local.get 0) (i32.const 31)) (i32.load (local.get 0))))".repeat(20);
     let function = format!("(func (param i32) (result i32) {body} (local.get 0))");
-    format!(r#"(module (memory 1) (func (export "f")) {})"#, function.repeat(kibibytes))
+    format!(r#"(module (memory 1) (func (export "f")) {})"#, function.repeat(functions))
 }

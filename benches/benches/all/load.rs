@@ -1,7 +1,13 @@
 //! Loading: from bytes to a plugin that can be called.
 
+use std::sync::Arc;
+
 use airlock_bench::{Clock, Contender, Report, Target};
-use airlock_host::{Cache, CacheSettings, Host, LoadOptions, Mapping, Origin, Source};
+use airlock_engine::{
+    Artifact, Cache, CacheSettings, Compiled, EngineKey, EngineSettings, Engines, InProcess, Mapping, Origin,
+    Shape,
+};
+use airlock_host::{Host, Limits, LoadOptions, Source};
 use wasmtime::Engine;
 
 use crate::floor;
@@ -9,17 +15,16 @@ use crate::guests::{repository, sized};
 
 pub(crate) fn run(report: &mut Report) {
     let folder = tempfile::tempdir().unwrap();
-    let host = |mapping: Mapping| {
-        let settings = CacheSettings {
-            folder: folder.path().join("code"),
-            key_file: folder.path().join("cache.key"),
-            maximum_bytes: 1 << 30,
-            mapping,
-        };
-        Host::builder().cache(Cache::open(settings).unwrap()).build().unwrap()
+    let settings = |mapping: Mapping| CacheSettings {
+        folder: folder.path().join("code"),
+        key_file: folder.path().join("cache.key"),
+        maximum_bytes: 1 << 30,
+        mapping,
     };
+    let host =
+        |mapping: Mapping| Host::builder().cache(Cache::open(settings(mapping)).unwrap()).build().unwrap();
     let small = wat::parse_str(crate::guests::ECHO).unwrap();
-    let three = wat::parse_str(sized(1_150)).unwrap();
+    let three = wat::parse_str(sized(4_800)).unwrap();
     let text = std::fs::read(repository("plugins/text-processor/text_processor.wasm")).unwrap();
     let script = std::fs::read(repository("plugins/script/script.wasm")).unwrap();
     let engine = Engine::new(&floor::config()).unwrap();
@@ -28,7 +33,7 @@ pub(crate) fn run(report: &mut Report) {
     {
         let code = engine.precompile_module(wasm).unwrap();
         let work = format!("load of cached code, {} KB", code.len() / 1000);
-        let (mapped, copied) = (host(Mapping::Shared), host(Mapping::Copy));
+        let mapped = host(Mapping::Shared);
         let load = |host: &Host| {
             let plugin = host.load_blocking(Source::from(wasm.as_slice()), LoadOptions::new()).unwrap();
             plugin.code_origin()
@@ -36,23 +41,43 @@ pub(crate) fn run(report: &mut Report) {
         // The first one compiles; what is dropped is not shared.
         load(&mapped);
         let cached = |host: &Host| assert_eq!(load(host), Origin::Cache);
-        let mut contender = Contender::new("airlock, bytes to plugin, authenticated", || cached(&mapped));
+        let (shared, private) = (engines(&settings(Mapping::Shared)), engines(&settings(Mapping::Copy)));
+        let code_of = |engines: &Engines, artifact: &Artifact, shape: &Shape| {
+            let (artifact, shape) = (artifact.clone(), shape.clone());
+            let key = EngineKey::default();
+            let compiled = Compiled::new(engines, key, artifact, shape, &Limits::default()).unwrap();
+            assert_eq!(compiled.origin(), Origin::Cache);
+        };
+        let artifact = Artifact::new(wasm.clone(), false, &Limits::default()).unwrap();
+        let shape = Shape::admit(&artifact, &[], &Limits::default()).unwrap();
+        let mut code = Contender::new("airlock, code, authenticated", || code_of(&shared, &artifact, &shape));
         if let Some(most) = most {
-            contender = contender.target(Target::Nanos(most));
+            code = code.target(Target::Nanos(most));
         }
         report.compare(
             &work,
             Clock::Thread,
             vec![
-                Contender::new("read and SHA-256 of the wasm alone", || {
+                code,
+                Contender::new("airlock, code, from a private copy", || code_of(&private, &artifact, &shape)),
+                Contender::new("airlock, from bytes to a plugin", || cached(&mapped)),
+                Contender::new("of that, the digest of the bytes", || {
                     std::hint::black_box(airlock_host::Digest::of(wasm));
                 }),
-                contender,
-                Contender::new("airlock, from a private copy", || cached(&copied)),
             ],
         );
     }
     compile(report, &text);
+}
+
+/// Engines with a cache, as a host has them.
+fn engines(settings: &CacheSettings) -> Arc<Engines> {
+    Engines::new(EngineSettings {
+        slots: 128,
+        stack_bytes: 1 << 20,
+        compiler: Arc::new(InProcess::default()),
+        cache: Some(Arc::new(Cache::open(settings.clone()).unwrap())),
+    })
 }
 
 fn compile(report: &mut Report, wasm: &[u8]) {

@@ -22,7 +22,8 @@ pub(crate) fn run(report: &mut Report) {
             .current_dir(repository("."))
             .env("AIRLOCK_HOME", home.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command
     };
     let run = |arguments: &[&str]| assert!(command(arguments).status().unwrap().success());
