@@ -286,7 +286,7 @@ mod tests {
             fails(r#"{"name":"a","entryPoint":"a.js"}"#),
             "manifest `manifest.json` is not valid: `kind` is `esm`, and only `wasm` plugins run here"
         );
-        for outside in ["../a.wasm", "/etc/a.wasm", "x/../../a.wasm", "", "a\\\\b.wasm"] {
+        for outside in ["../a.wasm", "/etc/a.wasm", "x/../../a.wasm", "", ".", "a\\\\b.wasm"] {
             let text = format!(r#"{{"name":"a","kind":"wasm","entryPoint":"{outside}"}}"#);
             assert!(
                 fails(&text).ends_with("`entryPoint` must name a file inside the plugin's folder"),
