@@ -324,9 +324,11 @@ fn slot(ty: &ValType) -> Slot {
 }
 
 #[cfg(test)]
+pub(crate) mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use airlock_core::{Error, LimitKind, Limits};
-    use proptest::prelude::*;
 
     use super::Feature;
     use crate::{Artifact, Shape};
@@ -449,27 +451,5 @@ mod tests {
     fn component_as_module_is_named() {
         let error = admit("(component)", &[], &Limits::default()).expect_err("a component");
         assert_eq!(error.code(), "component-unsupported");
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_admitted_or_refused(tail in prop::collection::vec(any::<u8>(), 0..300)) {
-            let bytes = [b"\0asm\x01\0\0\0".as_slice(), &tail].concat();
-            let artifact = Artifact::new(bytes, false, &Limits::default()).expect("magic is there");
-            let _ = Shape::admit(&artifact, &[], &Limits::default());
-        }
-
-        #[test]
-        fn a_flipped_byte_never_panics(at in 8_usize..200, with in any::<u8>()) {
-            let wat = r#"(module (import "a" "b" (func)) (memory 1) (table 2 funcref) (elem (i32.const 0) 0)
-                (func (export "f") (param i32) (result i32) (loop (br_if 0 (local.get 0))) (i32.load (local.get 0)))
-                (data (i32.const 0) "hello"))"#;
-            let mut bytes = wat::parse_str(wat).expect("valid");
-            let at = at % bytes.len();
-            bytes[at] = with;
-            if let Ok(artifact) = Artifact::new(bytes, false, &Limits::default()) {
-                let _ = Shape::admit(&artifact, &[], &Limits::default());
-            }
-        }
     }
 }
