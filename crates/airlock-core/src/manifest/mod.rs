@@ -115,3 +115,6 @@ fn checked_path(file: &str, key: &str, path: String) -> Result<String> {
         Err(invalid(file, format!("`{key}` must name a file inside the plugin's folder")))
     }
 }
+
+#[cfg(test)]
+mod fuzz;
