@@ -72,10 +72,15 @@ pub struct Location {
 impl Location {
     /// The place and the reason of a JSON error, which serde_json gives as one sentence.
     pub fn of_json(error: &serde_json::Error) -> (Option<Location>, String) {
-        let at = (error.line() > 0).then(|| Location { line: error.line(), column: error.column() });
         let sentence = error.to_string();
-        let reason = sentence.split(" at line ").next().unwrap_or_default().to_owned();
-        (at, reason)
+        let (line, column) = (error.line(), error.column());
+        if line == 0 {
+            return (None, sentence);
+        }
+        let place = format!(" at line {line} column {column}");
+        let reason = sentence.strip_suffix(&place).unwrap_or(&sentence).to_owned();
+        // A fault at a line's beginning, such as the end of a text, has column 0.
+        (Some(Location { line, column: column.max(1) }), reason)
     }
 }
 
@@ -597,5 +602,15 @@ mod tests {
             error.to_string(),
             "manifest `x\\x1b[2J.json` is not valid: bad\\nnews (line 3, column 7)"
         );
+    }
+    #[test]
+    fn a_place_in_json_is_the_parsers_and_not_the_texts() {
+        let of = |text: &str| {
+            Location::of_json(&serde_json::from_str::<u8>(text).expect_err("it is no number of eight bits"))
+        };
+        let (at, reason) = of("\n\" at line 7 column 7\"");
+        assert_eq!(at, Some(Location { line: 2, column: 21 }));
+        assert_eq!(reason, "invalid type: string \" at line 7 column 7\", expected u8");
+        assert_eq!(of("\n").0, Some(Location { line: 2, column: 1 }), "both are counted from 1");
     }
 }

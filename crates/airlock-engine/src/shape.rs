@@ -211,3 +211,6 @@ impl Shape {
         self.imports.iter().any(|import| import.module == module)
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -102,6 +102,9 @@ pub(crate) fn view<'a, T: 'static>(store: &'a (impl AsContext<Data = T> + 'a), m
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -120,13 +123,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_slice_is_inside_or_refused(memory in prop::collection::vec(any::<u8>(), 0..64), pointer: u32, length: u32) {
-            let inside = u64::from(pointer) + u64::from(length) <= memory.len() as u64;
-            prop_assert_eq!(slice(&memory, pointer, length).is_ok(), inside);
-            let _ = (tail(&memory, pointer), read_u32(&memory, pointer), utf16(&memory, pointer));
-        }
-
         #[test]
         fn utf16_reads_back(text in "\\PC*", at in 4_usize..9) {
             let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -286,7 +286,7 @@ mod tests {
             fails(r#"{"name":"a","entryPoint":"a.js"}"#),
             "manifest `manifest.json` is not valid: `kind` is `esm`, and only `wasm` plugins run here"
         );
-        for outside in ["../a.wasm", "/etc/a.wasm", "x/../../a.wasm", "", "a\\\\b.wasm"] {
+        for outside in ["../a.wasm", "/etc/a.wasm", "x/../../a.wasm", "", ".", "a\\\\b.wasm"] {
             let text = format!(r#"{{"name":"a","kind":"wasm","entryPoint":"{outside}"}}"#);
             assert!(
                 fails(&text).ends_with("`entryPoint` must name a file inside the plugin's folder"),
@@ -315,11 +315,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let _ = Manifest::read("cortex.json", &bytes);
-        }
-
         #[test]
         fn an_accepted_entry_point_stays_inside(path in "[a-z./]{1,12}") {
             let text = serde_json::json!({"name": "a", "kind": "wasm", "entryPoint": path}).to_string();

@@ -103,14 +103,18 @@ fn checked_name(file: &str, name: String) -> Result<String> {
     Ok(name)
 }
 
-/// Checks that a path stays inside the manifest's folder.
+/// Checks that a path names something in the manifest's folder or deeper.
 fn checked_path(file: &str, key: &str, path: String) -> Result<String> {
-    let inside = !path.is_empty()
-        && !path.contains(['\0', '\\'])
-        && Path::new(&path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let parts = || Path::new(&path).components();
+    let inside = !path.contains(['\0', '\\'])
+        && parts().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        && parts().any(|part| matches!(part, Component::Normal(_)));
     if inside {
         Ok(path)
     } else {
         Err(invalid(file, format!("`{key}` must name a file inside the plugin's folder")))
     }
 }
+
+#[cfg(test)]
+mod fuzz;

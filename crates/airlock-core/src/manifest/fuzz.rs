@@ -1,0 +1,145 @@
+//! What a manifest promises once it has been read, and where a fault in it is said to be.
+
+use std::collections::BTreeSet;
+use std::slice;
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::Manifest;
+use crate::{ErrorKind, Location, visible};
+
+#[test]
+fn any_text_is_refused_with_its_place_or_keeps_its_promises() {
+    bolero::check!().with_iterations(10_000).with_test_time(Duration::from_secs(2)).for_each(
+        |bytes: &[u8]| {
+            judge(bytes);
+            judge(likely(bytes).to_string().as_bytes());
+        },
+    );
+}
+
+fn judge(text: &[u8]) {
+    let verdict = Manifest::read("cortex.json", text);
+    match &verdict {
+        Ok(manifest) => judge_accepted(manifest, text),
+        Err(error) => {
+            let ErrorKind::InvalidManifest { at, .. } = error.kind() else { panic!("{error:?}") };
+            if let Some(at) = at {
+                judge_place(*at, text);
+            }
+            let shown = error.to_string();
+            assert_eq!(visible(&shown, false), shown);
+        }
+    }
+    let again = Manifest::read("cortex.json", text);
+    assert_eq!(verdict.map_err(|error| error.to_string()), again.map_err(|error| error.to_string()));
+}
+
+fn judge_place(at: Location, text: &[u8]) {
+    let line = at.line.checked_sub(1).and_then(|before| text.split(|byte| *byte == b'\n').nth(before));
+    let line = line.expect("the line is one of the text's");
+    assert!((1..=line.len().max(1)).contains(&at.column), "{at:?}");
+}
+
+fn judge_accepted(manifest: &Manifest, text: &[u8]) {
+    let Manifest { name, entry_point, functions, requests, memory, warnings, .. } = manifest;
+    assert!((1..=128).contains(&name.chars().count()) && !name.chars().any(char::is_control));
+
+    let parts: Vec<&str> = entry_point.split('/').collect();
+    assert!(!entry_point.starts_with('/') && !parts.contains(&".."), "{entry_point}");
+    assert!(parts.iter().any(|part| !matches!(*part, "" | ".")), "`{entry_point}` names no file");
+
+    assert_eq!(functions.iter().collect::<BTreeSet<_>>().len(), functions.len(), "a function named twice");
+    assert!(requests.is_sorted_by(|a, b| a.capability < b.capability), "{requests:?}");
+    if let (Some(initial), Some(maximum)) = (memory.initial_pages, memory.maximum_pages) {
+        assert!(initial <= maximum);
+    }
+
+    // Each of them comes from a string of the text, quotes included.
+    let said = functions.len() + requests.len() + warnings.len();
+    assert!(said * 2 <= text.len(), "{said} from {} bytes", text.len());
+
+    let asked = requests.iter().map(|request| request.capability.to_string());
+    let shown = [name, entry_point].into_iter().chain(functions).chain(warnings);
+    for shown in asked.chain(shown.map(|text| visible(text, false).into_owned())) {
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
+    }
+}
+
+const KEYS: [&str; 18] = [
+    "name",
+    "version",
+    "description",
+    "kind",
+    "type",
+    "entryPoint",
+    "wasm",
+    "memoryPages",
+    "maxMemoryPages",
+    "allocator",
+    "capabilities",
+    "permissions",
+    "network",
+    "filesystem",
+    "env",
+    "process",
+    "tools",
+    "another",
+];
+
+const STRINGS: [&str; 16] = [
+    "a",
+    "wasm",
+    "a.wasm",
+    "./b//c.wasm",
+    "../a.wasm",
+    ".",
+    "",
+    "wasi",
+    "custom",
+    "network:fetch",
+    "fs:write",
+    "fetch:https://a.example",
+    "read:/a",
+    "write:",
+    "\u{9b}2J\u{202e}",
+    " at line 7 column 7",
+];
+
+/// A manifest that is likely to be accepted, made of a fuzzer's bytes: random text is
+/// hardly ever one.
+fn likely(bytes: &[u8]) -> Json {
+    let mut bytes = bytes.iter();
+    let mut file = json!({ "name": "a", "kind": "wasm", "entryPoint": "a.wasm" });
+    while let (Some(key), Json::Object(file)) = (bytes.next(), &mut file) {
+        file.insert(pick(&KEYS, *key), value(&mut bytes, 0));
+    }
+    file
+}
+
+fn value(bytes: &mut slice::Iter<'_, u8>, depth: usize) -> Json {
+    let (kind, byte) = match bytes.next() {
+        Some(byte) => (byte & 7, byte >> 3),
+        None => return Json::Null,
+    };
+    match kind {
+        0 => Json::Null,
+        1 => byte.into(),
+        2..=4 => pick(&STRINGS, byte).into(),
+        _ if depth > 2 => byte.into(),
+        5 => (0..byte % 4).map(|_| value(bytes, depth + 1)).collect(),
+        _ => {
+            let mut map = Map::new();
+            for _ in 0..byte % 4 {
+                let key = pick(&KEYS, bytes.next().copied().unwrap_or_default());
+                map.insert(key, value(bytes, depth + 1));
+            }
+            Json::Object(map)
+        }
+    }
+}
+
+fn pick(from: &[&str], byte: u8) -> String {
+    from[usize::from(byte) % from.len()].to_owned()
+}
