@@ -250,8 +250,10 @@ pub(crate) struct HostInner {
 
 /// Whether a call of a session runs. Each session has its own, so that calls of different
 /// sessions never write to the same place.
-#[derive(Debug, Default)]
-pub(crate) struct Occupied(AtomicBool);
+pub(crate) struct Occupied {
+    flag: AtomicBool,
+    host: Arc<HostInner>,
+}
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -474,49 +476,18 @@ impl Host {
     }
 
     fn refuse_if_closing(&self) -> Result<()> {
-        match self.0.closing.load(Ordering::SeqCst) {
-            true => Err(Error::new(ErrorKind::ShuttingDown)),
-            false => Ok(()),
-        }
+        self.0.refuse_if_closing()
     }
 
     /// A new session's flag, known to the host for as long as the session lives.
     pub(crate) fn register(&self) -> Arc<Occupied> {
-        let occupied = Arc::<Occupied>::default();
+        let occupied = Arc::new(Occupied { flag: AtomicBool::new(false), host: self.0.clone() });
         let mut sessions = self.0.sessions();
         if sessions.len() == sessions.capacity() {
             sessions.retain(|session| session.strong_count() > 0);
         }
         sessions.push(Arc::downgrade(&occupied));
         occupied
-    }
-
-    /// Marks a session's call as running, unless the host is closing.
-    ///
-    /// Either the call sees that the host is closing, or the shutdown sees that the call
-    /// runs: one of the two has to be ordered against the other, and a call pays nothing for
-    /// it where the shutdown can ([`order_everybody`]).
-    #[inline]
-    pub(crate) fn occupy(&self, occupied: &Occupied) -> Result<()> {
-        match self.0.shutdown_orders {
-            true => {
-                occupied.0.store(true, Ordering::Relaxed);
-                compiler_fence(Ordering::SeqCst);
-            }
-            false => {
-                occupied.0.swap(true, Ordering::SeqCst);
-            }
-        }
-        self.refuse_if_closing().inspect_err(|_| self.leave(occupied))
-    }
-
-    /// Marks a session's call as over.
-    #[inline]
-    pub(crate) fn leave(&self, occupied: &Occupied) {
-        occupied.0.store(false, Ordering::Release);
-        if self.0.closing.load(Ordering::Relaxed) {
-            self.0.drained.notify_waiters();
-        }
     }
 
     /// Waits for a free slot, for no longer than the limit or the deadline. A call that has
@@ -557,7 +528,45 @@ impl Host {
     }
 }
 
+impl Occupied {
+    /// Marks a call as running, unless the host is closing.
+    ///
+    /// Either the call sees that the host is closing, or the shutdown sees that the call
+    /// runs: one of the two has to be ordered against the other, and a call pays nothing for
+    /// it where the shutdown can ([`order_everybody`]).
+    #[inline]
+    pub(crate) fn enter(&self) -> Result<()> {
+        match self.host.shutdown_orders {
+            true => {
+                self.flag.store(true, Ordering::Relaxed);
+                compiler_fence(Ordering::SeqCst);
+            }
+            false => {
+                self.flag.swap(true, Ordering::SeqCst);
+            }
+        }
+        self.host.refuse_if_closing().inspect_err(|_| self.leave())
+    }
+
+    /// Marks the call as over.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        self.flag.store(false, Ordering::Release);
+        if self.host.closing.load(Ordering::Relaxed) {
+            self.host.drained.notify_waiters();
+        }
+    }
+}
+
 impl HostInner {
+    #[inline]
+    fn refuse_if_closing(&self) -> Result<()> {
+        match self.closing.load(Ordering::SeqCst) {
+            true => Err(Error::new(ErrorKind::ShuttingDown)),
+            false => Ok(()),
+        }
+    }
+
     fn sessions(&self) -> MutexGuard<'_, Vec<Weak<Occupied>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -566,7 +575,7 @@ impl HostInner {
     fn running(&self) -> usize {
         let sessions = self.sessions();
         let occupied = sessions.iter().filter_map(Weak::upgrade);
-        let in_sessions = occupied.filter(|occupied| occupied.0.load(Ordering::SeqCst)).count();
+        let in_sessions = occupied.filter(|occupied| occupied.flag.load(Ordering::SeqCst)).count();
         self.in_flight.load(Ordering::SeqCst) + self.slots.taken() + in_sessions
     }
 }

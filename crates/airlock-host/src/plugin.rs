@@ -8,7 +8,7 @@ use std::time::Instant;
 use airlock_core::{
     AbiId, Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Outcome, Phase, Policy, Request, Result,
 };
-use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape, TICK};
+use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape};
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -374,13 +374,6 @@ impl Plugin {
         Ok(self.0.inner.parts.waits || self.limits().value(LimitKind::Stack) > CALLERS_STACK)
     }
 
-    /// The deadline of a call that does not look at the clock when it begins: none, unless
-    /// it may come before the next tick.
-    pub(crate) fn coarse_deadline(&self) -> Option<Instant> {
-        let timeout = self.limits().time(LimitKind::Timeout);
-        (timeout < 2 * TICK).then(|| after(Instant::now(), timeout))
-    }
-
     /// The error for an export that is not there with these types.
     #[cold]
     pub(crate) fn no_such_function<P: Params, R: Results>(&self, name: &str) -> Error {
@@ -497,7 +490,8 @@ impl Plugin {
         let prepared = prepared.ok_or_else(|| Error::host("an instance of a module that is not linked"))?;
         let state = CallState::new((*self.0.references[shard()]).clone(), Wasi::new(wasi), awaited);
         let mut store = new_store(prepared.pre.module().engine(), state);
-        begin_call(&mut store, Some(deadline), input_bytes).map_err(cannot_arm)?;
+        let fuel = self.limits().get(LimitKind::Fuel);
+        begin_call(&mut store, Some(deadline), fuel, input_bytes).map_err(cannot_arm)?;
         let instance = match awaited {
             true => bounded(deadline, cut, prepared.pre.instantiate_async(&mut store)).await,
             false => Ok(prepared.pre.instantiate(&mut store)),

@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use airlock_core::{Error, ErrorKind, LimitKind, Outcome, Phase, Result, Usage};
+use airlock_engine::TICK;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasmtime::TypedFunc;
@@ -33,6 +34,7 @@ pub struct Session {
     /// Tells this session's functions from another one's.
     id: u64,
     occupied: Arc<Occupied>,
+    pace: Pace,
     /// Functions called by name before.
     called: Vec<Called>,
 }
@@ -41,6 +43,28 @@ pub struct Session {
 struct Alive {
     live: Live,
     _counted: AliveSession,
+}
+
+/// What every call of a session needs to know of its plugin, close at hand.
+struct Pace {
+    fuel: Option<u64>,
+    timeout: Duration,
+    /// Whether the deadline may come before the next tick but one, so that a call has to
+    /// look at the clock when it begins.
+    is_short: bool,
+    may_need_fiber: bool,
+}
+
+impl Pace {
+    fn of(plugin: &Plugin) -> Self {
+        let timeout = plugin.limits().time(LimitKind::Timeout);
+        Pace {
+            fuel: plugin.limits().get(LimitKind::Fuel),
+            timeout,
+            is_short: timeout < 2 * TICK,
+            may_need_fiber: plugin.needs_fiber().unwrap_or(true),
+        }
+    }
 }
 
 /// A function that was called by its name.
@@ -55,14 +79,11 @@ struct Called {
 const REMEMBERED: usize = 16;
 
 /// A session's call that runs, until dropped.
-struct Running<'a> {
-    plugin: &'a Plugin,
-    occupied: Arc<Occupied>,
-}
+struct Running(Arc<Occupied>);
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.plugin.host().leave(&self.occupied);
+        self.0.leave();
     }
 }
 
@@ -81,6 +102,7 @@ impl Session {
         live.store.data_mut().phase = Phase::Call;
         Session {
             occupied: plugin.host().register(),
+            pace: Pace::of(&plugin),
             plugin,
             live: Some(Box::new(Alive { live, _counted: counted })),
             ended: None,
@@ -233,11 +255,8 @@ impl Session {
     /// # Errors
     /// As [`Func::call_blocking`].
     pub fn steps_blocking(&mut self) -> Result<Steps<'_>> {
-        let fiber = self.plugin.needs_fiber()?;
-        let deadline = match fiber {
-            true => Some(self.deadline()),
-            false => self.plugin.coarse_deadline(),
-        };
+        let fiber = self.pace.may_need_fiber && self.plugin.needs_fiber()?;
+        let deadline = (fiber || self.pace.is_short).then(|| self.deadline());
         self.begin(deadline, fiber)
     }
 
@@ -256,11 +275,12 @@ impl Session {
     }
 
     fn deadline(&self) -> Instant {
-        after(Instant::now(), self.plugin.limits().time(LimitKind::Timeout))
+        after(Instant::now(), self.pace.timeout)
     }
 
+    #[inline]
     fn begin(&mut self, deadline: Option<Instant>, fiber: bool) -> Result<Steps<'_>> {
-        self.plugin.host().occupy(&self.occupied)?;
+        self.occupied.enter()?;
         let mut steps = Steps { session: self, deadline, fiber };
         steps.arm()?;
         Ok(steps)
@@ -326,13 +346,13 @@ impl Session {
         let input_bytes = input.len();
         self.plugin.check_input(input_bytes)?;
         let plugin = self.plugin.clone();
-        plugin.host().occupy(&self.occupied)?;
-        let _running = Running { plugin: &plugin, occupied: self.occupied.clone() };
+        self.occupied.enter()?;
+        let _running = Running(self.occupied.clone());
         let Some(mut alive) = self.live.take() else { return Err(self.ended_error()) };
         let live = &mut alive.live;
         let started = Instant::now();
         let deadline = after(started, plugin.limits().time(LimitKind::Timeout));
-        begin_call(&mut live.store, Some(deadline), input_bytes).map_err(cannot_arm)?;
+        begin_call(&mut live.store, Some(deadline), self.pace.fuel, input_bytes).map_err(cannot_arm)?;
         let call = plugin.adapter().call(live, function, input);
         let result = bounded(deadline, Some(plugin.host().cut()), call).await;
         match plugin.conclude(live, result) {
@@ -373,14 +393,17 @@ impl std::fmt::Debug for Steps<'_> {
 
 impl Drop for Steps<'_> {
     fn drop(&mut self) {
-        self.session.plugin.host().leave(&self.session.occupied);
+        self.session.occupied.leave();
     }
 }
 
 impl Steps<'_> {
     fn arm(&mut self) -> Result<()> {
         match &mut self.session.live {
-            Some(alive) => begin_call(&mut alive.live.store, self.deadline, 0).map_err(cannot_arm),
+            Some(alive) => {
+                let fuel = self.session.pace.fuel;
+                begin_call(&mut alive.live.store, self.deadline, fuel, 0).map_err(cannot_arm)
+            }
             None => Err(self.session.ended_error()),
         }
     }

@@ -227,11 +227,12 @@ pub(crate) fn new_store(engine: &Engine, state: CallState) -> Store<CallState> {
 pub(crate) fn begin_call(
     store: &mut Store<CallState>,
     deadline: Option<Instant>,
+    fuel: Option<u64>,
     input_bytes: u64,
 ) -> wasmtime::Result<()> {
     store.data_mut().begin(deadline, input_bytes);
     store.set_epoch_deadline(1);
-    match store.data().plugin.limits().get(LimitKind::Fuel) {
+    match fuel {
         Some(fuel) => store.set_fuel(fuel),
         None => Ok(()),
     }

@@ -16,6 +16,8 @@
 //! file that vanishes costs a compilation and never a call.
 
 mod folder;
+#[cfg(test)]
+mod fuzz;
 mod record;
 mod secret;
 #[cfg(test)]
