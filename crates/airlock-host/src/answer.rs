@@ -42,8 +42,8 @@ pub struct Program {
     pub stderr: Vec<u8>,
 }
 
-/// Levels of nesting JSON may have on its way in or out: what JSON readers commonly take.
-pub(crate) const MAX_DEPTH: usize = 128;
+/// Levels of nesting JSON may have on its way in or out: what serde_json reads into a value.
+pub(crate) const MAX_DEPTH: usize = 127;
 
 /// Whether arrays and objects of valid JSON are nested deeper than `levels`.
 pub(crate) fn is_nested_deeper_than(json: &str, levels: usize) -> bool {
