@@ -563,6 +563,7 @@ impl Plugin {
 }
 
 /// The error of a store that cannot be armed, which would be a bug here.
+#[cold]
 pub(crate) fn cannot_arm(error: wasmtime::Error) -> Error {
     Error::host("cannot arm a call").with_source(error)
 }

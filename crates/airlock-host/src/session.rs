@@ -185,8 +185,9 @@ impl Session {
     /// [`ErrorKind::UnknownFunction`]; [`ErrorKind::UnsuitableExport`] when its types are
     /// others; [`ErrorKind::SessionEnded`].
     pub fn func<P: Params, R: Results>(&mut self, name: &str) -> Result<Func<P, R>> {
-        let (session, ended) = (self.id, self.ended_error());
-        let live = &mut self.live.as_mut().ok_or(ended)?.live;
+        let session = self.id;
+        let Some(alive) = &mut self.live else { return Err(ended_error(&self.ended)) };
+        let live = &mut alive.live;
         match live.typed::<P, R>(name) {
             Some(func) => Ok(Func { func, name: name.into(), session }),
             None => Err(self.plugin.no_such_function::<P, R>(name)),
@@ -208,7 +209,7 @@ impl Session {
                 Ok(mut steps) => steps.step(func, params).await,
                 Err(error) => Err(error),
             },
-            None => Err(self.ended_error()),
+            None => Err(ended_error(&self.ended)),
         };
         self.called = called;
         result
@@ -223,7 +224,7 @@ impl Session {
         let called = std::mem::take(&mut self.called);
         let result = match called[at].func.downcast_ref::<TypedFunc<P, R>>() {
             Some(func) => self.steps_blocking().and_then(|mut steps| steps.step_blocking(func, params)),
-            None => Err(self.ended_error()),
+            None => Err(ended_error(&self.ended)),
         };
         self.called = called;
         result
@@ -254,6 +255,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Func::call_blocking`].
+    #[inline]
     pub fn steps_blocking(&mut self) -> Result<Steps<'_>> {
         let fiber = self.pace.may_need_fiber && self.plugin.needs_fiber()?;
         let deadline = (fiber || self.pace.is_short).then(|| self.deadline());
@@ -306,9 +308,10 @@ impl Session {
     /// [`ErrorKind::UnsuitableExport`] when it exports no 32-bit memory named `memory`;
     /// [`ErrorKind::SessionEnded`].
     pub fn memory(&mut self) -> Result<GuestMemory<'_>> {
-        let ended = self.ended_error();
-        let live = &mut self.live.as_mut().ok_or(ended)?.live;
-        GuestMemory::of(live)
+        match &mut self.live {
+            Some(alive) => GuestMemory::of(&mut alive.live),
+            None => Err(ended_error(&self.ended)),
+        }
     }
 
     /// What the last call used.
@@ -329,13 +332,9 @@ impl Session {
         }
     }
 
-    fn ended_error(&self) -> Error {
-        let reason = self.ended.clone().unwrap_or_else(|| "a call of it was cancelled".to_owned());
-        Error::new(ErrorKind::SessionEnded(reason))
-    }
-
     /// The error of a call that ended the session.
     #[cold]
+    #[inline(never)]
     fn end(&mut self, live: &Live, error: wasmtime::Error) -> Error {
         let error = self.plugin.failed(explain(error, live.store.data()), live.store.data());
         self.ended = Some(error.to_string());
@@ -348,7 +347,7 @@ impl Session {
         let plugin = self.plugin.clone();
         self.occupied.enter()?;
         let _running = Running(self.occupied.clone());
-        let Some(mut alive) = self.live.take() else { return Err(self.ended_error()) };
+        let Some(mut alive) = self.live.take() else { return Err(ended_error(&self.ended)) };
         let live = &mut alive.live;
         let started = Instant::now();
         let deadline = after(started, plugin.limits().time(LimitKind::Timeout));
@@ -398,13 +397,14 @@ impl Drop for Steps<'_> {
 }
 
 impl Steps<'_> {
+    #[inline]
     fn arm(&mut self) -> Result<()> {
         match &mut self.session.live {
             Some(alive) => {
                 let fuel = self.session.pace.fuel;
                 begin_call(&mut alive.live.store, self.deadline, fuel, 0).map_err(cannot_arm)
             }
-            None => Err(self.session.ended_error()),
+            None => Err(ended_error(&self.session.ended)),
         }
     }
 
@@ -442,11 +442,11 @@ impl Steps<'_> {
         params: P,
     ) -> Result<R> {
         if self.fiber {
-            return block_on(self.step(func, params));
+            return self.step_on_fiber(func, params);
         }
         // Out of the session while the guest runs, so that a panic leaves none behind.
         let Some(mut alive) = self.session.live.take() else {
-            return Err(self.session.ended_error());
+            return Err(ended_error(&self.session.ended));
         };
         match func.call(&mut alive.live.store, params) {
             Ok(results) => {
@@ -457,13 +457,20 @@ impl Steps<'_> {
         }
     }
 
+    /// Kept out of [`Steps::step_blocking`], whose frame it would make many times as large.
+    #[cold]
+    #[inline(never)]
+    fn step_on_fiber<P: Params, R: Results>(&mut self, func: &TypedFunc<P, R>, params: P) -> Result<R> {
+        block_on(self.step(func, params))
+    }
+
     pub(crate) async fn step<P: Params, R: Results>(
         &mut self,
         func: &TypedFunc<P, R>,
         params: P,
     ) -> Result<R> {
         let Some(mut alive) = self.session.live.take() else {
-            return Err(self.session.ended_error());
+            return Err(ended_error(&self.session.ended));
         };
         let deadline = self.deadline.unwrap_or_else(|| self.session.deadline());
         let cut = Some(self.session.plugin.host().cut());
@@ -480,6 +487,14 @@ impl Steps<'_> {
             }
         }
     }
+}
+
+/// The error of using a session that has ended.
+#[cold]
+#[inline(never)]
+fn ended_error(ended: &Option<String>) -> Error {
+    let reason = ended.clone().unwrap_or_else(|| "a call of it was cancelled".to_owned());
+    Error::new(ErrorKind::SessionEnded(reason))
 }
 
 /// Errors after which the guest did not run, or returned by itself.

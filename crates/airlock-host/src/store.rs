@@ -57,6 +57,7 @@ impl CallState {
     }
 
     /// Starts a call: its counters are zero again.
+    #[inline]
     fn begin(&mut self, deadline: Option<Instant>, input_bytes: u64) {
         self.deadline = deadline;
         self.usage = Usage::default();
@@ -224,6 +225,7 @@ pub(crate) fn new_store(engine: &Engine, state: CallState) -> Store<CallState> {
 ///
 /// # Errors
 /// When fuel is limited and the engine does not count it, which is a bug here.
+#[inline]
 pub(crate) fn begin_call(
     store: &mut Store<CallState>,
     deadline: Option<Instant>,

@@ -101,6 +101,7 @@ impl Wasi {
     }
 
     /// Starts another call in a session: its log is empty again.
+    #[inline]
     pub(crate) fn begin(&mut self) {
         if let Some(opened) = &self.opened {
             opened.stdout.iter().for_each(Capture::clear);
