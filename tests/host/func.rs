@@ -221,3 +221,12 @@ async fn steps_are_awaited_too() {
     drop(steps);
     assert!(session.is_alive());
 }
+
+#[tokio::test]
+async fn a_session_that_was_awaited_is_called_blocking_across_ticks() {
+    let plugin = load(&host(), MATHS, limits(&[("timeout", "300ms")]));
+    let mut session = plugin.session().await.unwrap();
+    assert_eq!(session.call_func_blocking::<(i32, i32), i32>("add", (1, 2)).unwrap(), 3);
+    let error = session.call_func_blocking::<(), ()>("spin", ()).expect_err("for ever");
+    assert_eq!(error.to_string(), "stopped while running: the deadline of 300ms passed");
+}

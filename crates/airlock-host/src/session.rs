@@ -257,7 +257,12 @@ impl Session {
     /// As [`Func::call_blocking`].
     #[inline]
     pub fn steps_blocking(&mut self) -> Result<Steps<'_>> {
-        let fiber = self.pace.may_need_fiber && self.plugin.needs_fiber()?;
+        if self.pace.may_need_fiber {
+            self.plugin.needs_fiber()?;
+        }
+        // An instance that was made on a fiber gives others their turn at every tick, which
+        // it can do on a fiber only.
+        let fiber = self.awaited;
         let deadline = (fiber || self.pace.is_short).then(|| self.deadline());
         self.begin(deadline, fiber)
     }
