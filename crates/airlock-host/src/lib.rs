@@ -38,11 +38,14 @@ mod abi;
 mod answer;
 mod bounded;
 mod budget;
+mod builder;
 mod func;
 mod guest;
 mod host;
+mod load;
 mod memory;
 mod plugin;
+mod running;
 mod session;
 mod slots;
 mod source;
@@ -56,8 +59,10 @@ pub use airlock_engine::{
     InProcess, Mapping, Origin, Shape, Signature, Slot, Verified, Worker, serve_worker,
 };
 pub use answer::{Answer, Input, Program};
+pub use builder::HostBuilder;
 pub use func::{Func, Params, Results};
-pub use host::{Examined, Host, HostBuilder, LoadOptions};
+pub use host::Host;
+pub use load::{Examined, LoadOptions};
 pub use memory::GuestMemory;
 pub use plugin::{Plugin, ProgramInput};
 pub use session::{Session, Steps};

@@ -422,7 +422,7 @@ impl Plugin {
         let span = self.span("session");
         async {
             let deadline = after(Instant::now(), self.limits().time(LimitKind::Timeout));
-            let _in_flight = self.host().enter()?;
+            let _opening = self.host().running().open()?;
             self.inner().sessions.fetch_add(1, Ordering::SeqCst);
             let alive = AliveSession(self.inner().clone());
             self.check_instances()?;

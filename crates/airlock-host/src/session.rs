@@ -14,9 +14,9 @@ use wasmtime::TypedFunc;
 use crate::answer::{Answer, Input};
 use crate::bounded::{block_on, bounded};
 use crate::func::{Func, Params, Results};
-use crate::host::Occupied;
 use crate::memory::GuestMemory;
 use crate::plugin::{AliveSession, Plugin, cannot_arm};
+use crate::running::Occupied;
 use crate::store::{Live, after, begin_call, explain, usage};
 
 /// An instance that lives across calls, its memory and globals with it.
@@ -79,9 +79,9 @@ struct Called {
 const REMEMBERED: usize = 16;
 
 /// A session's call that runs, until dropped.
-struct Running(Arc<Occupied>);
+struct Entered(Arc<Occupied>);
 
-impl Drop for Running {
+impl Drop for Entered {
     fn drop(&mut self) {
         self.0.leave();
     }
@@ -260,11 +260,7 @@ impl Session {
         if self.pace.may_need_fiber {
             self.plugin.needs_fiber()?;
         }
-        // An instance that was made on a fiber gives others their turn at every tick, which
-        // it can do on a fiber only.
-        let fiber = self.awaited;
-        let deadline = (fiber || self.pace.is_short).then(|| self.deadline());
-        self.begin(deadline, fiber)
+        self.begin(self.awaited || self.pace.is_short)
     }
 
     /// [`Session::steps_blocking`] for steps that are awaited.
@@ -277,8 +273,7 @@ impl Session {
     }
 
     pub(crate) fn steps_awaited(&mut self) -> Result<Steps<'_>> {
-        let deadline = self.deadline();
-        self.begin(Some(deadline), true)
+        self.begin(true)
     }
 
     fn deadline(&self) -> Instant {
@@ -286,10 +281,13 @@ impl Session {
     }
 
     #[inline]
-    fn begin(&mut self, deadline: Option<Instant>, fiber: bool) -> Result<Steps<'_>> {
+    fn begin(&mut self, on_the_clock: bool) -> Result<Steps<'_>> {
         self.occupied.enter()?;
-        let mut steps = Steps { session: self, deadline, fiber };
-        steps.arm()?;
+        let steps = Steps { session: self };
+        let session = &mut *steps.session;
+        let deadline = on_the_clock.then(|| session.deadline());
+        let Some(alive) = &mut session.live else { return Err(ended_error(&session.ended)) };
+        begin_call(&mut alive.live.store, deadline, session.pace.fuel, 0).map_err(cannot_arm)?;
         Ok(steps)
     }
 
@@ -351,7 +349,7 @@ impl Session {
         self.plugin.check_input(input_bytes)?;
         let plugin = self.plugin.clone();
         self.occupied.enter()?;
-        let _running = Running(self.occupied.clone());
+        let _entered = Entered(self.occupied.clone());
         let Some(mut alive) = self.live.take() else { return Err(ended_error(&self.ended)) };
         let live = &mut alive.live;
         let started = Instant::now();
@@ -381,12 +379,10 @@ impl Session {
 ///
 /// It ends when this is dropped. A step that fails ends the session, and the steps after it
 /// fail too.
+// Of one word, so that it travels in a register: a call of two numbers would spend as long
+// again on handing over a larger one.
 pub struct Steps<'a> {
     session: &'a mut Session,
-    /// When it must end, where the clock was looked at.
-    deadline: Option<Instant>,
-    /// Whether the guest runs on a fiber.
-    fiber: bool,
 }
 
 impl std::fmt::Debug for Steps<'_> {
@@ -402,17 +398,6 @@ impl Drop for Steps<'_> {
 }
 
 impl Steps<'_> {
-    #[inline]
-    fn arm(&mut self) -> Result<()> {
-        match &mut self.session.live {
-            Some(alive) => {
-                let fuel = self.session.pace.fuel;
-                begin_call(&mut alive.live.store, self.deadline, fuel, 0).map_err(cannot_arm)
-            }
-            None => Err(ended_error(&self.session.ended)),
-        }
-    }
-
     /// Calls a function of this session.
     ///
     /// # Errors
@@ -446,7 +431,9 @@ impl Steps<'_> {
         func: &TypedFunc<P, R>,
         params: P,
     ) -> Result<R> {
-        if self.fiber {
+        // An instance that was made on a fiber gives others their turn at every tick, which
+        // it can do on a fiber only.
+        if self.session.awaited {
             return self.step_on_fiber(func, params);
         }
         // Out of the session while the guest runs, so that a panic leaves none behind.
@@ -477,7 +464,7 @@ impl Steps<'_> {
         let Some(mut alive) = self.session.live.take() else {
             return Err(ended_error(&self.session.ended));
         };
-        let deadline = self.deadline.unwrap_or_else(|| self.session.deadline());
+        let deadline = alive.live.store.data().deadline().unwrap_or_else(|| self.session.deadline());
         let cut = Some(self.session.plugin.host().cut());
         match bounded(deadline, cut, func.call_async(&mut alive.live.store, params)).await {
             Ok(Ok(results)) => {

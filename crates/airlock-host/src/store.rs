@@ -66,6 +66,11 @@ impl CallState {
         self.wasi.begin();
     }
 
+    /// When the call must end, where the clock was looked at.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// Counts a call from the guest into the host and looks at the deadline.
     ///
     /// # Errors

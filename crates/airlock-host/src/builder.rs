@@ -1,0 +1,82 @@
+//! Setting up a host.
+
+use std::sync::Arc;
+
+use airlock_core::{Error, LimitKind, Limits, Overrides, Result};
+use airlock_engine::{Cache, Compiler, EngineSettings, InProcess};
+
+use crate::host::Host;
+
+/// Calls at once, where nothing else is said: enough for a busy server, little enough
+/// that a pool of it is made in a fraction of a millisecond.
+const DEFAULT_SLOTS: u32 = 128;
+
+/// Builds a [`Host`].
+#[derive(Debug, Clone, Default)]
+pub struct HostBuilder {
+    slots: Option<u32>,
+    no_pool: bool,
+    limits: Overrides,
+    compiler: Option<Arc<dyn Compiler>>,
+    cache: Option<Arc<Cache>>,
+}
+
+impl HostBuilder {
+    /// How many calls may run at once; others wait for up to [`LimitKind::Wait`]. 128
+    /// where not said.
+    #[must_use]
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = Some(slots.max(1));
+        self
+    }
+
+    /// Makes no instances ahead: every call maps its memory when it starts. Right for a
+    /// process that makes a call or two and ends.
+    #[must_use]
+    pub fn on_demand(mut self) -> Self {
+        self.no_pool = true;
+        self
+    }
+
+    /// Sets a limit for every plugin of this host, in the limit's unit. A plugin's own
+    /// ([`LoadOptions::limit`]) goes before it, but for [`LimitKind::Stack`] and
+    /// [`LimitKind::HostMemory`], which are the host's.
+    #[must_use]
+    pub fn limit(mut self, kind: LimitKind, value: u64) -> Self {
+        self.limits.insert(kind, value);
+        self
+    }
+
+    /// What compiles: [`InProcess`] where not said, or a [`Worker`](crate::Worker) that can
+    /// be killed.
+    #[must_use]
+    pub fn compiler(mut self, compiler: impl Compiler + 'static) -> Self {
+        self.compiler = Some(Arc::new(compiler));
+        self
+    }
+
+    /// Keeps compiled code here for the next process. Without it every process compiles.
+    #[must_use]
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(Arc::new(cache));
+        self
+    }
+
+    /// The host.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Host`] when the machine cannot give what it needs.
+    pub fn build(self) -> Result<Host> {
+        let limits = Limits::default().with(&self.limits);
+        let stack = limits.value(LimitKind::Stack);
+        let settings = EngineSettings {
+            slots: if self.no_pool { 0 } else { self.slots.unwrap_or(DEFAULT_SLOTS) },
+            stack_bytes: usize::try_from(stack)
+                .map_err(|_| Error::host("the stack does not fit this machine"))?,
+            compiler: self.compiler.unwrap_or_else(|| Arc::new(InProcess::default())),
+            cache: self.cache,
+        };
+        let concurrent = self.slots.unwrap_or(DEFAULT_SLOTS);
+        Ok(Host::of(settings, self.limits, concurrent))
+    }
+}

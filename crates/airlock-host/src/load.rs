@@ -1,0 +1,260 @@
+//! From a source to a plugin: read, checked, compiled, linked.
+
+use std::time::Instant;
+
+use airlock_core::{
+    AbiId, Capability, CapabilityKind, Error, LimitKind, Limits, Manifest, Overrides, Policy, Request, Result,
+};
+use airlock_engine::{Artifact, Compiled, EngineKey, Feature, Shape};
+use tokio::sync::oneshot;
+
+use crate::abi::{self, Abi};
+use crate::host::Host;
+use crate::plugin::{Plugin, PluginParts};
+use crate::source::{self, Source};
+use crate::wasi;
+
+/// How a plugin is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    abi: Option<AbiId>,
+    wat: bool,
+    name: Option<String>,
+    limits: Overrides,
+    allow: Vec<Capability>,
+    features: Vec<Feature>,
+}
+
+impl LoadOptions {
+    /// Nothing special.
+    pub fn new() -> Self {
+        LoadOptions::default()
+    }
+
+    /// Calls the plugin this way, whatever it looks like.
+    #[must_use]
+    pub fn abi(mut self, abi: AbiId) -> Self {
+        self.abi = Some(abi);
+        self
+    }
+
+    /// Accepts WebAssembly text. A path that ends in `.wat` needs no such leave.
+    #[must_use]
+    pub fn wat(mut self, accept: bool) -> Self {
+        self.wat = accept;
+        self
+    }
+
+    /// Calls the plugin by this name in errors and traces.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets a limit, in its unit.
+    #[must_use]
+    pub fn limit(mut self, kind: LimitKind, value: u64) -> Self {
+        self.limits.insert(kind, value);
+        self
+    }
+
+    /// Sets limits.
+    #[must_use]
+    pub fn limits(mut self, limits: &Overrides) -> Self {
+        self.limits.extend(limits);
+        self
+    }
+
+    /// Grants a capability, if the plugin asks for it.
+    #[must_use]
+    pub fn allow(mut self, capability: Capability) -> Self {
+        self.allow.push(capability);
+        self
+    }
+
+    /// Allows a WebAssembly feature that is off otherwise.
+    #[must_use]
+    pub fn feature(mut self, feature: Feature) -> Self {
+        self.features.push(feature);
+        self
+    }
+}
+
+/// A plugin that was read and checked, and not compiled.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Examined {
+    /// The manifest's name, else the file's.
+    pub name: String,
+    /// Its bytes and their digest.
+    pub artifact: Artifact,
+    /// What parsing told about it.
+    pub shape: Shape,
+    /// Its manifest, when it came with one.
+    pub manifest: Option<Manifest>,
+    /// What it asks for, in its manifest and by what it imports.
+    pub requests: Vec<Request>,
+    /// How it would be called and why, or why it cannot be.
+    pub abi: Result<(AbiId, String)>,
+    /// What would bound its calls.
+    pub limits: Limits,
+}
+
+impl Examined {
+    /// What the ABI gives every plugin without asking.
+    pub fn baseline(&self) -> &'static [CapabilityKind] {
+        self.abi.as_ref().map_or(&[], |(id, _)| abi::by_id(*id).profile().baseline)
+    }
+
+    /// Whether the ABI's plugins keep state between calls.
+    pub fn keeps_state(&self) -> bool {
+        self.abi.as_ref().is_ok_and(|(id, _)| abi::by_id(*id).profile().keeps_state)
+    }
+
+    /// The functions that can be called.
+    pub fn functions(&self) -> Vec<String> {
+        let adapter = match &self.abi {
+            Ok((id, _)) => abi::by_id(*id).bind(&self.shape, self.manifest.as_ref()),
+            Err(_) => return Vec::new(),
+        };
+        adapter.map(|adapter| adapter.functions().to_vec()).unwrap_or_default()
+    }
+}
+
+impl Host {
+    /// Loads a plugin: reads, checks and compiles it, on a thread of its own, so that
+    /// the caller's executor goes on.
+    ///
+    /// # Errors
+    /// What is wrong with the file, the manifest, the bytes or the imports.
+    pub async fn load(&self, source: impl Into<Source>) -> Result<Plugin> {
+        self.load_with(source, LoadOptions::new()).await
+    }
+
+    /// Loads a plugin with options.
+    ///
+    /// # Errors
+    /// As [`Host::load`].
+    pub async fn load_with(&self, source: impl Into<Source>, options: LoadOptions) -> Result<Plugin> {
+        let (sender, receiver) = oneshot::channel();
+        let (host, source, span) = (self.clone(), source.into(), tracing::Span::current());
+        let work = move || {
+            let _entered = span.enter();
+            // Nobody listens any more when the load was given up.
+            let _ = sender.send(host.load_blocking(source, options));
+        };
+        std::thread::Builder::new()
+            .name("airlock-load".to_owned())
+            .spawn(work)
+            .map_err(|error| Error::host("cannot start a thread to compile on").with_source(error))?;
+        receiver.await.unwrap_or_else(|_| Err(Error::host("the compiler panicked")))
+    }
+
+    /// Loads a plugin on this thread.
+    ///
+    /// # Errors
+    /// As [`Host::load`].
+    pub fn load_blocking(&self, source: impl Into<Source>, options: LoadOptions) -> Result<Plugin> {
+        let span = tracing::info_span!("load", plugin = tracing::field::Empty, abi = tracing::field::Empty);
+        let _entered = span.enter();
+        let start = Instant::now();
+        let Examined { name, artifact, shape, manifest, requests, abi, .. } =
+            self.examine(source, &options)?;
+        let (abi, why) = abi.map(|(id, why)| (abi::by_id(id), why))?;
+        span.record("plugin", &name).record("abi", abi.id().name());
+        let adapter = abi.bind(&shape, manifest.as_ref())?;
+
+        let policy = Policy::decide(&requests, &options.allow, abi.profile().baseline)?;
+        policy.require(&requests)?;
+
+        let limits = self.effective_limits(abi, &options.limits);
+        let key = engine_key(&limits, &shape);
+        let waits = shape.imports.iter().any(|import| wasi::waits(&import.module, &import.name));
+        let compiled = Compiled::new(&self.0.engines, key, artifact, shape, &limits)?;
+        tracing::info!(
+            digest = %compiled.artifact().digest().short(),
+            abi = %abi.id(), why, origin = ?compiled.origin(), code = ?compiled.load_time(),
+            total = ?start.elapsed(), "loaded"
+        );
+        Plugin::new(PluginParts {
+            host: self.clone(),
+            name,
+            manifest,
+            compiled,
+            abi,
+            why,
+            adapter,
+            policy,
+            requests,
+            limits,
+            waits,
+        })
+    }
+
+    /// Reads and checks a plugin without compiling it: what `airlock inspect` shows, also
+    /// of a plugin that could not be loaded.
+    ///
+    /// # Errors
+    /// What is wrong with the file, the manifest or the bytes. A plugin that no ABI or too
+    /// many fit, or that imports what nobody provides, is examined all the same.
+    pub fn examine(&self, source: impl Into<Source>, options: &LoadOptions) -> Result<Examined> {
+        let limits = Limits::default().with(&self.0.overrides).with(&options.limits);
+        let found = source::read(source.into(), &limits)?;
+        let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
+        let cache = self.0.engines.settings().cache.as_deref();
+        let shape = Shape::admit_cached(&artifact, &options.features, &limits, cache)?;
+        let manifest = found.manifest;
+        let abi = abi::choose(&shape, manifest.as_ref(), options.abi).and_then(|(abi, why)| {
+            abi.bind(&shape, manifest.as_ref())?;
+            Ok((abi, why))
+        });
+        let limits = match &abi {
+            Ok((abi, _)) => self.effective_limits(*abi, &options.limits),
+            Err(_) => limits,
+        };
+        Ok(Examined {
+            name: options.name.clone().unwrap_or(found.name),
+            requests: requests(manifest.as_ref(), &shape),
+            abi: abi.map(|(abi, why)| (abi.id(), why)),
+            artifact,
+            shape,
+            manifest,
+            limits,
+        })
+    }
+
+    /// Airlock's defaults, the ABI's, the host's, what this load was told: later ones go
+    /// before earlier ones. The host's own, of which there is one value each, go before all.
+    fn effective_limits(&self, abi: &dyn Abi, options: &Overrides) -> Limits {
+        let profile: Overrides = abi.profile().limits.iter().copied().collect();
+        let of_host = Overrides::from([
+            (LimitKind::Stack, self.0.engines.settings().stack_bytes as u64),
+            (LimitKind::HostMemory, self.budget().maximum()),
+        ]);
+        Limits::default().with(&profile).with(&self.0.overrides).with(options).with(&of_host)
+    }
+}
+
+/// What the plugin's code has to be compiled for.
+fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
+    EngineKey { fuel: limits.get(LimitKind::Fuel).is_some(), canonical_nan: false, dwarf: shape.has_dwarf }
+}
+
+/// What a plugin asks for: in its manifest, and by what it imports.
+fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
+    let imported = [
+        (CapabilityKind::Clock, ["clock_time_get", "poll_oneoff"].as_slice()),
+        (CapabilityKind::Random, ["random_get"].as_slice()),
+    ];
+    let implied = imported.into_iter().filter_map(|(kind, names)| {
+        let asks = names.iter().any(|name| shape.imports_item(wasi::PREVIEW1, name));
+        asks.then(|| Request { capability: Capability::plain(kind), required: false })
+    });
+    manifest
+        .map(|manifest| manifest.requests.clone())
+        .unwrap_or_default()
+        .into_iter()
+        .chain(implied)
+        .collect()
+}
