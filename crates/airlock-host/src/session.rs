@@ -1,6 +1,5 @@
 //! An instance that lives across calls.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use crate::func::{Func, Params, Results};
 use crate::memory::GuestMemory;
 use crate::plugin::{AliveSession, Plugin, cannot_arm};
 use crate::running::Occupied;
-use crate::store::{Live, after, begin_call, explain, usage};
+use crate::store::{Called, Live, after, begin_call, explain, usage};
 
 /// An instance that lives across calls, its memory and globals with it.
 ///
@@ -35,8 +34,6 @@ pub struct Session {
     id: u64,
     occupied: Arc<Occupied>,
     pace: Pace,
-    /// Functions called by name before.
-    called: Vec<Called>,
 }
 
 /// The instance, in a box that is passed around instead of it.
@@ -67,17 +64,6 @@ impl Pace {
     }
 }
 
-/// A function that was called by its name.
-struct Called {
-    name: Box<str>,
-    /// A [`TypedFunc`].
-    func: Box<dyn Any + Send + Sync>,
-}
-
-/// How many of those a session remembers: more than an application calls in turn, few
-/// enough to be looked through.
-const REMEMBERED: usize = 16;
-
 /// A session's call that runs, until dropped.
 struct Entered(Arc<Occupied>);
 
@@ -100,6 +86,7 @@ impl Session {
     pub(crate) fn new(plugin: Plugin, mut live: Live, counted: AliveSession, awaited: bool) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         live.store.data_mut().phase = Phase::Call;
+        live.keep();
         Session {
             occupied: plugin.host().register(),
             pace: Pace::of(&plugin),
@@ -108,7 +95,6 @@ impl Session {
             ended: None,
             awaited,
             id: COUNT.fetch_add(1, Ordering::Relaxed),
-            called: Vec::new(),
         }
     }
 
@@ -202,16 +188,15 @@ impl Session {
     pub async fn call_func<P: Params, R: Results>(&mut self, name: &str, params: P) -> Result<R> {
         self.refuse_blocking_only()?;
         let at = self.remember::<P, R>(name)?;
-        // Out of the session for the call: a clone would cost more than the lookup did.
-        let called = std::mem::take(&mut self.called);
-        let result = match called[at].func.downcast_ref::<TypedFunc<P, R>>() {
+        let called = self.take_called();
+        let result = match called[at].func() {
             Some(func) => match self.steps_awaited() {
                 Ok(mut steps) => steps.step(func, params).await,
                 Err(error) => Err(error),
             },
             None => Err(ended_error(&self.ended)),
         };
-        self.called = called;
+        self.put_back(called);
         result
     }
 
@@ -221,12 +206,12 @@ impl Session {
     /// As [`Session::func`] and [`Func::call_blocking`].
     pub fn call_func_blocking<P: Params, R: Results>(&mut self, name: &str, params: P) -> Result<R> {
         let at = self.remember::<P, R>(name)?;
-        let called = std::mem::take(&mut self.called);
-        let result = match called[at].func.downcast_ref::<TypedFunc<P, R>>() {
+        let called = self.take_called();
+        let result = match called[at].func() {
             Some(func) => self.steps_blocking().and_then(|mut steps| steps.step_blocking(func, params)),
             None => Err(ended_error(&self.ended)),
         };
-        self.called = called;
+        self.put_back(called);
         result
     }
 
@@ -291,18 +276,24 @@ impl Session {
         Ok(steps)
     }
 
-    /// Where the function of that name and type is among those called before.
+    /// Where the function of that name and type is among those that the instance remembers.
     fn remember<P: Params, R: Results>(&mut self, name: &str) -> Result<usize> {
-        let is_it = |called: &Called| &*called.name == name && called.func.is::<TypedFunc<P, R>>();
-        if let Some(at) = self.called.iter().position(is_it) {
-            return Ok(at);
+        let Some(alive) = &mut self.live else { return Err(ended_error(&self.ended)) };
+        match alive.live.remember::<P, R>(name) {
+            Some(at) => Ok(at),
+            None => Err(self.plugin.no_such_function::<P, R>(name)),
         }
-        let Func { func, name, .. } = self.func::<P, R>(name)?;
-        if self.called.len() == REMEMBERED {
-            self.called.clear();
+    }
+
+    /// The functions that the instance remembers, taken out for a call of one of them.
+    fn take_called(&mut self) -> Vec<Called> {
+        self.live.as_mut().and_then(|alive| alive.live.called.take()).unwrap_or_default()
+    }
+
+    fn put_back(&mut self, called: Vec<Called>) {
+        if let Some(alive) = &mut self.live {
+            alive.live.called = Some(called);
         }
-        self.called.push(Called { name, func: Box::new(func) });
-        Ok(self.called.len() - 1)
     }
 
     /// The guest's memory, as its functions left it.

@@ -8,6 +8,7 @@
 //! ([`CallState::stop`], the budget's refusal) before the guest sees it, so that whatever
 //! error comes back through wasmtime, [`explain`] can say what it really was.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use wasmtime::{
 
 use crate::bounded::Interrupted;
 use crate::budget::Budget;
+use crate::func::{Params, Results};
 use crate::plugin::Reference;
 use crate::wasi::Wasi;
 
@@ -214,6 +216,27 @@ pub(crate) struct Live {
     allocation: Allocation,
     /// The memory exported as `memory`, once somebody asked for it.
     memory: Option<Memory>,
+    /// Functions called by name before, where the instance is kept for more calls than one.
+    pub(crate) called: Option<Vec<Called>>,
+}
+
+/// A function that was called by its name: looking it up and checking its type takes longer
+/// than many a call of it.
+pub(crate) struct Called {
+    name: Box<str>,
+    /// A [`TypedFunc`].
+    func: Box<dyn Any + Send + Sync>,
+}
+
+/// How many of those an instance remembers: more than an application calls in turn, few
+/// enough to be looked through.
+const REMEMBERED: usize = 16;
+
+impl Called {
+    #[inline]
+    pub(crate) fn func<P: 'static, R: 'static>(&self) -> Option<&TypedFunc<P, R>> {
+        self.func.downcast_ref()
+    }
 }
 
 /// A store for `state`, with its limits armed.
@@ -259,7 +282,7 @@ pub(crate) fn usage(store: &Store<CallState>, started: Option<Instant>) -> Usage
 
 impl Live {
     pub(crate) fn new(store: Store<CallState>, instance: Instance, allocation: Allocation) -> Self {
-        Live { store, instance, allocation, memory: None }
+        Live { store, instance, allocation, memory: None, called: None }
     }
 
     fn prepared(&self) -> Option<&Prepared> {
@@ -294,8 +317,50 @@ impl Live {
         if self.prepared()?.memory64 { None } else { self.memory() }
     }
 
-    /// Calls a typed function, on a fiber when the call is awaited.
-    pub(crate) async fn invoke<P, R>(&mut self, func: &TypedFunc<P, R>, params: P) -> wasmtime::Result<R>
+    /// Remembers the functions that it calls from now on.
+    pub(crate) fn keep(&mut self) {
+        self.called = Some(Vec::new());
+    }
+
+    /// Where the function of that name and type is among those called before; looked up when
+    /// it was not.
+    pub(crate) fn remember<P: Params, R: Results>(&mut self, name: &str) -> Option<usize> {
+        let is_it = |called: &Called| &*called.name == name && called.func.is::<TypedFunc<P, R>>();
+        if let Some(at) = self.called.iter().flatten().position(is_it) {
+            return Some(at);
+        }
+        let func = Box::new(self.typed::<P, R>(name)?);
+        let called = self.called.get_or_insert_default();
+        if called.len() == REMEMBERED {
+            called.clear();
+        }
+        called.push(Called { name: name.into(), func });
+        Some(called.len() - 1)
+    }
+
+    /// Calls the exported function `name`, on a fiber when the call is awaited. `None` when
+    /// there is no such function of that type.
+    pub(crate) async fn invoke<P: Params, R: Results>(
+        &mut self,
+        name: &str,
+        params: P,
+    ) -> Option<wasmtime::Result<R>> {
+        if self.called.is_none() {
+            let func = self.typed::<P, R>(name)?;
+            return Some(self.invoke_typed(&func, params).await);
+        }
+        let at = self.remember::<P, R>(name)?;
+        // Taken out for the call: a clone would cost as much as the lookup did.
+        let called = self.called.take()?;
+        let result = match called[at].func() {
+            Some(func) => Some(self.invoke_typed(func, params).await),
+            None => None,
+        };
+        self.called = Some(called);
+        result
+    }
+
+    async fn invoke_typed<P, R>(&mut self, func: &TypedFunc<P, R>, params: P) -> wasmtime::Result<R>
     where
         P: WasmParams + Sync,
         R: WasmResults + Sync,

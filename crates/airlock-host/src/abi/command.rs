@@ -62,8 +62,8 @@ impl Adapter for CommandAdapter {
 
     fn call<'a>(&'a self, live: &'a mut Live, _function: &'a str, _input: Input) -> GuestFuture<'a, Answer> {
         Box::pin(async move {
-            let start = live.typed::<(), ()>("_start").ok_or_else(|| mismatch("it exports no `_start`"))?;
-            let code = match live.invoke(&start, ()).await {
+            let missing = || mismatch("it exports no `_start`");
+            let code = match live.invoke("_start", ()).await.ok_or_else(missing)? {
                 Ok(()) => 0,
                 Err(error) => exit_code(error)?,
             };

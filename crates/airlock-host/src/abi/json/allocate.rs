@@ -103,17 +103,13 @@ impl Allocate {
             }))
         };
         Ok(match self {
-            Allocate::Size(name) => {
-                let func = live.typed::<u32, u32>(name).ok_or_else(gone)?;
-                live.invoke(&func, size).await?
-            }
+            Allocate::Size(name) => live.invoke::<u32, u32>(name, size).await.ok_or_else(gone)??,
             Allocate::SizeAnd(name, second) => {
-                let func = live.typed::<(u32, u32), u32>(name).ok_or_else(gone)?;
-                live.invoke(&func, (size, second)).await?
+                live.invoke::<(u32, u32), u32>(name, (size, second)).await.ok_or_else(gone)??
             }
             Allocate::Realloc(name) => {
-                let func = live.typed::<(u32, u32, u32, u32), u32>(name).ok_or_else(gone)?;
-                live.invoke(&func, (0, 0, ALIGNMENT, size)).await?
+                let whole = (0, 0, ALIGNMENT, size);
+                live.invoke::<(u32, u32, u32, u32), u32>(name, whole).await.ok_or_else(gone)??
             }
             Allocate::Grow => return Err(gone()),
         })

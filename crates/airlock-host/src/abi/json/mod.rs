@@ -253,10 +253,7 @@ impl Adapter for JsonAdapter {
             let pointer = self.allocate.input(live, memory, text.as_bytes()).await?;
             let returned = self.invoke(live, bound, function, pointer, length).await?;
             let told = match &bound.length {
-                Some(name) => match live.typed::<(), u32>(name) {
-                    Some(tell) => Some(live.invoke(&tell, ()).await?),
-                    None => None,
-                },
+                Some(name) => live.invoke::<(), u32>(name, ()).await.transpose()?,
                 None => None,
             };
             let maximum = live.store.data().plugin.limits().value(LimitKind::Output);
@@ -287,13 +284,13 @@ impl JsonAdapter {
     ) -> Result<Returned, Failure> {
         match bound.gives {
             Some(Gives::I32) => {
-                if let Some(func) = live.typed::<(u32, u32), u32>(function) {
-                    return Ok(Returned::I32(live.invoke(&func, (pointer, length)).await?));
+                if let Some(result) = live.invoke(function, (pointer, length)).await {
+                    return Ok(Returned::I32(result?));
                 }
             }
             Some(Gives::I64) => {
-                if let Some(func) = live.typed::<(u32, u32), u64>(function) {
-                    return Ok(Returned::I64(live.invoke(&func, (pointer, length)).await?));
+                if let Some(result) = live.invoke(function, (pointer, length)).await {
+                    return Ok(Returned::I64(result?));
                 }
             }
             None => {}

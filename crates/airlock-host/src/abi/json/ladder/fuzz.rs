@@ -69,6 +69,11 @@ impl Case {
     fn judge(&self, text: &str) {
         assert!(text.len() as u64 <= self.maximum, "{} bytes of at most {}", text.len(), self.maximum);
         let value = serde_json::from_str::<Json>(text);
+        // serde_json marks its raw values with a key of this name, and takes it for that mark
+        // where a plugin wrote it too: no other text is read as something else than it says.
+        if text.contains("serde_json::private") {
+            return;
+        }
         match &value {
             Ok(value) => {
                 let line = escape_json(text);
