@@ -39,7 +39,7 @@ impl HostBuilder {
     }
 
     /// Sets a limit for every plugin of this host, in the limit's unit. A plugin's own
-    /// ([`LoadOptions::limit`]) goes before it, but for [`LimitKind::Stack`] and
+    /// ([`LoadOptions::limit`](crate::LoadOptions::limit)) goes before it, but for [`LimitKind::Stack`] and
     /// [`LimitKind::HostMemory`], which are the host's.
     #[must_use]
     pub fn limit(mut self, kind: LimitKind, value: u64) -> Self {
@@ -65,7 +65,7 @@ impl HostBuilder {
     /// The host.
     ///
     /// # Errors
-    /// [`ErrorKind::Host`] when the machine cannot give what it needs.
+    /// [`ErrorKind::Host`](airlock_core::ErrorKind::Host) when the machine cannot give what it needs.
     pub fn build(self) -> Result<Host> {
         let limits = Limits::default().with(&self.limits);
         let stack = limits.value(LimitKind::Stack);
