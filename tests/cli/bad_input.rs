@@ -150,7 +150,7 @@ fn capabilities_that_do_not_exist_or_cannot_be_granted() {
     exit 2
     --- stderr
     error: unknown capability `clok`
-    hint: did you mean `clock`?
+    hint: did you mean `clock` or `log`?
     ");
     assert_snapshot!(show(&["run", "--allow", "fs.read=.", GREET]), @r"
     exit 2

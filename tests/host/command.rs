@@ -77,7 +77,7 @@ fn random_and_time_repeat_unless_granted() {
     let first = run(&closed, &["--random", "--time"]);
     assert_eq!(first, run(&closed, &["--random", "--time"]));
 
-    let grants = [CapabilityKind::Clock, CapabilityKind::Random].map(Capability::plain);
+    let grants = [CapabilityKind::Clock, CapabilityKind::Random].map(Capability::all_of);
     let open = greet(grants.into_iter().fold(LoadOptions::new(), LoadOptions::allow));
     let one = run(&open, &["--random"]);
     assert_ne!(one, run(&open, &["--random"]));

@@ -110,7 +110,7 @@ fn sleep_75_without_a_clock_passes_at_once() {
 fn sleep_75_with_a_clock_is_cut_at_the_deadline() {
     let _case = case(5, "deadline", "1 s in every mode");
     let host = host();
-    let options = limits(&[("timeout", "1s")]).allow(Capability::plain(CapabilityKind::Clock));
+    let options = limits(&[("timeout", "1s")]).allow(Capability::all_of(CapabilityKind::Clock));
     let plugin = load(&host, SLEEP_75, options);
     for mode in MODES {
         let start = Instant::now();
@@ -156,7 +156,7 @@ const NEIGHBOURS: &str = r#"(module
 #[test]
 fn neighbour_a_timeout_of_one_call_leaves_another_of_the_same_plugin_alone() {
     let _case = case(7, "deadline; the other one answers", "each its own");
-    let options = limits(&[("timeout", "2s")]).allow(Capability::plain(CapabilityKind::Clock));
+    let options = limits(&[("timeout", "2s")]).allow(Capability::all_of(CapabilityKind::Clock));
     let plugin = load(&host(), NEIGHBOURS, options);
     for mode in [Mode::Blocking, Mode::CurrentThread] {
         std::thread::scope(|scope| {

@@ -8,12 +8,24 @@
 //! [cache]
 //! size = "4GiB"
 //! verify = "copy"
+//!
+//! # What plugins may have at most, whatever is granted.
+//! [ceiling]
+//! deny = ["exec=*"]
+//!
+//! [plugins.weather.ceiling]
+//! allow = ["clock", "net=https://*.example.com"]
+//!
+//! [plugins.weather.limits]
+//! timeout = "1s"
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use airlock_host::{CacheSettings, Error, ErrorKind, LimitKind, Mapping, Overrides, Unit};
+use airlock_host::{
+    CacheSettings, Ceiling, Error, ErrorKind, Host, HostBuilder, LimitKind, Mapping, Overrides, Unit,
+};
 use serde::Deserialize;
 
 /// Puts every file of Airlock's under one folder.
@@ -34,6 +46,40 @@ struct File {
     limits: BTreeMap<String, toml::Value>,
     #[serde(default)]
     cache: CacheSection,
+    #[serde(default)]
+    ceiling: CeilingSection,
+    #[serde(default)]
+    plugins: BTreeMap<String, PluginSection>,
+}
+
+/// What one plugin, by its name, may have and use.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PluginSection {
+    #[serde(default)]
+    limits: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    ceiling: CeilingSection,
+}
+
+/// Capabilities in their written form.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CeilingSection {
+    allow: Option<Vec<String>>,
+    #[serde(default)]
+    deny: Vec<String>,
+}
+
+impl CeilingSection {
+    fn read(&self) -> Result<Ceiling, Error> {
+        let all = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, Error>>();
+        let ceiling = Ceiling::new().deny(all(&self.deny)?);
+        Ok(match &self.allow {
+            Some(allow) => ceiling.allow_only(all(allow)?),
+            None => ceiling,
+        })
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,7 +104,9 @@ enum Verify {
 /// What the operator set.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
-    pub(crate) limits: Overrides,
+    limits: Overrides,
+    ceiling: Ceiling,
+    plugins: BTreeMap<String, (Overrides, Ceiling)>,
     cache: CacheConfig,
 }
 
@@ -76,6 +124,17 @@ impl Default for CacheConfig {
 }
 
 impl Config {
+    /// A host with what is set here; `flags` go before the limits that hold for all plugins.
+    pub(crate) fn host(&self, flags: &Overrides) -> HostBuilder {
+        let mut limits = self.limits.clone();
+        limits.extend(flags);
+        let host = Host::builder().ceiling(self.ceiling.clone());
+        let host = limits.into_iter().fold(host, |host, (kind, value)| host.limit(kind, value));
+        self.plugins
+            .iter()
+            .fold(host, |host, (name, (limits, ceiling))| host.plugin(name, limits.clone(), ceiling.clone()))
+    }
+
     /// Where the compile cache is and how it is used; `None` when it is switched off, or
     /// when there is no telling where it belongs.
     pub(crate) fn cache(&self) -> Option<CacheSettings> {
@@ -139,18 +198,12 @@ fn parse(text: &str) -> Result<Config, Error> {
     if file.schema.is_some_and(|schema| schema > SCHEMA) {
         return Err(invalid(format!("its `schema` is newer than {SCHEMA}, which this version reads")));
     }
-    let limits = file
-        .limits
+    let limits = read_limits(file.limits)?;
+    let plugins = file
+        .plugins
         .into_iter()
-        .map(|(name, value)| {
-            let kind: LimitKind = name.parse()?;
-            let text = match value {
-                toml::Value::String(text) => text,
-                other => other.to_string(),
-            };
-            Ok((kind, kind.read(&text)?))
-        })
-        .collect::<Result<Overrides, Error>>()?;
+        .map(|(name, section)| Ok((name, (read_limits(section.limits)?, section.ceiling.read()?))));
+    let plugins = plugins.collect::<Result<_, Error>>()?;
     let mut cache = CacheConfig { enabled: file.cache.enabled.unwrap_or(true), ..CacheConfig::default() };
     if let Some(size) = file.cache.size {
         cache.maximum_bytes = Unit::Bytes.read(&size).map_err(|reason| {
@@ -161,12 +214,24 @@ fn parse(text: &str) -> Result<Config, Error> {
         Verify::Map => Mapping::Shared,
         Verify::Copy => Mapping::Copy,
     };
-    Ok(Config { limits, cache })
+    Ok(Config { limits, ceiling: file.ceiling.read()?, plugins, cache })
+}
+
+fn read_limits(section: BTreeMap<String, toml::Value>) -> Result<Overrides, Error> {
+    let limits = section.into_iter().map(|(name, value)| {
+        let kind: LimitKind = name.parse()?;
+        let text = match value {
+            toml::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        Ok((kind, kind.read(&text)?))
+    });
+    limits.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use airlock_host::{LimitKind, Mapping, Overrides};
+    use airlock_host::{Ceiling, LimitKind, Mapping, Overrides};
 
     use super::parse;
 
@@ -186,6 +251,19 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_has_limits_and_a_ceiling_of_its_own() {
+        let text = "[limits]\nfuel = 1\nmemory = \"1MiB\"\n[ceiling]\ndeny = [\"exec=*\"]\n\
+                    [plugins.a]\nlimits = { fuel = 2 }\nceiling = { allow = [\"clock\", \"exec=git\"] }";
+        let config = parse(text).expect("valid");
+        let (limits, ceiling) = &config.plugins["a"];
+        assert_eq!(limits, &Overrides::from([(LimitKind::Fuel, 2)]));
+        let all = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("valid")).collect::<Vec<_>>();
+        let denied = Ceiling::new().deny(all(&["exec=*"]));
+        assert_eq!(config.ceiling, denied);
+        assert_eq!(ceiling, &Ceiling::new().allow_only(all(&["clock", "exec=git"])));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let fails = |text: &str| parse(text).expect_err("invalid");
         assert_eq!(fails("[limits]\ntimeuot = \"5s\"").hint(), Some("did you mean `timeout`?"));
@@ -199,6 +277,7 @@ mod tests {
             "`cache.size`: `big` is no size such as `64MiB`"
         );
         assert!(fails("[cache]\nverify = \"trust\"").to_string().contains("unknown variant `trust`"));
+        assert_eq!(fails("[ceiling]\ndeny = [\"exce=*\"]").to_string(), "unknown capability `exce`");
         assert!(fails("schema = 2").to_string().contains("newer than 1"));
     }
 }

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use airlock_host::{
-    AbiId, CAPABILITIES, Capability, Error, Feature, LIMITS, LimitKind, LimitRow, LoadOptions, Overrides,
+    AbiId, CAPABILITIES, Capability, CapabilityRow, Error, Feature, LIMITS, LimitKind, LimitRow, LoadOptions,
+    Overrides,
 };
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
@@ -114,6 +115,12 @@ pub(crate) struct Load {
     wasm_feature: Vec<String>,
     #[arg(long, value_name = "KIND[=SCOPE]", help = allow_help())]
     allow: Vec<String>,
+    /// Deny a capability, whatever else grants it
+    #[arg(long, value_name = "KIND[=SCOPE]")]
+    deny: Vec<String>,
+    /// Grant everything that the plugin asks for
+    #[arg(long)]
+    allow_all_requested: bool,
     /// Compile the plugin even if it was compiled before, and do not keep the result
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -122,19 +129,25 @@ pub(crate) struct Load {
 }
 
 fn allow_help() -> String {
-    let kinds: Vec<&str> = CAPABILITIES.iter().filter(|row| row.grantable).map(|row| row.name).collect();
+    let kinds: Vec<String> = CAPABILITIES.iter().map(CapabilityRow::usage).collect();
     format!("Grant a capability that the plugin asks for: {}", kinds.join(", "))
 }
 
 impl Load {
-    /// The options, with what the configuration file sets beneath the flags.
-    pub(crate) fn options(&self, configured: &Overrides) -> Result<LoadOptions, Error> {
-        let mut options = LoadOptions::new().wat(self.wat).limits(configured).limits(&self.limits.read()?);
+    /// The options that flags set.
+    pub(crate) fn options(&self) -> Result<LoadOptions, Error> {
+        let mut options = LoadOptions::new().wat(self.wat).limits(&self.limits.read()?);
         if let Some(abi) = &self.abi {
             options = options.abi(abi.parse()?);
         }
         for allowed in &self.allow {
             options = options.allow(allowed.parse::<Capability>()?);
+        }
+        for denied in &self.deny {
+            options = options.deny(denied.parse::<Capability>()?);
+        }
+        if self.allow_all_requested {
+            options = options.allow_all_requested();
         }
         for name in &self.wasm_feature {
             options = Feature::ALL

@@ -28,13 +28,16 @@ mod value;
 
 // The public interface is:
 pub use abi::AbiId;
-pub use capability::{CAPABILITIES, Capability, CapabilityKind, CapabilityRow, Risk};
+pub use capability::{
+    CAPABILITIES, Capability, CapabilityKind, CapabilityRow, CommandPattern, Grammar, HostPattern,
+    NamePattern, OriginPattern, PathBase, PathScope, PortPattern, Quota, Risk, Scheme, Scope,
+};
 pub use digest::Digest;
 pub use error::{Culprit, Error, ErrorKind, Location, Phase, Printed, Result, TrapFrame};
 pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};
 pub use manifest::{Allocator, Manifest, ManifestFormat, MemoryRequest, Request};
 pub use outcome::{Outcome, Usage};
-pub use policy::Policy;
+pub use policy::{Basis, Ceiling, Place, Policy};
 pub use suggest::nearest;
 pub use text::{escape_json, visible};
 pub use value::{Value, ValueType};

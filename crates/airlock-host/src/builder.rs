@@ -1,8 +1,9 @@
 //! Setting up a host.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use airlock_core::{Error, LimitKind, Limits, Overrides, Result};
+use airlock_core::{Ceiling, Error, LimitKind, Limits, Overrides, Result};
 use airlock_engine::{Cache, Compiler, EngineSettings, InProcess};
 
 use crate::host::Host;
@@ -11,12 +12,33 @@ use crate::host::Host;
 /// that a pool of it is made in a fraction of a millisecond.
 const DEFAULT_SLOTS: u32 = 128;
 
+/// What plugins may use and have at most.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    ceiling: Ceiling,
+    by_name: HashMap<String, (Overrides, Ceiling)>,
+}
+
+impl Rules {
+    /// The limits set for the plugin of this name.
+    pub(crate) fn limits(&self, name: &str) -> Overrides {
+        self.by_name.get(name).map(|(limits, _)| limits.clone()).unwrap_or_default()
+    }
+
+    /// What the plugin of this name may have at most.
+    pub(crate) fn ceiling(&self, name: &str) -> Ceiling {
+        let own = self.by_name.get(name).map(|(_, ceiling)| ceiling.clone());
+        self.ceiling.clone().and(own.unwrap_or_default())
+    }
+}
+
 /// Builds a [`Host`].
 #[derive(Debug, Clone, Default)]
 pub struct HostBuilder {
     slots: Option<u32>,
     no_pool: bool,
     limits: Overrides,
+    rules: Rules,
     compiler: Option<Arc<dyn Compiler>>,
     cache: Option<Arc<Cache>>,
 }
@@ -44,6 +66,23 @@ impl HostBuilder {
     #[must_use]
     pub fn limit(mut self, kind: LimitKind, value: u64) -> Self {
         self.limits.insert(kind, value);
+        self
+    }
+
+    /// Bounds what plugins can have, whatever is granted. All ceilings that are set hold.
+    #[must_use]
+    pub fn ceiling(mut self, ceiling: Ceiling) -> Self {
+        self.rules.ceiling = self.rules.ceiling.and(ceiling);
+        self
+    }
+
+    /// Limits and a ceiling for the plugin of this name. The limits go before the host's,
+    /// from [admission](airlock_core::Phase::Admit) on; the ceiling holds beside the host's.
+    ///
+    /// A plugin that was not installed says its name itself.
+    #[must_use]
+    pub fn plugin(mut self, name: impl Into<String>, limits: Overrides, ceiling: Ceiling) -> Self {
+        self.rules.by_name.insert(name.into(), (limits, ceiling));
         self
     }
 
@@ -77,6 +116,6 @@ impl HostBuilder {
             cache: self.cache,
         };
         let concurrent = self.slots.unwrap_or(DEFAULT_SLOTS);
-        Ok(Host::of(settings, self.limits, concurrent))
+        Ok(Host::of(settings, self.limits, self.rules, concurrent))
     }
 }

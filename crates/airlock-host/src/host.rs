@@ -13,7 +13,7 @@ use wasmtime::Linker;
 use crate::abi::Abi;
 use crate::bounded::{Interrupted, bounded};
 use crate::budget::HostBudget;
-use crate::builder::HostBuilder;
+use crate::builder::{HostBuilder, Rules};
 use crate::running::Running;
 use crate::slots::{Slot, Slots};
 use crate::store::{CallState, after};
@@ -28,6 +28,7 @@ type Linkers = HashMap<(AbiId, EngineKey, Allocation), Arc<Linker<CallState>>>;
 pub(crate) struct HostInner {
     pub(crate) engines: Arc<Engines>,
     pub(crate) overrides: Overrides,
+    pub(crate) rules: Rules,
     pub(crate) running: Running,
     budget: HostBudget,
     slots: Slots,
@@ -55,11 +56,12 @@ impl Host {
     }
 
     /// A host with these settings and limits, and so many calls at once.
-    pub(crate) fn of(settings: EngineSettings, overrides: Overrides, concurrent: u32) -> Self {
+    pub(crate) fn of(settings: EngineSettings, overrides: Overrides, rules: Rules, concurrent: u32) -> Self {
         let host_memory = Limits::default().with(&overrides).value(LimitKind::HostMemory);
         Host(Arc::new(HostInner {
             engines: Engines::new(settings),
             overrides,
+            rules,
             running: Running::new(),
             budget: HostBudget::new(host_memory),
             slots: Slots::new(concurrent as usize),

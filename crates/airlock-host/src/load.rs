@@ -1,9 +1,11 @@
 //! From a source to a plugin: read, checked, compiled, linked.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use airlock_core::{
-    AbiId, Capability, CapabilityKind, Error, LimitKind, Limits, Manifest, Overrides, Policy, Request, Result,
+    AbiId, Basis, Capability, CapabilityKind, Ceiling, Error, ErrorKind, LimitKind, Limits, Manifest,
+    Overrides, Place, Policy, Request, Result,
 };
 use airlock_engine::{Artifact, Compiled, EngineKey, Feature, Shape};
 use tokio::sync::oneshot;
@@ -22,6 +24,9 @@ pub struct LoadOptions {
     name: Option<String>,
     limits: Overrides,
     allow: Vec<Capability>,
+    allow_requested: bool,
+    ceiling: Ceiling,
+    working: Option<PathBuf>,
     features: Vec<Feature>,
 }
 
@@ -66,10 +71,39 @@ impl LoadOptions {
         self
     }
 
-    /// Grants a capability, if the plugin asks for it.
+    /// Grants a capability, as far as the plugin asks for it.
     #[must_use]
     pub fn allow(mut self, capability: Capability) -> Self {
         self.allow.push(capability);
+        self
+    }
+
+    /// Grants whatever the plugin asks for. Right for a plugin one has written oneself.
+    #[must_use]
+    pub fn allow_all_requested(mut self) -> Self {
+        self.allow_requested = true;
+        self
+    }
+
+    /// Denies a capability, whatever is granted, the ABI's baseline included.
+    #[must_use]
+    pub fn deny(mut self, capability: Capability) -> Self {
+        self.ceiling = self.ceiling.deny([capability]);
+        self
+    }
+
+    /// Bounds what the plugin can have, whatever is granted. All ceilings that are set hold.
+    #[must_use]
+    pub fn ceiling(mut self, ceiling: Ceiling) -> Self {
+        self.ceiling = self.ceiling.and(ceiling);
+        self
+    }
+
+    /// The folder that relative paths of capabilities begin in: this process's own where not
+    /// said.
+    #[must_use]
+    pub fn working_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.working = Some(folder.into());
         self
     }
 
@@ -159,16 +193,15 @@ impl Host {
         let span = tracing::info_span!("load", plugin = tracing::field::Empty, abi = tracing::field::Empty);
         let _entered = span.enter();
         let start = Instant::now();
-        let Examined { name, artifact, shape, manifest, requests, abi, .. } =
+        let Examined { name, artifact, shape, manifest, requests, abi, limits } =
             self.examine(source, &options)?;
         let (abi, why) = abi.map(|(id, why)| (abi::by_id(id), why))?;
         span.record("plugin", &name).record("abi", abi.id().name());
         let adapter = abi.bind(&shape, manifest.as_ref())?;
 
-        let policy = Policy::decide(&requests, &options.allow, abi.profile().baseline)?;
-        policy.require(&requests)?;
+        let ceiling = self.0.rules.ceiling(&name).and(options.ceiling.clone());
+        let policy = policy(&requests, abi.profile().baseline, &ceiling, &options)?;
 
-        let limits = self.effective_limits(abi, &options.limits);
         let key = engine_key(&limits, &shape);
         let waits = shape.imports.iter().any(|import| wasi::waits(&import.module, &import.name));
         let compiled = Compiled::new(&self.0.engines, key, artifact, shape, &limits)?;
@@ -201,6 +234,10 @@ impl Host {
     pub fn examine(&self, source: impl Into<Source>, options: &LoadOptions) -> Result<Examined> {
         let limits = Limits::default().with(&self.0.overrides).with(&options.limits);
         let found = source::read(source.into(), &limits)?;
+        let name = options.name.clone().unwrap_or(found.name);
+        let mut overrides = self.0.rules.limits(&name);
+        overrides.extend(&options.limits);
+        let limits = limits.with(&overrides);
         let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
         let cache = self.0.engines.settings().cache.as_deref();
         let shape = Shape::admit_cached(&artifact, &options.features, &limits, cache)?;
@@ -210,11 +247,11 @@ impl Host {
             Ok((abi, why))
         });
         let limits = match &abi {
-            Ok((abi, _)) => self.effective_limits(*abi, &options.limits),
+            Ok((abi, _)) => self.effective_limits(*abi, &overrides),
             Err(_) => limits,
         };
         Ok(Examined {
-            name: options.name.clone().unwrap_or(found.name),
+            name,
             requests: requests(manifest.as_ref(), &shape),
             abi: abi.map(|(abi, why)| (abi.id(), why)),
             artifact,
@@ -241,6 +278,40 @@ fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
     EngineKey { fuel: limits.get(LimitKind::Fuel).is_some(), canonical_nan: false, dwarf: shape.has_dwarf }
 }
 
+/// What this version can enforce. Granting anything else is an error, so that no grant is
+/// ever taken and silently ignored.
+const GRANTABLE: [CapabilityKind; 2] = [CapabilityKind::Clock, CapabilityKind::Random];
+
+/// What is in force of what the plugin asks for.
+///
+/// # Errors
+/// [`ErrorKind::Denied`] with the first required capability that is not.
+fn policy(
+    requests: &[Request],
+    baseline: &[CapabilityKind],
+    ceiling: &Ceiling,
+    options: &LoadOptions,
+) -> Result<Policy> {
+    if let Some(grant) = options.allow.iter().find(|grant| !GRANTABLE.contains(&grant.kind())) {
+        return Err(Error::new(ErrorKind::InvalidSetting {
+            name: grant.to_string(),
+            reason: "this version of Airlock cannot grant it yet".to_owned(),
+        }));
+    }
+    let grants: Vec<Capability> = match options.allow_requested {
+        true => requests.iter().map(|request| request.capability.clone()).collect(),
+        false => options.allow.clone(),
+    };
+    let working = match &options.working {
+        Some(folder) => Ok(folder.clone()),
+        None => std::env::current_dir(),
+    };
+    // A folder that is gone covers nothing, and most plugins ask for none.
+    let place = Place { working: working.unwrap_or_default(), home: std::env::home_dir() };
+    let policy = Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place: &place });
+    policy.require(requests).map(|()| policy)
+}
+
 /// What a plugin asks for: in its manifest, and by what it imports.
 fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
     let imported = [
@@ -249,7 +320,7 @@ fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
     ];
     let implied = imported.into_iter().filter_map(|(kind, names)| {
         let asks = names.iter().any(|name| shape.imports_item(wasi::PREVIEW1, name));
-        asks.then(|| Request { capability: Capability::plain(kind), required: false })
+        asks.then(|| Request { capability: Capability::all_of(kind), required: false })
     });
     manifest
         .map(|manifest| manifest.requests.clone())

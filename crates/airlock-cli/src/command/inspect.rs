@@ -10,7 +10,7 @@ use crate::flags::Inspect;
 pub(super) fn run(session: &Session, inspect: &Inspect) -> Result<u8, Error> {
     let config = config::read()?;
     let host = session.host(&inspect.load, &config)?.build()?;
-    let examined = host.examine(inspect.plugin.as_path(), &inspect.load.options(&config.limits)?)?;
+    let examined = host.examine(inspect.plugin.as_path(), &inspect.load.options()?)?;
     if inspect.load.wat {
         return print_text(session, &examined);
     }
@@ -50,11 +50,10 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
     };
     let instance = if examined.keeps_state() { "kept in a session" } else { "fresh for every call" };
     let names = |kinds: Vec<String>| if kinds.is_empty() { vec!["none".to_owned()] } else { kinds };
-    let baseline = examined.baseline().iter().map(|kind| Capability::plain(*kind).to_string()).collect();
+    let baseline = examined.baseline().iter().map(|kind| Capability::all_of(*kind).to_string()).collect();
     let requests = examined.requests.iter().map(|request| {
-        let row = request.capability.kind.row();
         let need = if request.required { "required" } else { "optional" };
-        format!("{} ({need}): {}", request.capability, row.about)
+        format!("{} ({need}): {}", request.capability, request.capability.sentence())
     });
     let imports =
         shape.imports.iter().map(|import| format!("{}.{}: {}", import.module, import.name, import.ty));
@@ -113,7 +112,7 @@ fn as_json(examined: &Examined) -> serde_json::Value {
         "keeps_state": examined.keeps_state(),
         "functions": examined.functions(),
         "requests": examined.requests,
-        "baseline": examined.baseline().iter().map(|kind| Capability::plain(*kind).to_string()).collect::<Vec<_>>(),
+        "baseline": examined.baseline().iter().map(|kind| Capability::all_of(*kind).to_string()).collect::<Vec<_>>(),
         "imports": examined.shape.imports,
         "exports": examined.shape.exports,
         "limits": limits,

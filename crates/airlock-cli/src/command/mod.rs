@@ -7,7 +7,7 @@ mod run;
 
 use std::process::ExitCode;
 
-use airlock_host::{Cache, Error, Host, HostBuilder, LimitKind, Plugin, Worker};
+use airlock_host::{Cache, Error, Host, HostBuilder, Plugin, Worker};
 use clap::CommandFactory as _;
 
 use crate::config::Config;
@@ -49,13 +49,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 impl Session {
     /// A host for one call, with what the configuration file and the flags set.
     fn host(&self, load: &Load, config: &Config) -> Result<HostBuilder, Error> {
-        let flags = load.limits()?;
-        // These two belong to the host and not to a plugin.
-        let of_host = [LimitKind::Stack, LimitKind::HostMemory];
-        Ok(of_host
-            .into_iter()
-            .filter_map(|kind| Some((kind, *flags.get(&kind).or_else(|| config.limits.get(&kind))?)))
-            .fold(Host::builder().on_demand(), |builder, (kind, value)| builder.limit(kind, value)))
+        Ok(config.host(&load.limits()?).on_demand())
     }
 
     /// A host that compiles: in a process of its own, since whose plugin it is nobody knows,
@@ -77,7 +71,7 @@ impl Session {
     fn load(&self, plugin: &std::path::Path, load: &Load) -> Result<Plugin, Error> {
         let config = config::read()?;
         let host = self.compiling_host(load, &config)?;
-        let options = load.options(&config.limits)?;
+        let options = load.options()?;
         let message = format!("compiling {}", plugin.display());
         let plugin = spinner::while_doing(&message, self.quiet, || host.load_blocking(plugin, options))?;
         for warning in plugin.manifest().map(|manifest| manifest.warnings.as_slice()).unwrap_or_default() {

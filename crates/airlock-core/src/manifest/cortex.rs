@@ -154,7 +154,7 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         return Err(invalid(name, "`wasm.memoryPages` is more than `wasm.maxMemoryPages`"));
     }
 
-    let mut requests = permission_requests(&file.permissions);
+    let mut requests = permission_requests(name, &file.permissions)?;
     let mut functions: Vec<String> = file.tools.into_iter().map(|tool| tool.name).collect();
     match file.capabilities {
         Capabilities::None => {}
@@ -188,26 +188,44 @@ fn unknown_keys<'a>(
 
 /// The `permissions` object of the document: lists of scopes, some with a verb before a
 /// colon (`fetch:https://…`, `read:/tmp`).
-fn permission_requests(permissions: &Permissions) -> Vec<Request> {
-    let net = permissions
-        .network
-        .iter()
-        .map(|scope| Capability::scoped(CapabilityKind::Net, scope.strip_prefix("fetch:").unwrap_or(scope)));
-    let files = permissions.filesystem.iter().map(|scope| match scope.split_once(':') {
-        Some(("read", path)) => Capability::scoped(CapabilityKind::FsRead, path),
-        Some(("write", path)) => Capability::scoped(CapabilityKind::FsWrite, path),
-        _ => Capability::scoped(CapabilityKind::FsRead, scope.as_str()),
+fn permission_requests(file: &str, permissions: &Permissions) -> Result<Vec<Request>> {
+    let net = permissions.network.iter().map(|entry| {
+        let url = entry.strip_prefix("fetch:").unwrap_or(entry);
+        ("network", CapabilityKind::Net, origin_of(url))
     });
-    let env = permissions.env.iter().map(|name| Capability::scoped(CapabilityKind::Env, name.as_str()));
-    let exec =
-        permissions.process.iter().map(|scope| Capability::scoped(CapabilityKind::Exec, scope.as_str()));
-    net.chain(files).chain(env).chain(exec).map(optional).collect()
+    let files = permissions.filesystem.iter().map(|entry| {
+        let (kind, path) = match entry.split_once(':') {
+            Some(("read", path)) => (CapabilityKind::FsRead, path),
+            Some(("write", path)) => (CapabilityKind::FsWrite, path),
+            _ => (CapabilityKind::FsRead, entry.as_str()),
+        };
+        ("filesystem", kind, path)
+    });
+    let env = permissions.env.iter().map(|entry| ("env", CapabilityKind::Env, entry.as_str()));
+    let exec = permissions.process.iter().map(|entry| ("process", CapabilityKind::Exec, entry.as_str()));
+    let scoped = net.chain(files).chain(env).chain(exec);
+    scoped
+        .map(|(key, kind, scope)| {
+            Capability::scoped(kind, scope)
+                .map(optional)
+                .map_err(|error| invalid(file, format!("in `permissions.{key}`: {error}")))
+        })
+        .collect()
+}
+
+/// A URL up to its path. What is asked for is the origin; paths are nothing that is granted.
+fn origin_of(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    match url[host..].find(['/', '?', '#']) {
+        Some(path) if host > 0 => &url[..host + path],
+        _ => url,
+    }
 }
 
 fn listed_requests(list: &[String]) -> impl Iterator<Item = Request> {
     list.iter().filter_map(|entry| {
         let (_, kind) = PERMISSIONS.iter().find(|(name, _)| name == entry)?;
-        Some(optional(Capability::scoped(*kind, "*")))
+        Some(optional(Capability::all_of(*kind)))
     })
 }
 
@@ -255,14 +273,14 @@ mod tests {
             r#"{"name":"a","entryPoint":"a.wasm","kind":"wasm","capabilities":["tools","network:fetch","fs:read"]}"#,
         );
         let asked: Vec<_> = permissions.requests.iter().map(|r| r.capability.to_string()).collect();
-        assert_eq!(asked, ["fs.read=*", "net=*"]);
+        assert_eq!(asked, ["fs.read=/", "net=*"]);
     }
 
     #[test]
     fn permissions_become_requests_and_unknown_keys_warnings() {
         let manifest = reads(
             r#"{"name":"a","entryPoint":"a.wasm","colour":"red","wasm":{"stack":1},
-                "permissions":{"network":["fetch:https://x.example"],"filesystem":["write:/tmp"],"env":["HOME"],"gpu":[]}}"#,
+                "permissions":{"network":["fetch:https://x.example/v1/*?q"],"filesystem":["write:/tmp"],"env":["HOME"],"gpu":[]}}"#,
         );
         let asked: Vec<_> = manifest.requests.iter().map(|r| r.capability.to_string()).collect();
         assert_eq!(asked, ["fs.write=/tmp", "env=HOME", "net=https://x.example"]);
@@ -285,6 +303,11 @@ mod tests {
         assert_eq!(
             fails(r#"{"name":"a","entryPoint":"a.js"}"#),
             "manifest `manifest.json` is not valid: `kind` is `esm`, and only `wasm` plugins run here"
+        );
+        assert_eq!(
+            fails(r#"{"name":"a","entryPoint":"a.wasm","permissions":{"network":["fetch:gopher://x"]}}"#),
+            "manifest `manifest.json` is not valid: in `permissions.network`: `net=gopher://x`: \
+             `gopher` is not `http`, `https` or `tcp`"
         );
         for outside in ["../a.wasm", "/etc/a.wasm", "x/../../a.wasm", "", ".", "a\\\\b.wasm"] {
             let text = format!(r#"{{"name":"a","kind":"wasm","entryPoint":"{outside}"}}"#);
