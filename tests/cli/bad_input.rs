@@ -15,7 +15,7 @@ fn missing_file_and_folder_without_manifest() {
     assert_snapshot!(show(&["call", "plugins", "f"]), @r"
     exit 127
     --- stderr
-    error: no manifest in `plugins` (looked for `cortex.json`, `manifest.json`)
+    error: no manifest in `plugins` (looked for `cortex.json`, `manifest.json`, `plugin.toml`)
     hint: name the `.wasm` file itself to run it without a manifest
     ");
 }

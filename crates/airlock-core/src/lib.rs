@@ -5,8 +5,9 @@
 //!
 //! - [`Digest`] names an artifact by its bytes.
 //! - [`Manifest`] is what a plugin says of itself, whichever file said it.
-//! - [`Capability`] is one thing a plugin may ask for; [`Policy`] is what it got, and
-//!   the only thing enforcement reads.
+//! - [`Capability`] is one thing a plugin may ask for; [`Approval`] has it decided and
+//!   [`GrantStore`] keeps the decision; [`Policy`] is what a plugin got, and the only thing
+//!   enforcement reads.
 //! - [`Limits`] are the bounds of every phase, one table from which flags, TOML keys
 //!   and docs are made.
 //! - [`Error`] says who is at fault, with a stable code and an exit code.
@@ -15,9 +16,11 @@
 #![forbid(unsafe_code)]
 
 mod abi;
+mod approval;
 mod capability;
 mod digest;
 mod error;
+mod grant;
 mod limits;
 mod manifest;
 mod outcome;
@@ -28,14 +31,19 @@ mod value;
 
 // The public interface is:
 pub use abi::AbiId;
+pub use approval::{
+    Approval, Ci, NoPrompt, Permissive, Prompt, Question, RecordedQuestion, RecordingPrompt, Settled,
+    Standard, Strategy, Strict, TrustAll, Verdict, allow_arguments,
+};
 pub use capability::{
     CAPABILITIES, Capability, CapabilityKind, CapabilityRow, CommandPattern, Grammar, HostPattern,
     NamePattern, OriginPattern, PathBase, PathScope, PortPattern, Quota, Risk, Scheme, Scope,
 };
 pub use digest::Digest;
 pub use error::{Culprit, Error, ErrorKind, Location, Phase, Printed, Result, TrapFrame};
+pub use grant::{Grant, GrantStore, Identity, Lasting, MemoryGrants};
 pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};
-pub use manifest::{Allocator, Manifest, ManifestFormat, MemoryRequest, Request};
+pub use manifest::{Allocator, CommandEntry, Manifest, ManifestFormat, MemoryRequest, Request};
 pub use outcome::{Outcome, Usage};
 pub use policy::{Basis, Ceiling, Place, Policy};
 pub use suggest::nearest;

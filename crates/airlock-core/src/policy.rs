@@ -23,6 +23,8 @@ pub struct Place {
     pub working: PathBuf,
     /// The user's own folder, when there is one.
     pub home: Option<PathBuf>,
+    /// The folder that is kept for the plugin, when there is one.
+    pub own: Option<PathBuf>,
 }
 
 /// What a policy is decided over.
@@ -86,7 +88,7 @@ impl Ceiling {
         if self.allow.is_none() && self.deny.is_empty() {
             return Cow::Borrowed(self);
         }
-        let resolved = |list: &[Capability]| list.iter().map(|one| place.resolve(one)).collect();
+        let resolved = |list: &[Capability]| list.iter().map(|one| one.resolved(place)).collect();
         Cow::Owned(Ceiling { allow: self.allow.as_deref().map(resolved), deny: resolved(&self.deny) })
     }
 
@@ -100,20 +102,14 @@ impl Ceiling {
     }
 }
 
-impl Place {
-    fn resolve(&self, capability: &Capability) -> Capability {
-        capability.resolved(&self.working, self.home.as_deref())
-    }
-}
-
 impl Policy {
     /// Decides: requests ∩ grants, and the ABI's baseline, under the ceiling.
     pub fn decide(basis: Basis<'_>) -> Self {
         let Basis { requests, grants, baseline, ceiling, place } = basis;
         let ceiling = ceiling.resolved(place);
-        let grants: Vec<Capability> = grants.iter().map(|grant| place.resolve(grant)).collect();
+        let grants: Vec<Capability> = grants.iter().map(|grant| grant.resolved(place)).collect();
         let asked = requests.iter().flat_map(|request| {
-            let request = place.resolve(&request.capability);
+            let request = request.capability.resolved(place);
             let parts: Vec<Capability> = grants.iter().filter_map(|grant| request.meet(grant)).collect();
             parts
         });
@@ -133,7 +129,7 @@ impl Policy {
 
     /// Whether all of `capability` is in force.
     pub fn allows(&self, capability: &Capability) -> bool {
-        let capability = self.place.resolve(capability);
+        let capability = capability.resolved(&self.place);
         self.allowed.iter().any(|allowed| allowed.covers(&capability))
     }
 
@@ -161,7 +157,7 @@ impl Policy {
     /// The error for a capability that is needed and not in force.
     pub fn denied(&self, capability: &Capability) -> Error {
         let error = Error::new(ErrorKind::Denied(capability.clone()));
-        let resolved = self.place.resolve(capability);
+        let resolved = capability.resolved(&self.place);
         match self.forbidden.iter().any(|forbidden| forbidden.overlaps(&resolved)) {
             true => error.with_hint("it was granted, but the operator's ceiling forbids it"),
             false => error,
@@ -197,7 +193,7 @@ mod tests {
         baseline: &[CapabilityKind],
         ceiling: &Ceiling,
     ) -> Policy {
-        let place = Place { working: "/w".into(), home: Some("/h".into()) };
+        let place = Place { working: "/w".into(), home: Some("/h".into()), own: None };
         let grants = capabilities(granted);
         Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place: &place })
     }

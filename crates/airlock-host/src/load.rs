@@ -307,7 +307,7 @@ fn policy(
         None => std::env::current_dir(),
     };
     // A folder that is gone covers nothing, and most plugins ask for none.
-    let place = Place { working: working.unwrap_or_default(), home: std::env::home_dir() };
+    let place = Place { working: working.unwrap_or_default(), home: std::env::home_dir(), own: None };
     let policy = Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place: &place });
     policy.require(requests).map(|()| policy)
 }

@@ -94,7 +94,7 @@ fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
     }
     Err(Error::new(ErrorKind::NoManifest {
         folder: folder.to_owned(),
-        looked_for: "`cortex.json`, `manifest.json`",
+        looked_for: "`cortex.json`, `manifest.json`, `plugin.toml`",
     }))
 }
 

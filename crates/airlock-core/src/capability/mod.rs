@@ -17,13 +17,12 @@ mod quota;
 mod scope;
 
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::text::is_hidden;
-use crate::{Error, ErrorKind, nearest};
+use crate::{Error, ErrorKind, Place, nearest};
 
 pub use command::CommandPattern;
 pub use name::NamePattern;
@@ -221,8 +220,7 @@ impl Capability {
 
     /// Whether whoever has this has the other too.
     ///
-    /// A relative path, one below the home folder and an absolute one cover each other only
-    /// once both are [`resolved`](Self::resolved). Where a plugin sees files makes no
+    /// Paths that begin in different places cover each other only once both are [`resolved`](Self::resolved). Where a plugin sees files makes no
     /// difference.
     pub fn covers(&self, other: &Capability) -> bool {
         self.kind.includes(other.kind) && self.scope.covers(&other.scope)
@@ -244,19 +242,19 @@ impl Capability {
         }
     }
 
-    /// The same with its path absolute, when it has one: from the folder the plugin works
-    /// in, or from the user's own.
+    /// The same with its path absolute, when it has one and `place` says where it begins.
     ///
     /// Where the path is seen inside the sandbox stays what it was.
     #[must_use]
-    pub fn resolved(&self, working: &Path, home: Option<&Path>) -> Capability {
-        Capability { kind: self.kind, scope: self.scope.resolved(working, home) }
+    pub fn resolved(&self, place: &Place) -> Capability {
+        Capability { kind: self.kind, scope: self.scope.resolved(place) }
     }
 
     /// How much a grant of just this gives away. More than its kind's where the scope is all
-    /// there is of something.
+    /// there is of something, and little where the files are the plugin's own.
     pub fn risk(&self) -> Risk {
         match self.kind {
+            _ if matches!(&self.scope, Scope::Path(path) if path.base() == PathBase::Own) => Risk::Low,
             _ if self.scope.is_everything() && self.kind.row().risk == Risk::Medium => Risk::High,
             _ => self.kind.row().risk,
         }

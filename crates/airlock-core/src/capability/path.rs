@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::Place;
+
 /// Where a path begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PathBase {
@@ -11,6 +13,8 @@ pub enum PathBase {
     Working,
     /// The user's own folder.
     Home,
+    /// The folder that Airlock keeps for the plugin.
+    Own,
     /// The root of the file system.
     Root,
 }
@@ -74,13 +78,15 @@ impl PathScope {
             && (self.parts.starts_with(&other.parts) || other.parts.starts_with(&self.parts))
     }
 
-    pub(super) fn resolved(&self, working: &Path, home: Option<&Path>) -> PathScope {
+    pub(super) fn resolved(&self, place: &Place) -> PathScope {
         let from = match self.base {
             PathBase::Root => return self.clone(),
-            PathBase::Working => Some(working),
-            PathBase::Home => home,
+            PathBase::Working => Some(&place.working),
+            PathBase::Home => place.home.as_ref(),
+            PathBase::Own => place.own.as_ref(),
         };
-        let Some(from) = from.and_then(Path::to_str).filter(|from| from.starts_with('/')) else {
+        let from = from.and_then(|from| from.to_str()).filter(|from| from.starts_with('/'));
+        let Some(from) = from else {
             return self.clone();
         };
         let mut parts = normalised(from).unwrap_or_default();
@@ -95,6 +101,8 @@ impl PathScope {
             (PathBase::Root, true) => "every file of this machine".to_owned(),
             (PathBase::Home, true) => "everything in your home folder".to_owned(),
             (PathBase::Working, true) => "the folder it is run in".to_owned(),
+            (PathBase::Own, true) => "everything in a folder of its own".to_owned(),
+            (PathBase::Own, false) => format!("`{}` in a folder of its own", self.parts.join("/")),
             (PathBase::Working, false) => format!("`{path}` in the folder it is run in"),
             _ => format!("`{path}`"),
         };
@@ -112,8 +120,10 @@ impl PathScope {
         match self.base {
             PathBase::Working if joined.is_empty() => ".".to_owned(),
             // What begins like another base has to say that it is not.
-            PathBase::Working if joined.starts_with('~') => format!("./{joined}"),
+            PathBase::Working if joined.starts_with(['~', '@']) => format!("./{joined}"),
             PathBase::Working => joined,
+            PathBase::Own if joined.is_empty() => "@".to_owned(),
+            PathBase::Own => format!("@/{joined}"),
             PathBase::Home if joined.is_empty() => "~".to_owned(),
             PathBase::Home => format!("~/{joined}"),
             PathBase::Root => format!("/{joined}"),
@@ -141,12 +151,16 @@ impl FromStr for PathScope {
         if host.contains('*') || guest.is_some_and(|guest| guest.contains('*')) {
             return Err("`*` stands for a folder's files at the end of a path only, as `/*`".to_owned());
         }
-        let (base, rest) = match (host, host.strip_prefix("~/"), host.strip_prefix('/')) {
-            ("~", _, _) => (PathBase::Home, ""),
-            (_, Some(rest), _) => (PathBase::Home, rest),
-            (_, _, Some(rest)) => (PathBase::Root, rest),
-            _ if host.starts_with('~') => {
+        let (first, rest) = host.split_once('/').unwrap_or((host, ""));
+        let (base, rest) = match first {
+            "" => (PathBase::Root, rest),
+            "~" => (PathBase::Home, rest),
+            "@" => (PathBase::Own, rest),
+            _ if first.starts_with('~') => {
                 return Err("`~` is your own home folder; those of others have to be written out".to_owned());
+            }
+            _ if first.starts_with('@') => {
+                return Err("`@` is the plugin's own folder; write `./@…` for a file of that name".to_owned());
             }
             _ => (PathBase::Working, host),
         };

@@ -1,7 +1,7 @@
 //! How scopes are written, and what they have in common.
 
+use crate::Place;
 use std::fmt;
-use std::path::Path;
 
 use super::{CapabilityKind, CommandPattern, NamePattern, OriginPattern, PathScope, Quota};
 
@@ -86,8 +86,8 @@ impl Grammar {
             Grammar::Word(_) => "the word as written",
             Grammar::Path => {
                 "`PATH`: a file, or a folder with all below it; `PATH/*`: a folder's files without its \
-                 folders; from the folder the plugin is run in, from `~/`, or absolute; `PATH::/GUEST` \
-                 says where the plugin sees it"
+                 folders; from the folder the plugin is run in, from `~/`, from `@/`, which is a folder of \
+                 the plugin's own, or absolute; `PATH::/GUEST` says where the plugin sees it"
             }
             Grammar::Name => "`NAME`, or `PREFIX*`",
             Grammar::Origin => {
@@ -129,9 +129,9 @@ impl Scope {
         }
     }
 
-    pub(super) fn resolved(&self, working: &Path, home: Option<&Path>) -> Scope {
+    pub(super) fn resolved(&self, place: &Place) -> Scope {
         match self {
-            Scope::Path(path) => Scope::Path(path.resolved(working, home)),
+            Scope::Path(path) => Scope::Path(path.resolved(place)),
             other => other.clone(),
         }
     }

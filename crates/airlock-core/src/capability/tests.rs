@@ -5,7 +5,13 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::Place;
+
 use super::{CAPABILITIES, Capability, CapabilityKind, Grammar, Risk, Scheme, Scope};
+
+fn place() -> Place {
+    Place { working: "/w".into(), home: Some("/h".into()), own: Some("/o".into()) }
+}
 
 fn read(text: &str) -> Capability {
     text.parse().unwrap_or_else(|error| panic!("`{text}`: {error}"))
@@ -19,7 +25,7 @@ fn refused(text: &str) -> String {
 }
 
 /// Texts and the canonical form of each.
-const FORMS: [(&str, &str); 40] = [
+const FORMS: [(&str, &str); 43] = [
     ("clock", "clock"),
     ("kv", "kv=1MiB"),
     ("kv=65536", "kv=64KiB"),
@@ -39,6 +45,9 @@ const FORMS: [(&str, &str); 40] = [
     ("fs.write=~", "fs.write=~"),
     ("fs.write=~/notes/", "fs.write=~/notes"),
     ("fs.write=./~x", "fs.write=./~x"),
+    ("fs.write=./@x", "fs.write=./@x"),
+    ("fs.write=@/", "fs.write=@"),
+    ("fs.write=@/a/*::/b", "fs.write=@/a/*::/b"),
     ("fs.write=out::/work/./out/", "fs.write=out::/work/out"),
     ("fs.write=out::/", "fs.write=out::/"),
     ("env=HOME", "env=HOME"),
@@ -111,6 +120,7 @@ fn a_scope_that_cannot_be_read_says_why() {
             "fs.read=~root",
             "`fs.read=~root`: `~` is your own home folder; those of others have to be written out",
         ),
+        ("fs.read=@x", "`fs.read=@x`: `@` is the plugin's own folder; write `./@…` for a file of that name"),
         ("fs.read=da*", "`fs.read=da*`: `*` stands for a folder's files at the end of a path only, as `/*`"),
         ("fs.read=a::b", "`fs.read=a::b`: what follows `::` begins with `/`"),
         ("fs.read=a::/../b", "`fs.read=a::/../b`: `..` leads out of what the plugin sees"),
@@ -210,15 +220,23 @@ fn what_covers_what() {
 
 #[test]
 fn a_resolved_path_is_absolute_and_seen_where_it_was() {
-    let here =
-        |text: &str| read(text).resolved(Path::new("/srv/app"), Some(Path::new("/home/me"))).to_string();
+    let here = |text: &str| {
+        read(text)
+            .resolved(&Place {
+                working: "/srv/app".into(),
+                home: Some("/home/me".into()),
+                own: Some("/var/own".into()),
+            })
+            .to_string()
+    };
     assert_eq!(here("fs.read=data"), "fs.read=/srv/app/data::/data");
     assert_eq!(here("fs.read=."), "fs.read=/srv/app::/");
     assert_eq!(here("fs.read=~/notes/*"), "fs.read=/home/me/notes/*::/notes");
     assert_eq!(here("fs.write=out::/o"), "fs.write=/srv/app/out::/o");
     assert_eq!(here("fs.read=/etc"), "fs.read=/etc");
+    assert_eq!(here("fs.write=@::/plugin"), "fs.write=/var/own::/plugin");
     assert_eq!(here("clock"), "clock");
-    let homeless = read("fs.read=~/x").resolved(Path::new("/srv"), None);
+    let homeless = read("fs.read=~/x").resolved(&Place { working: "/srv".into(), ..Place::default() });
     assert_eq!(homeless.to_string(), "fs.read=~/x");
 }
 
@@ -236,6 +254,7 @@ fn a_sentence_says_what_is_given_away() {
         ),
         ("fs.read=/", Risk::High, "read every file of this machine"),
         ("fs.write=~", Risk::High, "read, create, change and delete everything in your home folder"),
+        ("fs.write=@", Risk::Low, "read, create, change and delete everything in a folder of its own"),
         ("fs.read=/etc/*", Risk::Medium, "read the files in `/etc`, without its folders"),
         ("env=MY_*", Risk::Medium, "read `MY_*` of the environment"),
         ("env=*", Risk::High, "read every name of the environment"),
@@ -268,7 +287,7 @@ fn all_of_a_kind_covers_all_of_it() {
         assert_eq!(read(&all.to_string()), all);
         for (text, canonical) in FORMS {
             if canonical != "!" && read(text).kind() == row.kind {
-                let resolved = read(text).resolved(Path::new("/w"), Some(Path::new("/h")));
+                let resolved = read(text).resolved(&place());
                 assert!(all.covers(&resolved), "{all} covers {resolved}");
             }
         }
@@ -277,7 +296,7 @@ fn all_of_a_kind_covers_all_of_it() {
 
 fn any_capability() -> impl Strategy<Value = Capability> {
     let segment = || select(vec!["a", "b", "..", ".", "", "data", "~"]);
-    let path = (select(vec!["", "./", "/", "~/"]), prop::collection::vec(segment(), 0..4))
+    let path = (select(vec!["", "./", "/", "~/", "@/"]), prop::collection::vec(segment(), 0..4))
         .prop_map(|(base, parts)| format!("{base}{}", parts.join("/")));
     let guest = select(vec!["", "::/", "::/a", "::/g/a"]);
     let paths = (path, select(vec!["", "/*"]), guest)
@@ -365,7 +384,7 @@ proptest! {
     #[test]
     fn a_canonical_form_reads_back(capability in any_capability()) {
         prop_assert_eq!(&read(&capability.to_string()), &capability);
-        let resolved = capability.resolved(Path::new("/w"), Some(Path::new("/h")));
+        let resolved = capability.resolved(&place());
         prop_assert_eq!(read(&resolved.to_string()), resolved);
     }
 
@@ -382,7 +401,7 @@ proptest! {
 
     #[test]
     fn what_is_covered_permits_no_more(a in any_capability(), b in any_capability(), deed in any_deed()) {
-        let here = |capability: &Capability| capability.resolved(Path::new("/w"), Some(Path::new("/h")));
+        let here = |capability: &Capability| capability.resolved(&place());
         let (a, b) = (here(&a), here(&b));
         if a.covers(&b) {
             prop_assert!(!permits(&b, &deed) || permits(&a, &deed), "{a} covers {b}, and only that permits {deed:?}");

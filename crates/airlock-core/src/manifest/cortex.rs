@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::{
-    Allocator, Manifest, ManifestFormat, MemoryRequest, Request, checked_name, checked_path, invalid,
+    Allocator, CommandEntry, Manifest, ManifestFormat, MemoryRequest, Request, checked_command, checked_name,
+    checked_path, invalid,
 };
 use crate::{Capability, CapabilityKind, Error, ErrorKind, Location, Result};
 
@@ -32,6 +33,8 @@ struct File {
     permissions: Permissions,
     #[serde(default)]
     tools: Vec<Tool>,
+    #[serde(default)]
+    cli_commands: Vec<CliCommand>,
     #[serde(flatten)]
     rest: BTreeMap<String, Json>,
 }
@@ -74,12 +77,17 @@ struct Tool {
     name: String,
 }
 
+#[derive(Deserialize)]
+struct CliCommand {
+    name: String,
+    description: Option<String>,
+}
+
 /// Keys that CortexPrism knows and that say nothing to Airlock.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 19] = [
     "aiDisclosure",
     "author",
     "authorUrl",
-    "cliCommands",
     "config",
     "dependencies",
     "events",
@@ -166,12 +174,21 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
     requests.sort_by(|a, b| a.capability.cmp(&b.capability));
     requests.dedup();
 
+    let entry_point = checked_path(name, "entryPoint", entry_point)?;
+    let commands = file.cli_commands.into_iter().map(|CliCommand { name: word, description }| {
+        checked_command(name, &word)?;
+        Ok(CommandEntry { name: word, description, file: entry_point.clone() })
+    });
+    let commands = commands.collect::<Result<Vec<_>>>()?;
+
     Ok(Manifest {
         format: ManifestFormat::Cortex,
+        commands,
+        hooks: BTreeMap::new(),
         name: checked_name(name, file.name)?,
         version: file.version,
         description: file.description,
-        entry_point: checked_path(name, "entryPoint", entry_point)?,
+        entry_point,
         functions,
         requests,
         memory,

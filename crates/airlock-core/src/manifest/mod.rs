@@ -1,7 +1,9 @@
 //! What a plugin says of itself, in one type whichever file said it.
 
 mod cortex;
+mod fledge;
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use serde::Serialize;
@@ -15,6 +17,19 @@ use crate::{Capability, Error, ErrorKind, Result};
 pub enum ManifestFormat {
     /// CortexPrism's `cortex.json` or `manifest.json`.
     Cortex,
+    /// fledge's `plugin.toml`.
+    Fledge,
+}
+
+/// One word that a plugin adds to its application's command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommandEntry {
+    /// The word.
+    pub name: String,
+    /// What it does, as written.
+    pub description: Option<String>,
+    /// The wasm file it runs, relative to the manifest's folder and inside it.
+    pub file: String,
 }
 
 /// One capability a plugin asks for.
@@ -63,6 +78,11 @@ pub struct Manifest {
     pub entry_point: String,
     /// The functions it names, in order; empty when it names none.
     pub functions: Vec<String>,
+    /// The words it adds to the command line, in order.
+    pub commands: Vec<CommandEntry>,
+    /// Programs it wants to be run outside the sandbox, by what for: `build`. They are
+    /// shown and never run unasked.
+    pub hooks: BTreeMap<String, String>,
     /// What it asks for.
     pub requests: Vec<Request>,
     /// What it says about memory.
@@ -73,7 +93,7 @@ pub struct Manifest {
 
 impl Manifest {
     /// The file names a manifest is looked for under, in order.
-    pub const FILE_NAMES: [&str; 2] = ["cortex.json", "manifest.json"];
+    pub const FILE_NAMES: [&str; 3] = ["cortex.json", "manifest.json", "plugin.toml"];
 
     /// The largest manifest that is read, in bytes.
     pub const MAX_BYTES: u64 = 1 << 20;
@@ -86,7 +106,21 @@ impl Manifest {
         if text.len() as u64 > Self::MAX_BYTES {
             return Err(invalid(file, "larger than 1 MiB"));
         }
-        cortex::read(file, text)
+        match file.ends_with(".toml") {
+            true => fledge::read(file, text),
+            false => cortex::read(file, text),
+        }
+    }
+
+    /// The files it names, relative to its folder and inside it, each once.
+    pub fn files(&self) -> Vec<&str> {
+        let mut files = vec![self.entry_point.as_str()];
+        for command in &self.commands {
+            if !files.contains(&command.file.as_str()) {
+                files.push(&command.file);
+            }
+        }
+        files
     }
 }
 
@@ -101,6 +135,19 @@ fn checked_name(file: &str, name: String) -> Result<String> {
         return Err(invalid(file, "`name` must be 1 to 128 characters, none of them a control character"));
     }
     Ok(name)
+}
+
+/// Checks a word for the command line: it is typed in a shell and may name a file.
+fn checked_command(file: &str, name: &str) -> Result<()> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '+');
+    let begins = name.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_');
+    match begins && name.len() <= 64 && name.chars().all(plain) {
+        true => Ok(()),
+        false => Err(invalid(
+            file,
+            format!("`{name}` is no name of a command: a letter or digit, then up to 63 of those or `-_.:+`"),
+        )),
+    }
 }
 
 /// Checks that a path names something in the manifest's folder or deeper.

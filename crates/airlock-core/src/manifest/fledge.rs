@@ -1,0 +1,258 @@
+//! fledge's manifest, `plugin.toml`.
+//!
+//! Its host reads it leniently; here a capability's value that nobody knows is an error, since
+//! it would be granted as something else than what was meant, and other unknown keys are
+//! warnings. Its native plugins are refused: what is run here is WebAssembly.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{
+    CommandEntry, Manifest, ManifestFormat, MemoryRequest, Request, checked_command, checked_name,
+    checked_path, invalid,
+};
+use crate::{Capability, CapabilityKind, Error, ErrorKind, Location, Result, nearest};
+
+#[derive(Deserialize)]
+struct File {
+    plugin: Plugin,
+    #[serde(default)]
+    commands: Vec<Command>,
+    #[serde(default)]
+    hooks: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    capabilities: BTreeMap<String, toml::Value>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Deserialize)]
+struct Plugin {
+    name: String,
+    version: String,
+    description: Option<String>,
+    protocol: Option<String>,
+    runtime: Option<String>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Deserialize)]
+struct Command {
+    name: String,
+    description: Option<String>,
+    binary: String,
+    #[serde(flatten)]
+    rest: BTreeMap<String, toml::Value>,
+}
+
+/// The hooks that fledge knows.
+const HOOKS: [&str; 6] = ["build", "post_install", "post_remove", "pre_init", "post_work_start", "pre_push"];
+
+/// The capabilities that fledge knows.
+const CAPABILITIES: [&str; 5] = ["exec", "store", "metadata", "filesystem", "network"];
+
+/// The protocol that its plugins speak.
+const PROTOCOL: &str = "fledge-v1";
+
+pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
+    let text = std::str::from_utf8(text).map_err(|_| invalid(name, "it is not UTF-8"))?;
+    let file: File = toml::from_str(text).map_err(|error| {
+        let at = error.span().map(|span| location(text, span.start));
+        let reason = error.message().to_owned();
+        Error::new(ErrorKind::InvalidManifest { file: name.to_owned(), at, reason })
+    })?;
+    match file.plugin.runtime.as_deref() {
+        Some("wasm") => {}
+        None | Some("native") => {
+            let reason = "`plugin.runtime` is not `wasm`, and Airlock runs no native code";
+            return Err(invalid(name, reason));
+        }
+        Some(other) => {
+            return Err(invalid(name, format!("`plugin.runtime` is `{other}`, and only `wasm` runs here")));
+        }
+    }
+    if let Some(protocol) = file.plugin.protocol.as_deref().filter(|protocol| *protocol != PROTOCOL) {
+        return Err(invalid(
+            name,
+            format!("`plugin.protocol` is `{protocol}`, and `{PROTOCOL}` is what is spoken"),
+        ));
+    }
+
+    let unknown = |prefix: &str, keys: &BTreeMap<String, toml::Value>, known: &[&str]| -> Vec<String> {
+        let keys = keys.keys().filter(|key| !known.contains(&key.as_str()));
+        keys.map(|key| format!("unknown key `{prefix}{key}`")).collect()
+    };
+    let mut warnings = unknown("", &file.rest, &[]);
+    warnings.extend(unknown("plugin.", &file.plugin.rest, &["author"]));
+    warnings.extend(unknown("hooks.", &file.hooks, &HOOKS));
+
+    let mut commands: Vec<CommandEntry> = Vec::new();
+    for command in file.commands {
+        warnings.extend(unknown("commands.", &command.rest, &[]));
+        checked_command(name, &command.name)?;
+        if commands.iter().any(|other| other.name == command.name) {
+            return Err(invalid(name, format!("the command `{}` is there twice", command.name)));
+        }
+        let file = checked_path(name, "commands.binary", command.binary)?;
+        commands.push(CommandEntry { name: command.name, description: command.description, file });
+    }
+    let entry_point = match commands.first() {
+        Some(command) => command.file.clone(),
+        None => return Err(invalid(name, "it has no `[[commands]]`, and so nothing to run")),
+    };
+    let hooks = file.hooks.into_iter().filter(|(hook, _)| HOOKS.contains(&hook.as_str()));
+    let hooks = hooks.map(|(hook, command)| match command {
+        toml::Value::String(command) => Ok((hook, command)),
+        _ => Err(invalid(name, format!("`hooks.{hook}` is no text"))),
+    });
+
+    Ok(Manifest {
+        format: ManifestFormat::Fledge,
+        name: checked_name(name, file.plugin.name)?,
+        version: Some(file.plugin.version),
+        description: file.plugin.description,
+        entry_point,
+        functions: Vec::new(),
+        commands,
+        hooks: hooks.collect::<Result<_>>()?,
+        requests: requests(name, &file.capabilities)?,
+        memory: MemoryRequest::default(),
+        warnings,
+    })
+}
+
+/// What `[capabilities]` asks for. Its plugins do without what they are denied.
+fn requests(file: &str, capabilities: &BTreeMap<String, toml::Value>) -> Result<Vec<Request>> {
+    let mut asked = Vec::new();
+    for (key, value) in capabilities {
+        let wrong =
+            |expected: &str| invalid(file, format!("`capabilities.{key}` is {value}, not {expected}"));
+        let all = match key.as_str() {
+            "exec" => Capability::all_of(CapabilityKind::Exec),
+            "store" => read_known("kv"),
+            "metadata" => read_known("metadata"),
+            "network" => Capability::all_of(CapabilityKind::Net),
+            "filesystem" => {
+                match value.as_str() {
+                    Some("none") => {}
+                    Some("project") => asked.push(read_known("fs.read=.::/project")),
+                    Some("plugin") => {
+                        asked.extend([read_known("fs.read=.::/project"), read_known("fs.write=@::/plugin")]);
+                    }
+                    _ => return Err(wrong("`none`, `project` or `plugin`")),
+                }
+                continue;
+            }
+            other => {
+                return Err(Error::new(ErrorKind::InvalidManifest {
+                    file: file.to_owned(),
+                    at: None,
+                    reason: format!("unknown capability `{other}`"),
+                })
+                .with_hint(match nearest(other, CAPABILITIES).first() {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("there are {}", CAPABILITIES.map(|name| format!("`{name}`")).join(", ")),
+                }));
+            }
+        };
+        match value.as_bool() {
+            Some(true) => asked.push(all),
+            Some(false) => {}
+            None => return Err(wrong("`true` or `false`")),
+        }
+    }
+    asked.sort();
+    Ok(asked.into_iter().map(|capability| Request { capability, required: false }).collect())
+}
+
+fn read_known(text: &str) -> Capability {
+    text.parse().expect("written here, and read by a test")
+}
+
+/// The line and column of a byte, both from 1.
+fn location(text: &str, at: usize) -> Location {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    Location { line, column }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use crate::{Error, Manifest};
+
+    const PLUGIN: &str =
+        "[plugin]\nname = \"life\"\nversion = \"0.2.0\"\nruntime = \"wasm\"\nprotocol = \"fledge-v1\"\n";
+    const COMMAND: &str = "[[commands]]\nname = \"life\"\nbinary = \"bin/life.wasm\"\n";
+
+    fn reads(rest: &str) -> Manifest {
+        read("plugin.toml", format!("{PLUGIN}{rest}").as_bytes()).expect("a valid manifest")
+    }
+
+    fn fails(text: &str) -> Error {
+        read("plugin.toml", text.as_bytes()).expect_err("an invalid manifest")
+    }
+
+    #[test]
+    fn commands_hooks_and_capabilities_are_read() {
+        let text = format!(
+            "author = \"me\"\ncolour = 1\n{COMMAND}description = \"plays\"\n[hooks]\nbuild = \"make\"\n\
+             pre_lunch = \"x\"\n[capabilities]\nexec = true\nstore = true\nmetadata = false\nnetwork = true\n\
+             filesystem = \"plugin\"\n[extra]\n"
+        );
+        let manifest = reads(&text);
+        assert_eq!((manifest.name.as_str(), manifest.version.as_deref()), ("life", Some("0.2.0")));
+        assert_eq!((manifest.entry_point.as_str(), manifest.commands.len()), ("bin/life.wasm", 1));
+        assert_eq!(
+            manifest
+                .hooks
+                .iter()
+                .map(|(name, command)| (name.as_str(), command.as_str()))
+                .collect::<Vec<_>>(),
+            [("build", "make")]
+        );
+        let asked: Vec<String> =
+            manifest.requests.iter().map(|request| request.capability.to_string()).collect();
+        assert_eq!(asked, ["kv=1MiB", "fs.read=.::/project", "fs.write=@::/plugin", "net=*", "exec=*"]);
+        assert_eq!(
+            manifest.warnings,
+            ["unknown key `extra`", "unknown key `plugin.colour`", "unknown key `hooks.pre_lunch`"]
+        );
+        assert!(reads(COMMAND).requests.is_empty());
+    }
+
+    #[test]
+    fn what_would_be_run_or_granted_as_something_else_is_refused() {
+        let with = |rest: &str| fails(&format!("{PLUGIN}{COMMAND}{rest}"));
+        assert_eq!(
+            fails("[plugin]\nname = \"a\"\nversion = \"1\"\n").to_string(),
+            "manifest `plugin.toml` is not valid: `plugin.runtime` is not `wasm`, and Airlock runs no native code"
+        );
+        let error = with("[capabilities]\nfilesystm = \"project\"");
+        assert_eq!(error.to_string(), "manifest `plugin.toml` is not valid: unknown capability `filesystm`");
+        assert_eq!(error.hint(), Some("did you mean `filesystem`?"));
+        for (rest, reason) in [
+            (
+                "[capabilities]\nfilesystem = \"all\"",
+                "`capabilities.filesystem` is \"all\", not `none`, `project` or `plugin`",
+            ),
+            ("[capabilities]\nexec = \"yes\"", "`capabilities.exec` is \"yes\", not `true` or `false`"),
+            (COMMAND, "the command `life` is there twice"),
+            (
+                "[[commands]]\nname = \"-x\"\nbinary = \"a.wasm\"",
+                "`-x` is no name of a command: a letter or digit, then up to 63 of those or `-_.:+`",
+            ),
+            (
+                "[[commands]]\nname = \"x\"\nbinary = \"../a.wasm\"",
+                "`commands.binary` must name a file inside the plugin's folder",
+            ),
+        ] {
+            assert_eq!(with(rest).to_string(), format!("manifest `plugin.toml` is not valid: {reason}"));
+        }
+        assert!(fails(PLUGIN).to_string().ends_with("it has no `[[commands]]`, and so nothing to run"));
+        assert!(fails("[plugin]\nname = 1").to_string().ends_with("(line 2, column 8)"));
+    }
+}
