@@ -283,6 +283,54 @@ pub enum ErrorKind {
         /// Why not.
         reason: String,
     },
+    /// A folder or file of Airlock's own that others can write to.
+    StateUntrusted {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file of Airlock's own that is damaged or cannot be used.
+    StateUnusable {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A source that cannot be installed.
+    NotInstallable {
+        /// Which.
+        source: String,
+        /// Why not.
+        reason: String,
+    },
+    /// There is no installed plugin of this name.
+    NotInstalled {
+        /// The name as asked for.
+        name: String,
+        /// Names that exist and are near.
+        nearest: Vec<String>,
+    },
+    /// A plugin of this name is installed already.
+    AlreadyInstalled(String),
+    /// A word of the command line that two plugins want.
+    CommandTaken {
+        /// The word.
+        command: String,
+        /// Who has it.
+        holder: String,
+        /// Who wants it too.
+        plugin: String,
+    },
+    /// The audit log does not say what was once written to it.
+    AuditBroken {
+        /// The first record that does not follow from the one before it.
+        seq: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Somebody was asked and did not agree.
+    Declined(String),
     /// The machine or Airlock itself failed.
     Host(String),
 }
@@ -407,6 +455,14 @@ impl Error {
             ErrorKind::BlockingInRuntime => ("blocking-in-runtime", Operator, 125),
             ErrorKind::SessionEnded(_) => ("session-ended", Operator, 125),
             ErrorKind::CacheUnusable { .. } => ("cache-unusable", Operator, 125),
+            ErrorKind::StateUntrusted { .. } => ("state-untrusted", Operator, 125),
+            ErrorKind::StateUnusable { .. } => ("state-unusable", Operator, 125),
+            ErrorKind::NotInstallable { .. } => ("not-installable", Guest, 125),
+            ErrorKind::NotInstalled { .. } => ("not-installed", Operator, 127),
+            ErrorKind::AlreadyInstalled(_) => ("already-installed", Operator, 125),
+            ErrorKind::CommandTaken { .. } => ("command-taken", Operator, 125),
+            ErrorKind::AuditBroken { .. } => ("audit-broken", Operator, 125),
+            ErrorKind::Declined(_) => ("declined", Operator, 126),
             ErrorKind::Host(_) => ("host", Host, 125),
         }
     }
@@ -417,6 +473,18 @@ fn default_hint(kind: &ErrorKind) -> Option<String> {
         |names: &[String]| (!names.is_empty()).then(|| format!("did you mean {}?", quoted_list(names, "or")));
     match kind {
         ErrorKind::UnknownName { nearest, .. } => listed(nearest),
+        ErrorKind::NotInstalled { nearest, .. } => {
+            listed(nearest).or_else(|| Some("`airlock list` shows what is installed".to_owned()))
+        }
+        ErrorKind::AlreadyInstalled(name) => {
+            Some(format!("`airlock update {} SOURCE` replaces it", shell_words::quote(name)))
+        }
+        ErrorKind::CommandTaken { holder, .. } => {
+            Some(format!("`airlock remove {}` makes room", shell_words::quote(holder)))
+        }
+        ErrorKind::StateUntrusted { path, .. } => {
+            Some(format!("`chmod go-w {}` if it was not meant", shell_words::quote(&path.to_string_lossy())))
+        }
         ErrorKind::UnknownFunction { nearest, .. } => {
             listed(nearest).or_else(|| Some("`airlock inspect` lists a plugin's functions".to_owned()))
         }
@@ -430,7 +498,9 @@ fn default_hint(kind: &ErrorKind) -> Option<String> {
         ErrorKind::Deadline { .. } => {
             Some(format!("`--{} VALUE` allows more time", LimitKind::Timeout.flag()))
         }
-        ErrorKind::Denied(capability) => Some(format!("`--allow {capability}` grants it")),
+        ErrorKind::Denied(capability) => {
+            Some(format!("`{}` grants it", crate::allow_arguments([capability])))
+        }
         ErrorKind::BlockingInRuntime => Some("await the call instead".to_owned()),
         ErrorKind::WrongVerb { abi: AbiId::Command, .. } => {
             Some("`airlock run PLUGIN [ARGS]` runs a program".to_owned())
@@ -542,6 +612,24 @@ impl fmt::Display for Error {
             ErrorKind::CacheUnusable { path, reason } => {
                 write!(f, "the compile cache cannot use `{}`: {}", v(&path.to_string_lossy()), v(reason))
             }
+            ErrorKind::StateUntrusted { path, reason } => {
+                write!(f, "`{}` cannot be trusted: {}", v(&path.to_string_lossy()), v(reason))
+            }
+            ErrorKind::StateUnusable { path, reason } => {
+                write!(f, "`{}` cannot be used: {}", v(&path.to_string_lossy()), v(reason))
+            }
+            ErrorKind::NotInstallable { source, reason } => {
+                write!(f, "`{}` cannot be installed: {}", v(source), v(reason))
+            }
+            ErrorKind::NotInstalled { name, .. } => write!(f, "no plugin `{}` is installed", v(name)),
+            ErrorKind::AlreadyInstalled(name) => write!(f, "a plugin `{}` is installed already", v(name)),
+            ErrorKind::CommandTaken { command, holder, plugin } => {
+                write!(f, "`{}` and `{}` both want the command `{}`", v(holder), v(plugin), v(command))
+            }
+            ErrorKind::AuditBroken { seq, reason } => {
+                write!(f, "the audit log is broken at record {seq}: {}", v(reason))
+            }
+            ErrorKind::Declined(what) => write!(f, "{} was not agreed to", v(what)),
             ErrorKind::Host(what) => f.write_str(what),
         }
     }

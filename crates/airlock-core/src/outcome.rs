@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 /// What one call used, against its limits.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Usage {
     /// Wall time from asking for a slot to the answer.

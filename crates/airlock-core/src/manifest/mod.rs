@@ -6,7 +6,7 @@ mod fledge;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Capability, Error, ErrorKind, Result};
 
@@ -33,7 +33,7 @@ pub struct CommandEntry {
 }
 
 /// One capability a plugin asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// What it asks for.
     pub capability: Capability,

@@ -15,7 +15,6 @@
 //! The cache makes things fast and nothing else: a read-only folder, a full disk or a
 //! file that vanishes costs a compilation and never a call.
 
-mod folder;
 #[cfg(test)]
 mod fuzz;
 mod record;
@@ -32,10 +31,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use airlock_core::{Digest, Error, ErrorKind, Result};
 
-use self::folder::{Folder, Lock, read_small};
 use self::record::RecordKey;
 use crate::admit::Admitted;
 use crate::code::{Authentic, CodeKey, CompiledCode, Hex, Mapping, Tag, Variant};
+use airlock_files::{Folder, Lock, read_small};
 
 pub use self::upkeep::{CacheEntry, Damaged, Verified};
 

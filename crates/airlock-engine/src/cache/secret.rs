@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::folder::{Folder, read_small};
+use airlock_files::{Folder, read_small};
 
 /// Bytes of the secret.
 const LENGTH: usize = 32;

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use airlock_core::{Digest, Error, ErrorKind, Result};
 
-use super::folder::{Facts, Folder, read_small};
 use super::{Cache, FileKind, FileName, LOCK, MAX_RECORD_BYTES};
 use crate::code::{Authentic, Mapping, Variant};
+use airlock_files::{Facts, Folder, read_small};
 
 /// A file that has been unfinished for this long has nobody who writes it any more.
 const ABANDONED_AFTER: Duration = Duration::from_hours(1);

@@ -3,6 +3,8 @@
 //! Everything is reached from an open folder by names without a slash, and symbolic links
 //! are never followed below it, so that nobody can lead a read or a write elsewhere.
 
+#![forbid(unsafe_code)]
+
 use std::ffi::CStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Write as _};
@@ -26,13 +28,15 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// An open folder.
 #[derive(Debug)]
-pub(super) struct Folder(OwnedFd);
+pub struct Folder(OwnedFd);
 
 /// What is known of a file without reading it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
-    pub(super) bytes: u64,
-    pub(super) modified: SystemTime,
+pub struct Facts {
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written to.
+    pub modified: SystemTime,
 }
 
 impl Folder {
@@ -40,7 +44,7 @@ impl Folder {
     ///
     /// # Errors
     /// `PermissionDenied` with the reason when another user owns it or can write to it.
-    pub(super) fn private(path: &Path) -> io::Result<Self> {
+    pub fn private(path: &Path) -> io::Result<Self> {
         let open = || openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let folder = match open() {
             Err(Errno::NOENT) => {
@@ -54,13 +58,13 @@ impl Folder {
     }
 
     /// The folder `name` in it; `None` when there is none.
-    pub(super) fn folder(&self, name: &str) -> io::Result<Option<Folder>> {
+    pub fn folder(&self, name: &str) -> io::Result<Option<Folder>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         found(openat(&self.0, name, flags, Mode::empty())).map(|folder| folder.map(Folder))
     }
 
     /// The folder `name` in it, made when there is none.
-    pub(super) fn make_folder(&self, name: &str) -> io::Result<Folder> {
+    pub fn make_folder(&self, name: &str) -> io::Result<Folder> {
         match mkdirat(&self.0, name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
@@ -69,7 +73,7 @@ impl Folder {
     }
 
     /// The names in it.
-    pub(super) fn names(&self) -> io::Result<Vec<String>> {
+    pub fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         // Names that are not UTF-8 are none of ours.
         let mut take = |name: &CStr| {
@@ -103,7 +107,7 @@ impl Folder {
     ///
     /// # Errors
     /// `PermissionDenied` when another user owns it or can write to it.
-    pub(super) fn file(&self, name: &str) -> io::Result<Option<(File, Metadata)>> {
+    pub fn file(&self, name: &str) -> io::Result<Option<(File, Metadata)>> {
         // A FIFO in its place must not block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Some(file) = found(openat(&self.0, name, flags, Mode::empty()))? else { return Ok(None) };
@@ -117,7 +121,7 @@ impl Folder {
     }
 
     /// What is known of the regular file `name`.
-    pub(super) fn facts(&self, name: &str) -> io::Result<Facts> {
+    pub fn facts(&self, name: &str) -> io::Result<Facts> {
         let stat = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let (seconds, nanos) = (stat.st_mtime, stat.st_mtime_nsec);
         let since = Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
@@ -125,17 +129,30 @@ impl Folder {
     }
 
     /// Puts a file there, whole or not at all. A file of that name is replaced.
-    pub(super) fn put(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let unfinished = self.write_unfinished(content)?;
+    ///
+    /// After a crash of the machine the file may be an old one, or damaged.
+    pub fn put(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let unfinished = self.write_unfinished(content, false)?;
         renameat(&self.0, &unfinished, &self.0, name).map_err(|error| {
             let _ = self.remove(&unfinished);
             error.into()
         })
     }
 
+    /// Puts a file there as [`put`](Self::put) does, and returns once it would survive a crash
+    /// of the machine.
+    pub fn put_durably(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let unfinished = self.write_unfinished(content, true)?;
+        renameat(&self.0, &unfinished, &self.0, name).map_err(|error| {
+            let _ = self.remove(&unfinished);
+            io::Error::from(error)
+        })?;
+        Ok(rustix::fs::fsync(&self.0)?)
+    }
+
     /// Puts a file there unless there is one, whole or not at all; whether it did.
-    pub(super) fn put_new(&self, name: &str, content: &[u8]) -> io::Result<bool> {
-        let unfinished = self.write_unfinished(content)?;
+    pub fn put_new(&self, name: &str, content: &[u8]) -> io::Result<bool> {
+        let unfinished = self.write_unfinished(content, false)?;
         let linked = rustix::fs::linkat(&self.0, &unfinished, &self.0, name, AtFlags::empty());
         let _ = self.remove(&unfinished);
         match linked {
@@ -145,14 +162,15 @@ impl Folder {
         }
     }
 
-    fn write_unfinished(&self, content: &[u8]) -> io::Result<String> {
+    fn write_unfinished(&self, content: &[u8], durably: bool) -> io::Result<String> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("{UNFINISHED}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // One that a process with this number left behind when it was killed.
         let _ = self.remove(&name);
         let mut file = File::from(openat(&self.0, &name, flags, Mode::RUSR | Mode::WUSR)?);
-        if let Err(error) = file.write_all(content) {
+        let written = file.write_all(content).and_then(|()| if durably { file.sync_all() } else { Ok(()) });
+        if let Err(error) = written {
             let _ = self.remove(&name);
             return Err(error);
         }
@@ -160,12 +178,12 @@ impl Folder {
     }
 
     /// Whether `name` is of a file that is, or was, still being written.
-    pub(super) fn is_unfinished(name: &str) -> bool {
+    pub fn is_unfinished(name: &str) -> bool {
         name.starts_with(UNFINISHED)
     }
 
     /// Takes the lock `name`, unless another process or thread has it.
-    pub(super) fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
+    pub fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -176,29 +194,29 @@ impl Folder {
     }
 
     /// Sets the time `name` was last modified to now.
-    pub(super) fn touch(&self, name: &str) -> io::Result<()> {
+    pub fn touch(&self, name: &str) -> io::Result<()> {
         let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
         let times = Timestamps { last_access: now, last_modification: now };
         Ok(utimensat(&self.0, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Removes the file `name`.
-    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+    pub fn remove(&self, name: &str) -> io::Result<()> {
         Ok(unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
     /// Removes the folder `name`, when it is empty.
-    pub(super) fn remove_folder(&self, name: &str) -> io::Result<()> {
+    pub fn remove_folder(&self, name: &str) -> io::Result<()> {
         Ok(unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
     }
 }
 
 /// A lock between processes, held until dropped.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "closing it is what unlocks")] OwnedFd);
+pub struct Lock(#[expect(dead_code, reason = "closing it is what unlocks")] OwnedFd);
 
 /// Reads a small file whole, and refuses a larger one.
-pub(super) fn read_small(file: File, maximum: u64) -> io::Result<Vec<u8>> {
+pub fn read_small(file: File, maximum: u64) -> io::Result<Vec<u8>> {
     let said = file.metadata()?.len();
     let mut bytes = Vec::with_capacity(usize::try_from(said.min(maximum)).unwrap_or(0) + 1);
     file.take(maximum + 1).read_to_end(&mut bytes)?;

@@ -1,0 +1,88 @@
+//! What Airlock keeps: installed plugins, grants, what plugins store, and the audit log, in
+//! one SQLite file, with the plugins' wasm beside it by digest.
+//!
+//! [`Store`] is the data folder. Everything that changes more than one thing is one
+//! transaction, so that a process that is killed leaves the old state or the new one; wasm
+//! files are written before the transaction that names them, and one that nobody names is
+//! swept up by [`doctor`].
+//!
+//! The folder and its files belong to one user. Others who could write to them are refused
+//! at the start; other processes of the same user are expected, and wait for each other.
+
+#![forbid(unsafe_code)]
+
+mod artifacts;
+mod audit;
+mod db;
+mod difference;
+mod doctor;
+mod grants;
+mod installed;
+mod package;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use airlock_core::{Error, ErrorKind, Result};
+use airlock_files::Folder;
+use rusqlite::Connection;
+
+// The public interface is:
+pub use audit::{AuditFilter, AuditHead, AuditLog, AuditRecord, AuditVerified};
+pub use difference::{Change, Difference};
+pub use doctor::{Finding, doctor};
+pub use grants::KeptGrant;
+pub use installed::{Facts, Installed, NewVersion};
+pub use package::Package;
+
+/// The data folder of one user.
+#[derive(Debug)]
+pub struct Store {
+    data: PathBuf,
+    folder: Folder,
+    connection: Mutex<Connection>,
+    session: String,
+}
+
+impl Store {
+    /// Opens the data folder, and makes it at the first use.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUntrusted`] when others can write to it;
+    /// [`ErrorKind::StateUnusable`] when it is damaged, newer than this version, or cannot be
+    /// opened.
+    pub fn open(data: &Path) -> Result<Self> {
+        let connection = db::open(data, db::Durable::Machine)?;
+        let folder = Folder::private(data).map_err(|error| {
+            Error::new(ErrorKind::StateUnusable { path: data.to_owned(), reason: error.to_string() })
+        })?;
+        let session = format!("process {}", std::process::id());
+        Ok(Store { data: data.to_owned(), folder, connection: Mutex::new(connection), session })
+    }
+
+    /// The same for a session of this name: grants for a session hold for whoever opens the
+    /// store with its name again. A process has one of its own where none is said.
+    #[must_use]
+    pub fn in_session(mut self, session: impl Into<String>) -> Self {
+        self.session = session.into();
+        self
+    }
+
+    /// The folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    fn session(&self) -> &str {
+        &self.session
+    }
+
+    fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic in the middle of a transaction has rolled it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

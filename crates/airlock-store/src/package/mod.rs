@@ -1,0 +1,291 @@
+//! What is to be installed, read whole into memory and checked, before anything is decided
+//! over it. The source is read once and never written to.
+
+mod archive;
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Phase, Result};
+
+/// Bytes of all files of a source together.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Files and folders in an archive.
+const MAX_ENTRIES: usize = 10_000;
+
+/// A plugin's files, not installed yet.
+#[derive(Debug, Clone)]
+pub struct Package {
+    source: String,
+    link: Option<PathBuf>,
+    manifest: Option<(String, Vec<u8>, Manifest)>,
+    name: String,
+    entry: String,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// The files of a source by their paths in it.
+type Files = BTreeMap<String, Vec<u8>>;
+
+impl Package {
+    /// Reads a source: a folder with a manifest, a `.wasm` file, or an archive (`.tar`,
+    /// `.tar.gz`, `.zip`) of either. What it is is told by its bytes and not by its name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PluginNotFound`], [`ErrorKind::NoManifest`], [`ErrorKind::InvalidManifest`];
+    /// [`ErrorKind::NotInstallable`] for anything that is none of those or tries to leave its
+    /// folder; [`ErrorKind::Limit`] for files that are too large.
+    pub fn read(source: &Path, limits: &Limits) -> Result<Self> {
+        let metadata = std::fs::metadata(source).map_err(|error| unreadable(source, error))?;
+        let canonical = source.canonicalize().map_err(|error| unreadable(source, error))?;
+        let shown = canonical.to_string_lossy().into_owned();
+        if metadata.is_dir() {
+            return Package::of_folder(&canonical, shown, limits);
+        }
+        let bytes = read_file(&canonical, MAX_BYTES)?;
+        let stem = canonical.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if bytes.starts_with(b"\0asm") {
+            let file = canonical.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Package::of_wasm(shown, stem, file, bytes, limits);
+        }
+        let files = archive::read(&shown, bytes)?;
+        Package::of_files(shown, stem, files, limits)
+    }
+
+    /// The same read again from its folder at every load.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotInstallable`] when the source is no folder.
+    pub fn linked(mut self) -> Result<Self> {
+        let folder = PathBuf::from(&self.source);
+        if !folder.is_dir() {
+            return Err(self.refused("only a folder can be linked to"));
+        }
+        self.link = Some(folder);
+        Ok(self)
+    }
+
+    /// Where it was read from, as an absolute path.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The folder it is read from at every load, when it is linked.
+    pub fn link(&self) -> Option<&Path> {
+        self.link.as_deref()
+    }
+
+    /// The manifest's name, else the file's without its ending.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its manifest.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref().map(|(_, _, manifest)| manifest)
+    }
+
+    /// The manifest's file name and text.
+    pub fn manifest_file(&self) -> Option<(&str, &[u8])> {
+        self.manifest.as_ref().map(|(name, bytes, _)| (name.as_str(), bytes.as_slice()))
+    }
+
+    /// The path of the wasm file that is called.
+    pub fn entry(&self) -> &str {
+        &self.entry
+    }
+
+    /// The wasm files by their paths; the entry is one of them.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
+    }
+
+    /// The digest of the entry.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.files.get(&self.entry).map(Vec::as_slice).unwrap_or_default())
+    }
+
+    fn of_wasm(source: String, name: String, file: String, bytes: Vec<u8>, limits: &Limits) -> Result<Self> {
+        let files = Files::from([(file.clone(), bytes)]);
+        Package { source, link: None, manifest: None, name, entry: file, files }.checked(limits)
+    }
+
+    fn of_folder(folder: &Path, source: String, limits: &Limits) -> Result<Self> {
+        for name in Manifest::FILE_NAMES {
+            let path = folder.join(name);
+            if !path.exists() {
+                continue;
+            }
+            let text = read_file(&inside(folder, &path, name)?, Manifest::MAX_BYTES + 1)?;
+            let manifest = Manifest::read(name, &text)?;
+            let mut files = Files::new();
+            for file in manifest.files() {
+                let path = folder.join(file);
+                if !path.exists() {
+                    return Err(not_built(&source, file, &manifest));
+                }
+                let maximum = limits.value(LimitKind::ArtifactSize);
+                let bytes = read_file(&inside(folder, &path, name)?, maximum)?;
+                files.insert(file.to_owned(), bytes);
+            }
+            return Package::of_manifest(source, name, text, manifest, files).checked(limits);
+        }
+        let looked_for = "`cortex.json`, `manifest.json`, `plugin.toml`";
+        Err(Error::new(ErrorKind::NoManifest { folder: folder.to_owned(), looked_for }))
+    }
+
+    /// Of an archive's files: those beside the manifest, wherever it is, or the only wasm file.
+    fn of_files(source: String, stem: String, mut files: Files, limits: &Limits) -> Result<Self> {
+        let root = match common_folder(&files) {
+            Some(folder) if !has_manifest(&files, "") => folder,
+            _ => String::new(),
+        };
+        for name in Manifest::FILE_NAMES {
+            let Some(text) = files.remove(&format!("{root}{name}")) else { continue };
+            let manifest = Manifest::read(name, &text)?;
+            let mut kept = Files::new();
+            for file in manifest.files() {
+                let path = normalised(&format!("{root}{file}")).unwrap_or_default();
+                let Some(bytes) = files.remove(&path) else {
+                    return Err(not_built(&source, file, &manifest));
+                };
+                kept.insert(file.to_owned(), bytes);
+            }
+            return Package::of_manifest(source, name, text, manifest, kept).checked(limits);
+        }
+        let mut wasm = files.into_iter().filter(|(_, bytes)| bytes.starts_with(b"\0asm"));
+        match (wasm.next(), wasm.next()) {
+            (Some((path, bytes)), None) => {
+                let file = path.rsplit('/').next().unwrap_or(&path).to_owned();
+                let stem = file.strip_suffix(".wasm").map_or(stem, str::to_owned);
+                Package::of_wasm(source, stem, file, bytes, limits)
+            }
+            _ => Err(refused(&source, "it has no manifest, and not just one wasm file")),
+        }
+    }
+
+    fn of_manifest(source: String, file: &str, text: Vec<u8>, manifest: Manifest, files: Files) -> Self {
+        let (name, entry) = (manifest.name.clone(), manifest.entry_point.clone());
+        Package { source, link: None, manifest: Some((file.to_owned(), text, manifest)), name, entry, files }
+    }
+
+    /// Refuses files that are too large or no wasm, and a name that cannot be one.
+    fn checked(self, limits: &Limits) -> Result<Self> {
+        let maximum = limits.value(LimitKind::ArtifactSize);
+        for (path, bytes) in &self.files {
+            if bytes.len() as u64 > maximum {
+                return Err(too_large(maximum));
+            }
+            if !bytes.starts_with(b"\0asm") {
+                return Err(self.refused(&format!("`{path}` is no WebAssembly")));
+            }
+        }
+        // Names end up in paths, on command lines and in tables.
+        let plain = |c: char| c.is_alphanumeric() || "-_.@/ ".contains(c);
+        let begins =
+            self.name.chars().next().is_some_and(char::is_alphanumeric) || self.name.starts_with('@');
+        if !begins
+            || self.name.chars().count() > 128
+            || !self.name.chars().all(plain)
+            || self.name.ends_with(' ')
+        {
+            let reason =
+                "its name has to begin with a letter or digit and go on with those, `-_.@/` or spaces";
+            return Err(self.refused(reason));
+        }
+        Ok(self)
+    }
+
+    fn refused(&self, reason: &str) -> Error {
+        refused(&self.source, reason)
+    }
+}
+
+fn refused(source: &str, reason: &str) -> Error {
+    Error::new(ErrorKind::NotInstallable { source: source.to_owned(), reason: reason.to_owned() })
+}
+
+fn not_built(source: &str, file: &str, manifest: &Manifest) -> Error {
+    let error = refused(source, &format!("there is no `{file}` in it"));
+    match manifest.hooks.get("build") {
+        Some(_) => error.with_hint("it has to be built first: `airlock install --build` shows how, and asks"),
+        None => error.with_hint("it has to be built first"),
+    }
+}
+
+/// `path`, when no symbolic link leads it out of `folder`, which is canonical.
+fn inside(folder: &Path, path: &Path, manifest: &str) -> Result<PathBuf> {
+    let canonical = path.canonicalize().map_err(|error| unreadable(path, error))?;
+    if canonical.starts_with(folder) {
+        return Ok(canonical);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let reason = format!("`{name}` leads out of the plugin's folder");
+    Err(Error::new(ErrorKind::InvalidManifest { file: manifest.to_owned(), at: None, reason }))
+}
+
+/// Reads a regular file of at most `maximum` bytes.
+fn read_file(path: &Path, maximum: u64) -> Result<Vec<u8>> {
+    // A FIFO in its place must not block.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| unreadable(path, error))?;
+    let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
+    if !metadata.is_file() {
+        return Err(refused(&path.to_string_lossy(), "it is no regular file"));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(maximum)).unwrap_or(0) + 1);
+    file.take(maximum.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
+    match bytes.len() as u64 > maximum {
+        true => Err(too_large(maximum)),
+        false => Ok(bytes),
+    }
+}
+
+fn too_large(maximum: u64) -> Error {
+    let (limit, phase) = (LimitKind::ArtifactSize, Phase::Admit);
+    Error::new(ErrorKind::Limit { limit, maximum, asked: None, phase })
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::PluginNotFound(path.to_owned()),
+        _ => ErrorKind::Unreadable(path.to_owned()),
+    };
+    Error::new(kind).with_source(error)
+}
+
+fn has_manifest(files: &Files, root: &str) -> bool {
+    Manifest::FILE_NAMES.iter().any(|name| files.contains_key(&format!("{root}{name}")))
+}
+
+/// The folder, with its slash, that all files are in.
+fn common_folder(files: &Files) -> Option<String> {
+    let (first, _) = files.first_key_value()?;
+    let folder = first.split_inclusive('/').next().filter(|folder| folder.ends_with('/'))?;
+    files.keys().all(|path| path.starts_with(folder)).then(|| folder.to_owned())
+}
+
+/// A relative path with its dots taken out, as text; `None` when it is absolute, leads out,
+/// names nothing or is not text.
+fn normalised(path: &str) -> Option<String> {
+    if path.contains(['\0', '\\']) {
+        return None;
+    }
+    let mut parts = Vec::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(part) => parts.push(part.to_str()?),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests;
