@@ -232,6 +232,8 @@ pub struct Approval {
 pub struct Settled {
     /// What is granted.
     pub granted: Vec<Capability>,
+    /// What of it is granted for this once, and kept nowhere.
+    pub once: Vec<Capability>,
     /// Why the rest is not, when a strategy said so.
     pub reason: Option<String>,
 }
@@ -297,8 +299,9 @@ impl Approval {
             .filter(|request| !decided.iter().any(|grant| grant.capability == request.capability))
             .cloned()
             .collect();
+        let settled = |granted: Vec<Capability>, reason| Settled { granted, once: Vec::new(), reason };
         if known && open.is_empty() {
-            return Ok(Settled { granted, reason: None });
+            return Ok(settled(granted, None));
         }
 
         let before = self.store.decided_before(plugin)?.map(|grants| allowed(&grants));
@@ -314,22 +317,23 @@ impl Approval {
         let always =
             |allowed: bool, capability: Capability| Grant { capability, allowed, lasting: Lasting::Always };
         let all = || open.iter().map(|request| request.capability.clone());
-        let (decisions, by, reason) = match verdict {
-            Verdict::Allow if keeps => (all().map(Grant::always).collect(), "earlier version", None),
-            Verdict::Allow => (all().map(Grant::always).collect(), "strategy", None),
+        let (decisions, by): (Vec<Grant>, &str) = match verdict {
+            Verdict::Allow if keeps => (all().map(Grant::always).collect(), "earlier version"),
+            Verdict::Allow => (all().map(Grant::always).collect(), "strategy"),
             Verdict::AllowSome(some) => {
                 let judged = |capability: Capability| {
                     always(some.iter().any(|one| one.covers(&capability)), capability)
                 };
-                (all().map(judged).collect(), "strategy", None)
+                (all().map(judged).collect(), "strategy")
             }
-            Verdict::Deny(reason) => return Ok(Settled { granted, reason: Some(reason) }),
-            Verdict::Ask if !interactive => return Ok(Settled { granted, reason: None }),
-            Verdict::Ask => (self.prompt.ask(&question)?, "prompt", None),
+            Verdict::Deny(reason) => return Ok(settled(granted, Some(reason))),
+            Verdict::Ask if !interactive => return Ok(settled(granted, None)),
+            Verdict::Ask => (self.prompt.ask(&question)?, "prompt"),
         };
         self.store.decide(plugin, &decisions, by)?;
         granted.extend(allowed(&decisions));
-        Ok(Settled { granted, reason })
+        let once = decisions.into_iter().filter(|grant| grant.lasting == Lasting::Once).collect::<Vec<_>>();
+        Ok(Settled { granted, once: allowed(&once), reason: None })
     }
 }
 
@@ -342,8 +346,12 @@ pub fn allow_arguments<'a>(capabilities: impl IntoIterator<Item = &'a Capability
 }
 
 impl Settled {
-    /// The error for what is required and not granted, with the whole line that grants it.
+    /// The error for what is required and not granted, with the whole line that grants what is
+    /// `missing`. With nothing missing it is another reason, which stays as it is.
     pub fn explain(&self, denied: Error, missing: &[Capability]) -> Error {
+        if missing.is_empty() {
+            return denied;
+        }
         let line = allow_arguments(missing);
         match &self.reason {
             Some(reason) => denied.with_hint(format!("{reason}; `{line}` grants it")),

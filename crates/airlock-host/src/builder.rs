@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use airlock_core::{Ceiling, Error, LimitKind, Limits, Overrides, Result};
+use airlock_core::{
+    Approval, AuditSink, Ceiling, Error, LimitKind, Limits, OnAuditFailure, Overrides, Result,
+};
 use airlock_engine::{Cache, Compiler, EngineSettings, InProcess};
 
 use crate::host::Host;
+use crate::recorded::Recorder;
 
 /// Calls at once, where nothing else is said: enough for a busy server, little enough
 /// that a pool of it is made in a fraction of a millisecond.
@@ -39,6 +42,8 @@ pub struct HostBuilder {
     no_pool: bool,
     limits: Overrides,
     rules: Rules,
+    approval: Option<Approval>,
+    recorder: Option<Recorder>,
     compiler: Option<Arc<dyn Compiler>>,
     cache: Option<Arc<Cache>>,
 }
@@ -86,6 +91,22 @@ impl HostBuilder {
         self
     }
 
+    /// Has what plugins ask for decided this way, and kept. Without it they have what their
+    /// load allows and nothing else.
+    #[must_use]
+    pub fn approval(mut self, approval: Approval) -> Self {
+        self.approval = Some(approval);
+        self
+    }
+
+    /// Records every call there, before it returns: the function, how it ended, what it used.
+    /// The calling thread waits for the sink, also where the call is awaited.
+    #[must_use]
+    pub fn audit(mut self, sink: Arc<dyn AuditSink>, on_failure: OnAuditFailure) -> Self {
+        self.recorder = Some(Recorder { sink, on_failure });
+        self
+    }
+
     /// What compiles: [`InProcess`] where not said, or a [`Worker`](crate::Worker) that can
     /// be killed.
     #[must_use]
@@ -116,6 +137,7 @@ impl HostBuilder {
             cache: self.cache,
         };
         let concurrent = self.slots.unwrap_or(DEFAULT_SLOTS);
-        Ok(Host::of(settings, self.limits, self.rules, concurrent))
+        let HostBuilder { limits, rules, approval, recorder, .. } = self;
+        Ok(Host::of(settings, limits, rules, approval, recorder, concurrent))
     }
 }

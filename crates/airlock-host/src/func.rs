@@ -87,7 +87,8 @@ impl<P: Params, R: Results> Func<P, R> {
     pub async fn call(&self, session: &mut Session, params: P) -> Result<R> {
         self.check(session)?;
         session.refuse_blocking_only()?;
-        session.steps_awaited()?.step(&self.func, params).await
+        let result = session.steps_awaited()?.step(&self.func, params).await;
+        session.plugin().recorded(&self.name, result, |_| None)
     }
 
     /// [`Func::call`] on this thread, until it is done.
@@ -96,7 +97,8 @@ impl<P: Params, R: Results> Func<P, R> {
     /// As [`Func::call`] and [`Plugin::call_blocking`](crate::Plugin::call_blocking).
     pub fn call_blocking(&self, session: &mut Session, params: P) -> Result<R> {
         self.check(session)?;
-        session.steps_blocking()?.step_blocking(&self.func, params)
+        let result = session.steps_blocking()?.step_blocking(&self.func, params);
+        session.plugin().recorded(&self.name, result, |_| None)
     }
 
     pub(crate) fn check(&self, session: &Session) -> Result<()> {

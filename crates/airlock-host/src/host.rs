@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use airlock_core::{AbiId, Error, ErrorKind, LimitKind, Limits, Overrides, Phase, Result};
+use airlock_core::{AbiId, Approval, Error, ErrorKind, LimitKind, Limits, Overrides, Phase, Result};
 use airlock_engine::{Allocation, EngineKey, EngineSettings, Engines};
 use wasmtime::Linker;
 
@@ -14,6 +14,7 @@ use crate::abi::Abi;
 use crate::bounded::{Interrupted, bounded};
 use crate::budget::HostBudget;
 use crate::builder::{HostBuilder, Rules};
+use crate::recorded::Recorder;
 use crate::running::Running;
 use crate::slots::{Slot, Slots};
 use crate::store::{CallState, after};
@@ -29,6 +30,8 @@ pub(crate) struct HostInner {
     pub(crate) engines: Arc<Engines>,
     pub(crate) overrides: Overrides,
     pub(crate) rules: Rules,
+    pub(crate) approval: Option<Approval>,
+    pub(crate) recorder: Option<Recorder>,
     pub(crate) running: Running,
     budget: HostBudget,
     slots: Slots,
@@ -56,12 +59,21 @@ impl Host {
     }
 
     /// A host with these settings and limits, and so many calls at once.
-    pub(crate) fn of(settings: EngineSettings, overrides: Overrides, rules: Rules, concurrent: u32) -> Self {
+    pub(crate) fn of(
+        settings: EngineSettings,
+        overrides: Overrides,
+        rules: Rules,
+        approval: Option<Approval>,
+        recorder: Option<Recorder>,
+        concurrent: u32,
+    ) -> Self {
         let host_memory = Limits::default().with(&overrides).value(LimitKind::HostMemory);
         Host(Arc::new(HostInner {
             engines: Engines::new(settings),
             overrides,
             rules,
+            approval,
+            recorder,
             running: Running::new(),
             budget: HostBudget::new(host_memory),
             slots: Slots::new(concurrent as usize),

@@ -45,10 +45,12 @@ mod host;
 mod load;
 mod memory;
 mod plugin;
+mod recorded;
 mod running;
 mod session;
 mod slots;
 mod source;
+mod standing;
 mod store;
 mod wasi;
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use airlock_core::{
-    AbiId, Basis, Capability, CapabilityKind, Ceiling, Error, ErrorKind, LimitKind, Limits, Manifest,
-    Overrides, Place, Policy, Request, Result,
+    AbiId, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Identity, LimitKind, Limits, Manifest,
+    Overrides, Place, Request, Result,
 };
 use airlock_engine::{Artifact, Compiled, EngineKey, Feature, Shape};
 use tokio::sync::oneshot;
@@ -14,6 +14,7 @@ use crate::abi::{self, Abi};
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
 use crate::source::{self, Source};
+use crate::standing::{Followed, Ground, Standing};
 use crate::wasi;
 
 /// How a plugin is loaded.
@@ -199,9 +200,9 @@ impl Host {
         span.record("plugin", &name).record("abi", abi.id().name());
         let adapter = abi.bind(&shape, manifest.as_ref())?;
 
-        let ceiling = self.0.rules.ceiling(&name).and(options.ceiling.clone());
-        let policy = policy(&requests, abi.profile().baseline, &ceiling, &options)?;
-
+        let identity = Identity { name, digest: artifact.digest() };
+        let standing = self.standing(&identity, &requests, manifest.as_ref(), abi, &options)?;
+        let name = identity.name;
         let key = engine_key(&limits, &shape);
         let waits = shape.imports.iter().any(|import| wasi::waits(&import.module, &import.name));
         let compiled = Compiled::new(&self.0.engines, key, artifact, shape, &limits)?;
@@ -218,7 +219,7 @@ impl Host {
             abi,
             why,
             adapter,
-            policy,
+            standing,
             requests,
             limits,
             waits,
@@ -261,6 +262,62 @@ impl Host {
         })
     }
 
+    /// What the plugin may do: what was granted with this load, and what was and is decided
+    /// over the rest of what its manifest asks for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] when something it requires is not granted.
+    fn standing(
+        &self,
+        identity: &Identity,
+        requests: &[Request],
+        manifest: Option<&Manifest>,
+        abi: &'static dyn Abi,
+        options: &LoadOptions,
+    ) -> Result<Standing> {
+        if let Some(grant) = options.allow.iter().find(|grant| !GRANTABLE.contains(&grant.kind())) {
+            return Err(Error::new(ErrorKind::InvalidSetting {
+                name: grant.to_string(),
+                reason: "this version of Airlock cannot grant it yet".to_owned(),
+            }));
+        }
+        let grants: Vec<Capability> = match options.allow_requested {
+            true => requests.iter().map(|request| request.capability.clone()).collect(),
+            false => options.allow.clone(),
+        };
+        let working = match &options.working {
+            Some(folder) => Ok(folder.clone()),
+            None => std::env::current_dir(),
+        };
+        // A folder that is gone covers nothing, and most plugins ask for none.
+        let place = Place { working: working.unwrap_or_default(), home: std::env::home_dir(), own: None };
+        let ceiling = self.0.rules.ceiling(&identity.name).and(options.ceiling.clone());
+        let baseline = abi.profile().baseline;
+        let ground = Ground { requests: requests.to_vec(), grants, baseline, ceiling, place };
+        let Some(approval) = &self.0.approval else {
+            let standing = Standing::new(ground, None)?;
+            return standing.require().map(|()| standing);
+        };
+
+        // What imports imply is not asked about: there is a stand-in for it.
+        let open = ground.open(manifest.map(|manifest| manifest.requests.as_slice()).unwrap_or_default());
+        let settled = approval.settle(identity, &open)?;
+        // What was allowed for this once is nowhere else.
+        let ground = Ground { grants: [ground.grants, settled.once.clone()].concat(), ..ground };
+        let followed = Followed { store: approval.store().clone(), plugin: identity.clone() };
+        let standing = Standing::new(ground, Some(followed))?;
+        standing.require().map_err(|error| {
+            let missing: Vec<Capability> = open
+                .iter()
+                .filter(|request| request.required)
+                .map(|request| request.capability.clone())
+                .filter(|capability| !standing.policy().allows(capability))
+                .collect();
+            settled.explain(error, &missing)
+        })?;
+        Ok(standing)
+    }
+
     /// Airlock's defaults, the ABI's, the host's, what this load was told: later ones go
     /// before earlier ones. The host's own, of which there is one value each, go before all.
     fn effective_limits(&self, abi: &dyn Abi, options: &Overrides) -> Limits {
@@ -281,36 +338,6 @@ fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
 /// What this version can enforce. Granting anything else is an error, so that no grant is
 /// ever taken and silently ignored.
 const GRANTABLE: [CapabilityKind; 2] = [CapabilityKind::Clock, CapabilityKind::Random];
-
-/// What is in force of what the plugin asks for.
-///
-/// # Errors
-/// [`ErrorKind::Denied`] with the first required capability that is not.
-fn policy(
-    requests: &[Request],
-    baseline: &[CapabilityKind],
-    ceiling: &Ceiling,
-    options: &LoadOptions,
-) -> Result<Policy> {
-    if let Some(grant) = options.allow.iter().find(|grant| !GRANTABLE.contains(&grant.kind())) {
-        return Err(Error::new(ErrorKind::InvalidSetting {
-            name: grant.to_string(),
-            reason: "this version of Airlock cannot grant it yet".to_owned(),
-        }));
-    }
-    let grants: Vec<Capability> = match options.allow_requested {
-        true => requests.iter().map(|request| request.capability.clone()).collect(),
-        false => options.allow.clone(),
-    };
-    let working = match &options.working {
-        Some(folder) => Ok(folder.clone()),
-        None => std::env::current_dir(),
-    };
-    // A folder that is gone covers nothing, and most plugins ask for none.
-    let place = Place { working: working.unwrap_or_default(), home: std::env::home_dir(), own: None };
-    let policy = Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place: &place });
-    policy.require(requests).map(|()| policy)
-}
 
 /// What a plugin asks for: in its manifest, and by what it imports.
 fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {

@@ -22,6 +22,7 @@ use crate::func::{Params, Results, signature};
 use crate::host::Host;
 use crate::session::Session;
 use crate::slots::{SHARDS, shard};
+use crate::standing::Standing;
 use crate::store::{CallState, Live, Prepared, after, begin_call, explain, new_store, usage};
 use crate::wasi::{StdinSource, Wasi, WasiInput};
 
@@ -52,7 +53,7 @@ pub(crate) struct PluginParts {
     pub(crate) abi: &'static dyn Abi,
     pub(crate) why: String,
     pub(crate) adapter: Arc<dyn Adapter>,
-    pub(crate) policy: Policy,
+    pub(crate) standing: Standing,
     pub(crate) requests: Vec<Request>,
     pub(crate) limits: Limits,
     /// Whether an import may wait, so that the plugin needs a fiber.
@@ -79,8 +80,8 @@ impl PluginInner {
         &self.parts.limits
     }
 
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.parts.policy
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.parts.standing
     }
 
     /// What the manifest lets the linear memory grow to, in bytes.
@@ -230,9 +231,9 @@ impl Plugin {
         &self.0.inner.parts.requests
     }
 
-    /// What it may do.
-    pub fn policy(&self) -> &Policy {
-        self.inner().policy()
+    /// What it may do now.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.inner().standing().policy()
     }
 
     /// What bounds its calls.
@@ -386,6 +387,12 @@ impl Plugin {
         }
     }
 
+    /// Whether it may be called at all.
+    #[inline]
+    pub(crate) fn admit(&self) -> Result<()> {
+        self.inner().standing().admit()
+    }
+
     pub(crate) fn host(&self) -> &Host {
         &self.0.inner.parts.host
     }
@@ -396,10 +403,11 @@ impl Plugin {
 
     /// One call on an instance of its own.
     async fn once(&self, job: Job<'_>, wasi: Option<WasiInput>) -> Result<Outcome<Answer>> {
-        let span = self.span(job.function);
-        async {
+        let (function, span) = (job.function, self.span(job.function));
+        let called = async {
             let started = Instant::now();
             let deadline = after(started, self.limits().time(LimitKind::Timeout));
+            self.inner().standing().admit()?;
             self.check_input(job.input_bytes)?;
             let _slot = self.host().slot(self.inner().id, self.limits(), deadline).await?;
             self.check_instances()?;
@@ -413,9 +421,9 @@ impl Plugin {
             let result = bounded(deadline, Some(self.host().cut()), call).await;
             let answer = self.conclude(&live, result)?;
             Ok(self.outcome(answer, &live, started))
-        }
-        .instrument(span)
-        .await
+        };
+        let result = called.instrument(span).await;
+        self.recorded(function, result, |outcome| Some(outcome.usage.clone()))
     }
 
     async fn open(&self, awaited: bool) -> Result<Session> {
@@ -423,6 +431,7 @@ impl Plugin {
         async {
             let deadline = after(Instant::now(), self.limits().time(LimitKind::Timeout));
             let _opening = self.host().running().open()?;
+            self.inner().standing().admit()?;
             self.inner().sessions.fetch_add(1, Ordering::SeqCst);
             let alive = AliveSession(self.inner().clone());
             self.check_instances()?;

@@ -197,7 +197,7 @@ impl Session {
             None => Err(ended_error(&self.ended)),
         };
         self.put_back(called);
-        result
+        self.plugin.recorded(name, result, |_| None)
     }
 
     /// [`Session::call_func`] on this thread, until it is done.
@@ -212,7 +212,7 @@ impl Session {
             None => Err(ended_error(&self.ended)),
         };
         self.put_back(called);
-        result
+        self.plugin.recorded(name, result, |_| None)
     }
 
     /// Begins a call of several steps in the guest: one deadline, one tank of fuel, one count
@@ -267,6 +267,7 @@ impl Session {
 
     #[inline]
     fn begin(&mut self, on_the_clock: bool) -> Result<Steps<'_>> {
+        self.plugin.admit()?;
         self.occupied.enter()?;
         let steps = Steps { session: self };
         let session = &mut *steps.session;
@@ -336,8 +337,14 @@ impl Session {
     }
 
     async fn run(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
+        let result = self.run_unrecorded(function, input).await;
+        self.plugin.recorded(function, result, |outcome| Some(outcome.usage.clone()))
+    }
+
+    async fn run_unrecorded(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         let input_bytes = input.len();
         self.plugin.check_input(input_bytes)?;
+        self.plugin.admit()?;
         let plugin = self.plugin.clone();
         self.occupied.enter()?;
         let _entered = Entered(self.occupied.clone());
@@ -396,7 +403,8 @@ impl Steps<'_> {
     pub async fn call<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
         func.check(self.session)?;
         self.session.refuse_blocking_only()?;
-        self.step(&func.func, params).await
+        let result = self.step(&func.func, params).await;
+        self.session.plugin.recorded(&func.name, result, |_| None)
     }
 
     /// Calls a function of this session, on this thread.
@@ -405,7 +413,8 @@ impl Steps<'_> {
     /// As [`Func::call_blocking`].
     pub fn call_blocking<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
         func.check(self.session)?;
-        self.step_blocking(&func.func, params)
+        let result = self.step_blocking(&func.func, params);
+        self.session.plugin.recorded(&func.name, result, |_| None)
     }
 
     /// The guest's memory, as the last step left it.

@@ -14,6 +14,15 @@ pub enum Source {
     Path(PathBuf),
     /// The bytes themselves.
     Bytes(Vec<u8>),
+    /// What somebody has read already, such as a store of installed plugins.
+    Package {
+        /// What it is called when there is no manifest.
+        name: String,
+        /// The manifest's file name, one of [`Manifest::FILE_NAMES`], and text.
+        manifest: Option<(String, Vec<u8>)>,
+        /// The wasm.
+        wasm: Vec<u8>,
+    },
 }
 
 impl From<&str> for Source {
@@ -61,6 +70,11 @@ pub(crate) fn read(source: Source, limits: &Limits) -> Result<Found> {
     let path = match source {
         Source::Bytes(bytes) => {
             return Ok(Found { name: "plugin".to_owned(), bytes, manifest: None, is_wat: false });
+        }
+        Source::Package { name, manifest, wasm } => {
+            let manifest = manifest.map(|(file, text)| Manifest::read(&file, &text)).transpose()?;
+            let name = manifest.as_ref().map_or(name, |manifest| manifest.name.clone());
+            return Ok(Found { name, bytes: wasm, manifest, is_wat: false });
         }
         Source::Path(path) => path,
     };

@@ -1,6 +1,7 @@
 //! Grants, kept.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use airlock_core::{AuditEvent, Capability, Digest, Error, Grant, GrantStore, Identity, Lasting, Result};
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -12,6 +13,55 @@ use crate::db::{failed, millis, now, writing};
 
 /// The setting that counts changes of grants.
 const GENERATION: &str = "grants.generation";
+
+/// How long a change by another process may go unnoticed. A command that takes something back
+/// waits longer before it says that it has ([`GRANTS_SETTLE`](crate::GRANTS_SETTLE)).
+pub(crate) const NOTICE: Duration = Duration::from_millis(10);
+
+/// The generation of grants, looked up again when this process changed them, and otherwise
+/// once in a while: every call asks for it.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    opened: Instant,
+    /// How many this process made.
+    own: AtomicU64,
+    /// Nanoseconds after `opened`.
+    next_look: AtomicU64,
+    seen: AtomicU64,
+}
+
+impl Changes {
+    pub(crate) fn new() -> Self {
+        Changes {
+            opened: Instant::now(),
+            own: AtomicU64::new(0),
+            next_look: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn happened(&self) {
+        self.own.fetch_add(1, Ordering::SeqCst);
+        self.next_look.store(0, Ordering::SeqCst);
+    }
+
+    fn look(&self, read: impl FnOnce() -> Result<u64>) -> Result<u64> {
+        let now = u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if now < self.next_look.load(Ordering::Acquire) {
+            return Ok(self.seen.load(Ordering::Acquire));
+        }
+        let own = self.own.load(Ordering::SeqCst);
+        let seen = read()?;
+        self.seen.store(seen, Ordering::Release);
+        let after = now.saturating_add(u64::try_from(NOTICE.as_nanos()).unwrap_or(u64::MAX));
+        self.next_look.store(after, Ordering::SeqCst);
+        if self.own.load(Ordering::SeqCst) != own {
+            // It happened meanwhile, and may not be in what was read.
+            self.next_look.store(0, Ordering::SeqCst);
+        }
+        Ok(seen)
+    }
+}
 
 /// A decision with all that is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,6 +144,7 @@ impl Store {
             append(&transaction, plugin, None, &event)?;
         }
         transaction.commit().map_err(|error| failed(&error))?;
+        self.changes.happened();
         Ok(gone)
     }
 }
@@ -147,7 +198,7 @@ pub(crate) fn decide(
 }
 
 /// Tells every process that grants are others now.
-fn changed(transaction: &Transaction<'_>) -> Result<()> {
+pub(crate) fn changed(transaction: &Transaction<'_>) -> Result<()> {
     let sql = "INSERT INTO setting (name, value) VALUES (?1, '1')
                ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1";
     transaction.execute(sql, [GENERATION]).map(|_| ()).map_err(|error| failed(&error))
@@ -182,10 +233,18 @@ impl GrantStore for Store {
         let mut connection = self.connection();
         let transaction = writing(&mut connection)?;
         decide(&transaction, self.session(), plugin, decisions, by)?;
-        transaction.commit().map_err(|error| failed(&error))
+        transaction.commit().map_err(|error| failed(&error))?;
+        self.changes.happened();
+        Ok(())
     }
 
     fn generation(&self) -> Result<u64> {
+        self.changes.look(|| self.read_generation())
+    }
+}
+
+impl Store {
+    fn read_generation(&self) -> Result<u64> {
         let connection = self.connection();
         let value = connection
             .prepare_cached("SELECT CAST(value AS INTEGER) FROM setting WHERE name = ?1")

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::append;
 use crate::db::{failed, now, writing};
-use crate::grants::{decide, read_digest};
+use crate::grants::{changed, decide, read_digest};
 use crate::{Package, Store};
 
 /// Versions that are kept of a plugin, the current one included.
@@ -171,6 +171,7 @@ impl Store {
         }
         let installed = version_by_id(&transaction, id)?;
         transaction.commit().map_err(|error| failed(&error))?;
+        self.changes.happened();
         Ok(installed)
     }
 
@@ -220,8 +221,10 @@ impl Store {
                 .execute(&format!("DELETE FROM {table} WHERE plugin = ?1"), [name])
                 .map_err(|error| failed(&error))?;
         }
+        changed(&transaction)?;
         append(&transaction, name, Some(removed.digest()?), &AuditEvent::Removed)?;
         transaction.commit().map_err(|error| failed(&error))?;
+        self.changes.happened();
         drop(connection);
         // One that is left over is harmless, and the doctor's.
         if let Err(error) = self.sweep_artifacts() {

@@ -22,6 +22,7 @@ mod package;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use airlock_core::{Error, ErrorKind, Result};
 use airlock_files::Folder;
@@ -35,6 +36,9 @@ pub use grants::KeptGrant;
 pub use installed::{Facts, Installed, NewVersion};
 pub use package::Package;
 
+/// How long after a change of grants every process has noticed it.
+pub const GRANTS_SETTLE: Duration = grants::NOTICE.saturating_mul(2);
+
 /// The data folder of one user.
 #[derive(Debug)]
 pub struct Store {
@@ -42,6 +46,7 @@ pub struct Store {
     folder: Folder,
     connection: Mutex<Connection>,
     session: String,
+    changes: grants::Changes,
 }
 
 impl Store {
@@ -57,7 +62,13 @@ impl Store {
             Error::new(ErrorKind::StateUnusable { path: data.to_owned(), reason: error.to_string() })
         })?;
         let session = format!("process {}", std::process::id());
-        Ok(Store { data: data.to_owned(), folder, connection: Mutex::new(connection), session })
+        Ok(Store {
+            data: data.to_owned(),
+            folder,
+            connection: Mutex::new(connection),
+            session,
+            changes: grants::Changes::new(),
+        })
     }
 
     /// The same for a session of this name: grants for a session hold for whoever opens the

@@ -1,0 +1,145 @@
+//! The policy of a loaded plugin, which follows what is granted to it.
+//!
+//! It is decided when the plugin is loaded and again when its grants have changed, never for
+//! a call. Whoever enforces asks for it anew every time, so that a grant which is taken back
+//! is gone for calls that begin later, and for what running ones do later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use airlock_core::{
+    Basis, Capability, CapabilityKind, Ceiling, Grant, GrantStore, Identity, Place, Policy, Request, Result,
+};
+use arc_swap::ArcSwap;
+
+/// What a policy is decided over, but for grants that may change.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) requests: Vec<Request>,
+    /// Granted for as long as the plugin is loaded.
+    pub(crate) grants: Vec<Capability>,
+    pub(crate) baseline: &'static [CapabilityKind],
+    pub(crate) ceiling: Ceiling,
+    pub(crate) place: Place,
+}
+
+/// Where grants are looked up, and for whom.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) store: Arc<dyn GrantStore>,
+    pub(crate) plugin: Identity,
+}
+
+/// What is in force.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    policy: Policy,
+    /// Something required that is not.
+    missing: Option<Capability>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Standing {
+    ground: Ground,
+    followed: Option<Followed>,
+    generation: AtomicU64,
+    current: ArcSwap<Decided>,
+}
+
+impl Ground {
+    /// Those of `requests` that are neither given with the load, nor beyond the ceiling.
+    pub(crate) fn open(&self, requests: &[Request]) -> Vec<Request> {
+        let decided = self.decide(&[]);
+        let possible = {
+            let grants: Vec<Capability> = requests.iter().map(|request| request.capability.clone()).collect();
+            let Ground { baseline, ceiling, place, .. } = self;
+            Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place })
+        };
+        let is_open = |asked: &Capability| possible.allows(asked) && !decided.policy.allows(asked);
+        requests.iter().filter(|request| is_open(&request.capability)).cloned().collect()
+    }
+
+    fn decide(&self, kept: &[Grant]) -> Decided {
+        let kept = kept.iter().filter(|grant| grant.allowed).map(|grant| grant.capability.clone());
+        let grants: Vec<Capability> = self.grants.iter().cloned().chain(kept).collect();
+        let Ground { requests, baseline, ceiling, place, .. } = self;
+        let policy = Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place });
+        let missing = requests.iter().find(|request| request.required && !policy.allows(&request.capability));
+        let missing = missing.map(|request| request.capability.clone());
+        Decided { policy, missing }
+    }
+}
+
+impl Standing {
+    /// A policy over what was granted with the load, and what is kept for the plugin.
+    pub(crate) fn new(ground: Ground, followed: Option<Followed>) -> Result<Self> {
+        let standing = Standing {
+            current: ArcSwap::from_pointee(Decided { policy: Policy::default(), missing: None }),
+            generation: AtomicU64::new(0),
+            ground,
+            followed,
+        };
+        let generation =
+            standing.followed.as_ref().map(|followed| followed.store.generation()).transpose()?;
+        standing.decide(generation.unwrap_or_default())?;
+        Ok(standing)
+    }
+
+    /// What is in force now.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::new(self.current.load().policy.clone())
+    }
+
+    /// Whether something of this kind is in force now.
+    pub(crate) fn allows_any(&self, kind: CapabilityKind) -> bool {
+        // Where grants cannot be looked up, none of them holds.
+        self.follow().is_ok() && self.current.load().policy.allows_any(kind)
+    }
+
+    /// Whether the plugin may be called at all.
+    ///
+    /// # Errors
+    /// [`Denied`](airlock_core::ErrorKind::Denied) when something it requires is not, or no
+    /// longer, in force; when grants cannot be looked up.
+    #[inline]
+    pub(crate) fn admit(&self) -> Result<()> {
+        match &self.followed {
+            None => Ok(()),
+            Some(_) => self.admit_followed(),
+        }
+    }
+
+    /// The first check, after which [`Standing::admit`] has to look only for what may change.
+    pub(crate) fn require(&self) -> Result<()> {
+        let decided = self.current.load();
+        match &decided.missing {
+            Some(missing) => Err(decided.policy.denied(missing)),
+            None => Ok(()),
+        }
+    }
+
+    fn admit_followed(&self) -> Result<()> {
+        self.follow()?;
+        self.require()
+    }
+
+    /// Decides again when grants have changed.
+    fn follow(&self) -> Result<()> {
+        let Some(followed) = &self.followed else { return Ok(()) };
+        let generation = followed.store.generation()?;
+        match generation == self.generation.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => self.decide(generation),
+        }
+    }
+
+    fn decide(&self, generation: u64) -> Result<()> {
+        let kept = match &self.followed {
+            Some(followed) => followed.store.decided(&followed.plugin)?.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        self.current.store(Arc::new(self.ground.decide(&kept)));
+        self.generation.store(generation, Ordering::Release);
+        Ok(())
+    }
+}
