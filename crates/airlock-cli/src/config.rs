@@ -1,6 +1,8 @@
 //! The operator's file, `airlock.toml`, and where everything of Airlock's is.
 //!
 //! ```toml
+//! folders = ["/opt/plugins"]
+//!
 //! [limits]
 //! timeout = "5s"
 //! memory = "32MiB"
@@ -18,13 +20,21 @@
 //!
 //! [plugins.weather.limits]
 //! timeout = "1s"
+//!
+//! [audit]
+//! file = "/var/log/airlock.jsonl"
+//! on_failure = "refuse"
+//!
+//! [grants]
+//! keep_on_update = false
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use airlock_host::{
-    CacheSettings, Ceiling, Error, ErrorKind, Host, HostBuilder, LimitKind, Mapping, Overrides, Unit,
+    CacheSettings, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Host, HostBuilder, LimitKind,
+    Mapping, OnAuditFailure, Overrides, Unit,
 };
 use serde::Deserialize;
 
@@ -50,6 +60,55 @@ struct File {
     ceiling: CeilingSection,
     #[serde(default)]
     plugins: BTreeMap<String, PluginSection>,
+    #[serde(default)]
+    audit: AuditSection,
+    #[serde(default)]
+    grants: GrantsSection,
+    /// Folders in which plugins are found that somebody put there by hand.
+    #[serde(default)]
+    folders: Vec<PathBuf>,
+}
+
+/// The audit log of the command.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AuditSection {
+    /// Whether calls are recorded.
+    pub(crate) calls: bool,
+    /// A file that gets each record as well, as a line of JSON.
+    pub(crate) file: Option<PathBuf>,
+    /// What becomes of a call that cannot be recorded.
+    on_failure: OnFailure,
+}
+
+impl Default for AuditSection {
+    fn default() -> Self {
+        AuditSection { calls: true, file: None, on_failure: OnFailure::Refuse }
+    }
+}
+
+impl AuditSection {
+    pub(crate) fn on_failure(&self) -> OnAuditFailure {
+        match self.on_failure {
+            OnFailure::Refuse => OnAuditFailure::Refuse,
+            OnFailure::Continue => OnAuditFailure::Continue,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnFailure {
+    Refuse,
+    Continue,
+}
+
+/// How grants are decided and kept.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct GrantsSection {
+    /// Whether a new version that asks for no more keeps what the one before it had.
+    pub(crate) keep_on_update: bool,
 }
 
 /// What one plugin, by its name, may have and use.
@@ -107,6 +166,9 @@ pub(crate) struct Config {
     limits: Overrides,
     ceiling: Ceiling,
     plugins: BTreeMap<String, (Overrides, Ceiling)>,
+    pub(crate) audit: AuditSection,
+    pub(crate) grants: GrantsSection,
+    pub(crate) folders: Vec<PathBuf>,
     cache: CacheConfig,
 }
 
@@ -124,11 +186,16 @@ impl Default for CacheConfig {
 }
 
 impl Config {
+    /// The limits that hold for all plugins.
+    pub(crate) fn limits(&self) -> Overrides {
+        self.limits.clone()
+    }
+
     /// A host with what is set here; `flags` go before the limits that hold for all plugins.
     pub(crate) fn host(&self, flags: &Overrides) -> HostBuilder {
         let mut limits = self.limits.clone();
         limits.extend(flags);
-        let host = Host::builder().ceiling(self.ceiling.clone());
+        let host = Host::builder().ceiling(self.ceiling.clone()).ceiling(own_files());
         let host = limits.into_iter().fold(host, |host, (kind, value)| host.limit(kind, value));
         self.plugins
             .iter()
@@ -169,6 +236,37 @@ fn folder(kind: Kind) -> Option<PathBuf> {
     let base = || variable(name).filter(|path| path.is_absolute());
     let home = || variable("HOME").map(|home| home.join(default));
     variable(AIRLOCK_HOME).or_else(|| Some(base().or_else(home)?.join("airlock")))
+}
+
+/// The folder of what is kept: the database, artifacts, the key of the cache.
+///
+/// # Errors
+/// When there is no telling where it belongs.
+pub(crate) fn data() -> Result<PathBuf, Error> {
+    let data = folder(Kind::Data).ok_or_else(|| {
+        let error = Error::host("there is no folder to keep anything in");
+        error.with_hint(format!("set `HOME` or `{AIRLOCK_HOME}`"))
+    })?;
+    std::path::absolute(&data).map_err(|error| Error::host("there is no current folder").with_source(error))
+}
+
+/// What no plugin is ever given, whatever is granted: who can write there decides what is
+/// granted and what code is run, and who can read there knows the key that vouches for it.
+fn own_files() -> Ceiling {
+    let of = |kind: Kind, names: &[&str]| -> Vec<PathBuf> {
+        let folder = folder(kind).and_then(|folder| std::path::absolute(folder).ok());
+        // Also under the name that symbolic links lead to.
+        let real = folder.as_ref().and_then(|folder| folder.canonicalize().ok());
+        let folders = folder.into_iter().chain(real);
+        folders
+            .flat_map(|folder| names.iter().map(move |name| folder.join(name)).collect::<Vec<_>>())
+            .collect()
+    };
+    let state = ["airlock.db", "airlock.db-wal", "airlock.db-shm", "artifacts", "cache.key"];
+    let paths = [of(Kind::Data, &state), of(Kind::Cache, &["code"]), of(Kind::Config, &["airlock.toml"])];
+    // Who may not read there may not write there either.
+    let denied = paths.concat();
+    Ceiling::new().deny(denied.iter().filter_map(|path| Capability::below(CapabilityKind::FsRead, path)))
 }
 
 /// What the operator set; nothing when there is no file.
@@ -214,7 +312,8 @@ fn parse(text: &str) -> Result<Config, Error> {
         Verify::Map => Mapping::Shared,
         Verify::Copy => Mapping::Copy,
     };
-    Ok(Config { limits, ceiling: file.ceiling.read()?, plugins, cache })
+    let File { audit, grants, folders, .. } = file;
+    Ok(Config { limits, ceiling: file.ceiling.read()?, plugins, cache, audit, grants, folders })
 }
 
 fn read_limits(section: BTreeMap<String, toml::Value>) -> Result<Overrides, Error> {

@@ -41,6 +41,56 @@ pub(crate) enum Verb {
     Run(Run),
     /// Show what a plugin is, needs and asks for
     Inspect(Inspect),
+    /// Install a plugin
+    Install(Install),
+    /// Show the installed plugins
+    List,
+    /// Show what is known of an installed plugin
+    Info {
+        /// Its name
+        name: String,
+    },
+    /// Replace an installed plugin, once the difference is agreed to
+    Update(Update),
+    /// Go back to the version of a plugin before the current one
+    Rollback {
+        /// Its name
+        name: String,
+    },
+    /// Remove an installed plugin and its grants
+    Remove {
+        /// Its name
+        name: String,
+        /// Remove what it keeps as well
+        #[arg(long)]
+        data: bool,
+    },
+    /// Grant capabilities to an installed plugin
+    Grant(Grant),
+    /// Take grants back
+    Revoke {
+        /// The plugin's name
+        name: String,
+        /// What to take back; with all that it covers
+        #[arg(required_unless_present = "all", value_name = "KIND[=SCOPE]")]
+        capabilities: Vec<String>,
+        /// Take everything back
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show what was granted and denied
+    Grants {
+        /// Of this plugin only
+        name: Option<String>,
+    },
+    /// Show the audit log
+    Audit(Audit),
+    /// Look over the state and say what is wrong with it
+    Doctor {
+        /// Put right what can be
+        #[arg(long)]
+        repair: bool,
+    },
     /// Look after the cache of compiled plugins
     Cache {
         #[command(subcommand)]
@@ -70,9 +120,106 @@ pub(crate) enum CacheTask {
     Verify,
 }
 
+/// What is decided over a plugin's requests without asking.
+#[derive(Debug, Args)]
+pub(crate) struct Decide {
+    #[arg(long, value_name = "KIND[=SCOPE]", help = allow_help())]
+    allow: Vec<String>,
+    /// Deny a capability, whatever else grants it
+    #[arg(long, value_name = "KIND[=SCOPE]")]
+    deny: Vec<String>,
+    /// Grant everything that the plugin asks for
+    #[arg(long)]
+    pub(crate) allow_all_requested: bool,
+}
+
+impl Decide {
+    pub(crate) fn allow(&self) -> Result<Vec<Capability>, Error> {
+        self.allow.iter().map(|text| text.parse()).collect()
+    }
+
+    pub(crate) fn deny(&self) -> Result<Vec<Capability>, Error> {
+        self.deny.iter().map(|text| text.parse()).collect()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// A folder with a manifest, a `.wasm` file, or an archive (`.tar.gz`, `.zip`)
+    pub(crate) source: PathBuf,
+    /// Read the folder anew at every load, for development
+    #[arg(long)]
+    pub(crate) link: bool,
+    /// Build it first, in a copy, once its build command is agreed to
+    #[arg(long)]
+    pub(crate) build: bool,
+    #[command(flatten)]
+    pub(crate) decide: Decide,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The installed plugin's name
+    pub(crate) name: String,
+    /// A folder with a manifest, a `.wasm` file, or an archive (`.tar.gz`, `.zip`)
+    pub(crate) source: PathBuf,
+    /// Agree to the difference without being asked; grants nothing
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) decide: Decide,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Grant {
+    /// The plugin's name
+    pub(crate) name: String,
+    /// What to grant
+    #[arg(required = true, value_name = "KIND[=SCOPE]")]
+    pub(crate) capabilities: Vec<String>,
+    /// For this session at the terminal only
+    #[arg(long, conflicts_with = "for_time")]
+    pub(crate) session: bool,
+    /// For so long only, such as `1h`
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) for_time: Option<std::time::Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    pub(crate) task: Option<AuditTask>,
+    /// Of this plugin only
+    #[arg(long)]
+    pub(crate) plugin: Option<String>,
+    /// Of this kind only, such as `granted` or `called`
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// From this time on: a time such as `2026-01-31T12:00:00Z`, a date, or so long ago (`1h`)
+    #[arg(long)]
+    pub(crate) since: Option<String>,
+    /// Go on with what happens from now on
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+/// What can be done with the audit log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditTask {
+    /// Check that every record follows from the one before it
+    Verify {
+        /// A record that is known to have been there, as `airlock audit head` printed it
+        #[arg(long, value_name = "SEQ:HASH")]
+        head: Option<String>,
+    },
+    /// Print the number and hash of the last record, to be kept elsewhere
+    Head,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Call {
-    /// A `.wasm` or `.wat` file, or a folder with a manifest
+    /// An installed plugin's name, a `.wasm` or `.wat` file, or a folder with a manifest
     pub(crate) plugin: PathBuf,
     /// The function
     pub(crate) function: String,
@@ -85,7 +232,7 @@ pub(crate) struct Call {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// A `.wasm` or `.wat` file
+    /// An installed plugin's name, or a `.wasm` or `.wat` file
     pub(crate) plugin: PathBuf,
     /// Arguments of the program; after `--` also those that begin with `-`
     pub(crate) args: Vec<OsString>,
@@ -95,7 +242,7 @@ pub(crate) struct Run {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// A `.wasm` or `.wat` file, or a folder with a manifest
+    /// An installed plugin's name, a `.wasm` or `.wat` file, or a folder with a manifest
     pub(crate) plugin: PathBuf,
     #[command(flatten)]
     pub(crate) load: Load,
@@ -113,14 +260,8 @@ pub(crate) struct Load {
     /// Allow a WebAssembly feature that is off otherwise
     #[arg(long, value_name = "FEATURE", value_parser = PossibleValuesParser::new(Feature::ALL.map(Feature::name)))]
     wasm_feature: Vec<String>,
-    #[arg(long, value_name = "KIND[=SCOPE]", help = allow_help())]
-    allow: Vec<String>,
-    /// Deny a capability, whatever else grants it
-    #[arg(long, value_name = "KIND[=SCOPE]")]
-    deny: Vec<String>,
-    /// Grant everything that the plugin asks for
-    #[arg(long)]
-    allow_all_requested: bool,
+    #[command(flatten)]
+    decide: Decide,
     /// Compile the plugin even if it was compiled before, and do not keep the result
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -140,13 +281,9 @@ impl Load {
         if let Some(abi) = &self.abi {
             options = options.abi(abi.parse()?);
         }
-        for allowed in &self.allow {
-            options = options.allow(allowed.parse::<Capability>()?);
-        }
-        for denied in &self.deny {
-            options = options.deny(denied.parse::<Capability>()?);
-        }
-        if self.allow_all_requested {
+        options = self.decide.allow()?.into_iter().fold(options, LoadOptions::allow);
+        options = self.decide.deny()?.into_iter().fold(options, LoadOptions::deny);
+        if self.decide.allow_all_requested {
             options = options.allow_all_requested();
         }
         for name in &self.wasm_feature {

@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod flags;
 mod printer;
+mod prompt;
 mod spinner;
 mod trace;
 

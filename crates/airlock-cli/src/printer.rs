@@ -106,6 +106,29 @@ impl Printer {
         }
     }
 
+    /// Lines of an answer, in columns.
+    pub(crate) fn table<const N: usize>(
+        &self,
+        rows: impl IntoIterator<Item = [String; N]>,
+    ) -> Result<(), Error> {
+        let mut table = comfy_table::Table::new();
+        table.load_preset(comfy_table::presets::NOTHING);
+        for row in rows {
+            table.add_row(row.map(|cell| visible(&cell, false).into_owned()));
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        table.lines().try_for_each(|line| self.line(line.trim_end()))
+    }
+
+    /// Something said to a person.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.json {
+            self.message(&visible(text, true));
+        }
+    }
+
     /// A warning about something that did not stop the work.
     pub(crate) fn warning(&self, text: &str) {
         if !self.json {

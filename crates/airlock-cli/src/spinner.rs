@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -9,6 +10,9 @@ use indicatif::ProgressBar;
 /// Work that is done sooner shows nothing.
 const PATIENCE: Duration = Duration::from_millis(300);
 const FRAME: Duration = Duration::from_millis(80);
+
+/// What moves now. Held while somebody is asked, so that nothing begins to move meanwhile.
+static MOVING: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Does `work`, and shows `message` with a spinner on a terminal once it takes long.
 pub(crate) fn while_doing<T>(message: &str, quiet: bool, work: impl FnOnce() -> T) -> T {
@@ -22,13 +26,24 @@ pub(crate) fn while_doing<T>(message: &str, quiet: bool, work: impl FnOnce() -> 
                 return;
             }
             let spinner = ProgressBar::new_spinner().with_message(message.to_owned());
+            *MOVING.lock().unwrap_or_else(PoisonError::into_inner) = Some(spinner.clone());
             spinner.enable_steady_tick(FRAME);
             // Either a message or the sender's end: the work is over.
             let _ = is_done.recv();
             spinner.finish_and_clear();
+            *MOVING.lock().unwrap_or_else(PoisonError::into_inner) = None;
         });
         let result = work();
         drop(done);
         result
     })
+}
+
+/// Does `work` with nothing moving on the terminal.
+pub(crate) fn suspended<T>(work: impl FnOnce() -> T) -> T {
+    let moving = MOVING.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*moving {
+        Some(spinner) => spinner.suspend(work),
+        None => work(),
+    }
 }

@@ -2,14 +2,13 @@
 
 use airlock_host::{Cache, Error, ErrorKind};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Session;
-use crate::config;
 use crate::flags::CacheTask;
 
 pub(super) fn run(session: &Session, task: &CacheTask) -> Result<u8, Error> {
-    let Some(settings) = config::read()?.cache() else {
+    let Some(settings) = session.config.cache() else {
         let reason = "it is switched off, or there is no folder for it".to_owned();
         return Err(Error::new(ErrorKind::InvalidSetting { name: "cache".to_owned(), reason })
             .with_hint("`AIRLOCK_HOME` or `HOME` says where it belongs; `cache.enabled` switches it"));
@@ -32,11 +31,8 @@ fn list(session: &Session, cache: &Cache) -> Result<u8, Error> {
                 "last_used": used(entry.last_used).ok(),
             })
         });
-        return object(
-            session,
-            true,
-            json!({ "folder": cache.folder(), "entries": Value::from_iter(entries) }),
-        );
+        return session
+            .object(true, json!({ "folder": cache.folder(), "entries": Value::from_iter(entries) }));
     }
     for entry in &entries {
         session.printer.line(&format!(
@@ -56,7 +52,7 @@ fn list(session: &Session, cache: &Cache) -> Result<u8, Error> {
 fn clear(session: &Session, cache: &Cache) -> Result<u8, Error> {
     let (files, bytes) = cache.clear()?;
     if session.printer.json {
-        return object(session, true, json!({ "files": files, "bytes": bytes }));
+        return session.object(true, json!({ "files": files, "bytes": bytes }));
     }
     session.printer.line(&format!("removed {}, {}", counted(files, "file"), size(bytes)))?;
     Ok(0)
@@ -71,7 +67,7 @@ fn verify(session: &Session, cache: &Cache) -> Result<u8, Error> {
         let fields = json!({
             "files": verified.files, "bytes": verified.bytes, "damaged": Value::from_iter(damaged),
         });
-        object(session, well, fields)?;
+        session.object(well, fields)?;
     } else {
         for damaged in &verified.damaged {
             session.printer.warning(&format!("removed `{}`: {}", damaged.path.display(), damaged.reason));
@@ -80,14 +76,6 @@ fn verify(session: &Session, cache: &Cache) -> Result<u8, Error> {
         session.printer.line(&format!("{genuine} genuine, {}", size(verified.bytes)))?;
     }
     Ok(u8::from(!well))
-}
-
-fn object(session: &Session, ok: bool, fields: Value) -> Result<u8, Error> {
-    let fields = match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
-    session.printer.object(ok, fields).map(|()| 0)
 }
 
 fn size(bytes: u64) -> String {

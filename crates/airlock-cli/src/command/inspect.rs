@@ -4,21 +4,16 @@ use airlock_host::{Capability, Error, Examined, Manifest, visible};
 use serde_json::json;
 
 use super::Session;
-use crate::config;
 use crate::flags::Inspect;
 
 pub(super) fn run(session: &Session, inspect: &Inspect) -> Result<u8, Error> {
-    let config = config::read()?;
-    let host = session.host(&inspect.load, &config)?.build()?;
-    let examined = host.examine(inspect.plugin.as_path(), &inspect.load.options()?)?;
+    let (source, options) = session.locate(&inspect.plugin, inspect.load.options()?)?;
+    let examined = session.host(&inspect.load)?.build()?.examine(source, &options)?;
     if inspect.load.wat {
         return print_text(session, &examined);
     }
     if session.printer.json {
-        if let serde_json::Value::Object(fields) = as_json(&examined) {
-            session.printer.object(true, fields)?;
-        }
-        return Ok(0);
+        return session.object(true, as_json(&examined));
     }
     for (label, lines) in rows(&examined) {
         for (index, line) in lines.iter().enumerate() {

@@ -1,62 +1,115 @@
 //! The verbs, one file each.
 
+mod audit;
 mod cache;
 mod call;
+mod candidate;
+mod doctor;
+mod grant;
+mod grants;
+mod info;
 mod inspect;
+mod install;
+mod list;
+mod remove;
+mod revoke;
+mod rollback;
 mod run;
+mod update;
 
+use std::cell::OnceCell;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use airlock_host::{Cache, Error, Host, HostBuilder, Plugin, Worker};
+use airlock_host::{
+    Approval, AuditSink, Cache, Error, ErrorKind, Host, HostBuilder, LoadOptions, Manifest, Plugin, Source,
+    Worker,
+};
+use airlock_store::{AuditLog, Store};
 use clap::CommandFactory as _;
+use serde_json::{Map, Value};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::flags::{Cli, Global, Load, Verb};
 use crate::printer::Printer;
-use crate::{config, spinner};
+use crate::prompt::Terminal;
+use crate::spinner;
 
 /// What every verb works with.
 pub(crate) struct Session {
     pub(crate) printer: Printer,
     quiet: bool,
+    config: Config,
+    store: OnceCell<Arc<Store>>,
 }
 
 /// Runs the verb and returns the process's exit code.
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let Global { json, verbose, usage } = cli.global;
-    let session = Session { printer: Printer { json, usage }, quiet: json || verbose > 0 };
+    let printer = Printer { json, usage };
     let result = match cli.verb {
-        Verb::Call(call) => call::run(&session, &call),
-        Verb::Run(run) => run::run(&session, run),
-        Verb::Inspect(inspect) => inspect::run(&session, &inspect),
-        Verb::Cache { task } => cache::run(&session, &task),
+        // Needs nothing of what the operator set, and is told what it has to know.
         Verb::CompileWorker { order } => Ok(airlock_host::serve_worker(order.as_deref())),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut script);
-            session.printer.program_output(&script).map(|()| 0)
+            printer.program_output(&script).map(|()| 0)
         }
+        verb => config::read().and_then(|config| {
+            let quiet = json || verbose > 0;
+            Session { printer, quiet, config, store: OnceCell::new() }.run(verb)
+        }),
     };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            session.printer.error(&error);
+            printer.error(&error);
             ExitCode::from(error.exit_code())
         }
     }
 }
 
 impl Session {
-    /// A host for one call, with what the configuration file and the flags set.
-    fn host(&self, load: &Load, config: &Config) -> Result<HostBuilder, Error> {
-        Ok(config.host(&load.limits()?).on_demand())
+    fn run(&self, verb: Verb) -> Result<u8, Error> {
+        match verb {
+            Verb::Call(call) => call::run(self, &call),
+            Verb::Run(run) => run::run(self, run),
+            Verb::Inspect(inspect) => inspect::run(self, &inspect),
+            Verb::Install(install) => install::run(self, &install),
+            Verb::List => list::run(self),
+            Verb::Info { name } => info::run(self, &name),
+            Verb::Update(update) => update::run(self, &update),
+            Verb::Rollback { name } => rollback::run(self, &name),
+            Verb::Remove { name, data } => remove::run(self, &name, data),
+            Verb::Grant(grant) => grant::run(self, &grant),
+            Verb::Revoke { name, capabilities, all } => revoke::run(self, &name, &capabilities, all),
+            Verb::Grants { name } => grants::run(self, name.as_deref()),
+            Verb::Audit(audit) => audit::run(self, &audit),
+            Verb::Doctor { repair } => doctor::run(self, repair),
+            Verb::Cache { task } => cache::run(self, &task),
+            Verb::CompileWorker { .. } | Verb::Completions { .. } => Ok(0),
+        }
     }
 
-    /// A host that compiles: in a process of its own, since whose plugin it is nobody knows,
-    /// and not again what was compiled before.
-    fn compiling_host(&self, load: &Load, config: &Config) -> Result<Host, Error> {
-        let mut builder = self.host(load, config)?;
-        if let Some(settings) = config.cache().filter(|_| !load.no_cache) {
+    /// The store of this user's data folder.
+    fn store(&self) -> Result<&Arc<Store>, Error> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = Store::open(&config::data()?)?.in_session(login_session());
+        Ok(self.store.get_or_init(|| Arc::new(store)))
+    }
+
+    /// A host for one call, with what the configuration file and the flags set.
+    fn host(&self, load: &Load) -> Result<HostBuilder, Error> {
+        Ok(self.config.host(&load.limits()?).on_demand())
+    }
+
+    /// The same with compiling: in a process of its own, since whose plugin it is nobody
+    /// knows, and not again what was compiled before.
+    fn compiling(&self, mut builder: HostBuilder, no_cache: bool) -> Result<Host, Error> {
+        if let Some(settings) = self.config.cache().filter(|_| !no_cache) {
             match Cache::open(settings) {
                 Ok(cache) => builder = builder.cache(cache),
                 Err(error) => self.printer.warning(&error.to_string()),
@@ -68,15 +121,129 @@ impl Session {
         }
     }
 
-    fn load(&self, plugin: &std::path::Path, load: &Load) -> Result<Plugin, Error> {
-        let config = config::read()?;
-        let host = self.compiling_host(load, &config)?;
-        let options = load.options()?;
+    /// Loads a plugin to be called: with what was granted to it, asking for the rest, and
+    /// with its calls in the audit log.
+    fn load(&self, plugin: &Path, load: &Load) -> Result<Plugin, Error> {
+        let (source, options) = self.locate(plugin, load.options()?)?;
+        let store = self.store()?;
+        let approval =
+            Approval::new(store.clone()).prompt(Terminal).carry_over(self.config.grants.keep_on_update);
+        let mut builder = self.host(load)?.approval(approval);
+        if self.config.audit.calls {
+            let sink: Arc<dyn AuditSink> = match &self.config.audit.file {
+                Some(file) => Arc::new(AuditLog::open(store.data(), Some(file))?),
+                None => store.clone(),
+            };
+            builder = builder.audit(sink, self.config.audit.on_failure());
+        }
+        let host = self.compiling(builder, load.no_cache)?;
         let message = format!("compiling {}", plugin.display());
-        let plugin = spinner::while_doing(&message, self.quiet, || host.load_blocking(plugin, options))?;
+        let plugin = spinner::while_doing(&message, self.quiet, || host.load_blocking(source, options))?;
         for warning in plugin.manifest().map(|manifest| manifest.warnings.as_slice()).unwrap_or_default() {
             self.printer.warning(warning);
         }
         Ok(plugin)
     }
+
+    /// The end of a verb that has no answer but that it is done.
+    fn done(&self) -> Result<u8, Error> {
+        match self.printer.json {
+            true => self.object(true, Value::Null),
+            false => Ok(0),
+        }
+    }
+
+    /// The end of a verb with a JSON object for an answer. One that says that something is not
+    /// well is a failure.
+    fn object(&self, well: bool, fields: Value) -> Result<u8, Error> {
+        let fields = match fields {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        self.printer.object(well, fields)?;
+        Ok(u8::from(!well))
+    }
+
+    /// What a word on the command line stands for: a path when it has a slash or a file's
+    /// ending, else an installed plugin, else a path all the same, else a plugin in one of
+    /// the operator's folders.
+    fn locate(&self, plugin: &Path, options: LoadOptions) -> Result<(Source, LoadOptions), Error> {
+        let path = || (Source::from(plugin), options.clone());
+        let word = plugin.to_str().filter(|word| {
+            let is_path = word.contains(['/', '\\']) || matches!(*word, "." | "..");
+            !is_path && !word.ends_with(".wasm") && !word.ends_with(".wat")
+        });
+        let Some(word) = word else { return Ok(path()) };
+        match self.store()?.plugin(word) {
+            Ok(installed) => {
+                let options = options.name(&installed.name);
+                let source = match installed.link {
+                    Some(folder) => Source::Path(folder),
+                    None => Source::Package {
+                        wasm: self.store()?.artifact(&installed.digest()?)?,
+                        name: installed.name,
+                        manifest: installed.manifest,
+                    },
+                };
+                Ok((source, options))
+            }
+            Err(error) if !matches!(error.kind(), ErrorKind::NotInstalled { .. }) => Err(error),
+            Err(_) if plugin.exists() => Ok(path()),
+            Err(error) => match self.in_folders(word) {
+                Some(folder) => Ok((Source::Path(folder), options)),
+                None => Err(Error::new(ErrorKind::PluginNotFound(plugin.to_owned()))
+                    .with_hint(error.hint().unwrap_or("`airlock list` shows what is installed"))),
+            },
+        }
+    }
+
+    /// A plugin of this name in one of the folders that the operator named.
+    fn in_folders(&self, name: &str) -> Option<std::path::PathBuf> {
+        self.found().into_iter().find(|(_, manifest)| manifest.name == name).map(|(folder, _)| folder)
+    }
+
+    /// The plugins in the folders that the operator named, with their manifests. What is not
+    /// one, or cannot be read, is passed over with a warning.
+    fn found(&self) -> Vec<(std::path::PathBuf, Manifest)> {
+        let mut found = Vec::new();
+        for folder in &self.config.folders {
+            let entries = match std::fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.printer.warning(&format!("cannot look into `{}`: {error}", folder.display()));
+                    continue;
+                }
+            };
+            let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            folders.sort();
+            for folder in folders {
+                match read_manifest(&folder) {
+                    Some(Ok(manifest)) => found.push((folder, manifest)),
+                    Some(Err(error)) => self.printer.warning(&format!("`{}`: {error}", folder.display())),
+                    None => {}
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The manifest in a folder; `None` when there is none.
+fn read_manifest(folder: &Path) -> Option<Result<Manifest, Error>> {
+    let name = Manifest::FILE_NAMES.into_iter().find(|name| folder.join(name).is_file())?;
+    let text = std::fs::read(folder.join(name));
+    Some(match text {
+        Ok(text) => Manifest::read(name, &text),
+        Err(error) => Err(Error::new(ErrorKind::Unreadable(folder.join(name))).with_source(error)),
+    })
+}
+
+/// The login at the terminal that this process belongs to. A number of a process is given
+/// out again; with the time that process began it is not.
+fn login_session() -> String {
+    let leader = rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get());
+    let stat = std::fs::read_to_string(format!("/proc/{leader}/stat")).unwrap_or_default();
+    // After the name, which is in parentheses and may hold anything: field 22 of all.
+    let began = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(19));
+    format!("login {leader} {}", began.unwrap_or_default())
 }

@@ -203,6 +203,13 @@ impl Capability {
         Ok(Capability { kind, scope })
     }
 
+    /// A capability of this kind for a folder of the host's, or a file, and all below it;
+    /// `None` when the kind has no paths, or the path is relative or no UTF-8.
+    pub fn below(kind: CapabilityKind, path: &std::path::Path) -> Option<Self> {
+        let scope = PathScope::below(path)?;
+        (kind.row().grammar == Grammar::Path).then_some(Capability { kind, scope: Scope::Path(scope) })
+    }
+
     /// All there is of a kind: the whole file system, every host, the largest quota.
     pub fn all_of(kind: CapabilityKind) -> Self {
         Capability { kind, scope: kind.row().grammar.all() }

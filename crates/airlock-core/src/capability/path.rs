@@ -37,6 +37,11 @@ impl PathScope {
         PathScope { base: PathBase::Root, parts: Vec::new(), shallow: false, guest: None }
     }
 
+    pub(super) fn below(path: &Path) -> Option<Self> {
+        let parts = normalised(path.to_str()?.strip_prefix('/')?)?;
+        Some(PathScope { parts, ..PathScope::everything() })
+    }
+
     /// Where the path begins.
     pub fn base(&self) -> PathBase {
         self.base

@@ -9,7 +9,7 @@ mod log;
 
 use std::path::PathBuf;
 
-use airlock_core::{AuditEvent, Digest, Error, ErrorKind, Result};
+use airlock_core::{AuditEvent, AuditSink, Digest, Error, ErrorKind, Identity, Result};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -194,6 +194,27 @@ impl Store {
             .map_err(|error| failed(&error))?;
         transaction.commit().map_err(|error| failed(&error))?;
         Ok(Some(self.data().join(name)))
+    }
+}
+
+impl AuditSink for Store {
+    /// Written by the calling thread; for a process that makes a call or two and ends. Of many
+    /// threads, [`AuditLog`] takes less.
+    fn record(&self, plugin: &Identity, events: &[AuditEvent]) -> Result<()> {
+        let mut connection = self.connection();
+        // A call's record has to outlive this process, and not the machine.
+        let safe = |connection: &Connection, level: &str| {
+            connection.pragma_update(None, "synchronous", level).map_err(|error| failed(&error))
+        };
+        safe(&connection, "NORMAL")?;
+        let written = writing(&mut connection).and_then(|transaction| {
+            for event in events {
+                append(&transaction, &plugin.name, Some(plugin.digest), event)?;
+            }
+            transaction.commit().map_err(|error| failed(&error))
+        });
+        safe(&connection, "FULL")?;
+        written
     }
 }
 

@@ -1,0 +1,139 @@
+//! A plugin that may be installed: read, examined, compiled, and known to load.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use airlock_host::{
+    Capability, Error, Examined, Grant, Identity, Limits, LoadOptions, Prompt as _, Question, Request,
+    Source, allow_arguments,
+};
+use airlock_store::{Facts, Package};
+
+use super::Session;
+use crate::flags::Decide;
+use crate::prompt::Terminal;
+use crate::spinner;
+
+pub(super) struct Candidate {
+    pub(super) package: Package,
+    pub(super) facts: Facts,
+    pub(super) identity: Identity,
+}
+
+impl Candidate {
+    /// Reads a source, and compiles what is in it, so that the first call need not and a
+    /// plugin that cannot be loaded is not installed. Nothing of it is run.
+    pub(super) fn read(session: &Session, source: &Path, link: bool) -> Result<Self, Error> {
+        let limits = session.config.limits();
+        let package = Package::read(source, &Limits::default().with(&limits))?;
+        let package = if link { package.linked()? } else { package };
+        let host = session.compiling(session.config.host(&limits).on_demand(), false)?;
+        let manifest = || package.manifest_file().map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let mut entry: Option<Examined> = None;
+        for (path, wasm) in package.files() {
+            let source = Source::Package {
+                name: package.name().to_owned(),
+                manifest: manifest(),
+                wasm: wasm.to_owned(),
+            };
+            // To see whether it links. What it asks for is decided afterwards.
+            let options = LoadOptions::new().allow_all_requested();
+            let message = format!("compiling {path}");
+            let load = || host.load_blocking(source.clone(), options.clone());
+            spinner::while_doing(&message, session.quiet, load)?;
+            if path == package.entry() {
+                entry = Some(host.examine(source, &options)?);
+            }
+        }
+        let entry = entry.ok_or_else(|| Error::host("a package without its entry"))?;
+        let identity = Identity { name: package.name().to_owned(), digest: entry.artifact.digest() };
+        for warning in package.manifest().iter().flat_map(|manifest| &manifest.warnings) {
+            session.printer.warning(warning);
+        }
+        Ok(Candidate { facts: facts(&package, &entry), identity, package })
+    }
+
+    /// What is decided over its requests, with flags or by asking; `None` when somebody was
+    /// asked and wants none of it.
+    ///
+    /// # Errors
+    /// [`Denied`](airlock_host::ErrorKind::Denied) when nobody can be asked and something is
+    /// open.
+    pub(super) fn decide(
+        &self,
+        decide: &Decide,
+        before: Option<&[Capability]>,
+    ) -> Result<Option<(Vec<Grant>, &'static str)>, Error> {
+        let (allow, deny) = (decide.allow()?, decide.deny()?);
+        let mut decisions = Vec::new();
+        let mut open = Vec::new();
+        for request in &self.facts.requests {
+            let asked = &request.capability;
+            let covered = |list: &[Capability]| list.iter().any(|one| one.covers(asked));
+            if deny.iter().any(|one| one.covers(asked) || asked.covers(one)) {
+                decisions.push(Grant { allowed: false, ..Grant::always(asked.clone()) });
+            } else if decide.allow_all_requested || covered(&allow) {
+                decisions.push(Grant::always(asked.clone()));
+            } else {
+                open.push(request.clone());
+            }
+        }
+        // What is narrower than what is asked for.
+        let parts = allow.iter().filter(|part| {
+            self.facts
+                .requests
+                .iter()
+                .any(|request| request.capability.covers(part) && !part.covers(&request.capability))
+        });
+        for part in parts {
+            open.retain(|request| !request.capability.covers(part) || request.required);
+            decisions.push(Grant::always(part.clone()));
+        }
+        if open.is_empty() {
+            return Ok(Some((decisions, "flags")));
+        }
+        let interactive = Terminal.is_interactive();
+        if !interactive {
+            return Err(refused(&open));
+        }
+        let granted: Vec<Capability> = decisions.iter().map(|grant| grant.capability.clone()).collect();
+        let question =
+            Question { plugin: &self.identity, open: &open, granted: &granted, before, interactive };
+        let answers = Terminal.ask(&question)?;
+        if answers.is_empty() {
+            return Ok(None);
+        }
+        decisions.extend(answers);
+        Ok(Some((decisions, "prompt")))
+    }
+}
+
+/// The error for requests over which nobody can be asked, with the line that grants them.
+fn refused(open: &[Request]) -> Error {
+    let first = open.iter().find(|request| request.required).or(open.first());
+    let Some(first) = first else { return Error::host("nothing was asked for") };
+    let line = allow_arguments(open.iter().map(|request| &request.capability));
+    let error = Error::new(airlock_host::ErrorKind::Denied(first.capability.clone()));
+    error.with_hint(format!("nobody can be asked here; `{line}` grants what it asks for, `--deny` does not"))
+}
+
+fn facts(package: &Package, examined: &Examined) -> Facts {
+    let manifest = package.manifest();
+    let commands = manifest.iter().flat_map(|manifest| &manifest.commands);
+    let mut imports: Vec<String> =
+        examined.shape.imports.iter().map(|import| format!("{}.{}", import.module, import.name)).collect();
+    imports.sort();
+    imports.dedup();
+    Facts {
+        abi: examined.abi.as_ref().map_or_else(|_| "none".to_owned(), |(abi, _)| abi.to_string()),
+        size: examined.artifact.bytes().len() as u64,
+        // What imports imply has a stand-in, and is not asked about.
+        requests: manifest.map(|manifest| manifest.requests.clone()).unwrap_or_default(),
+        imports,
+        limits: examined.limits.shown().map(|(name, value)| (name.to_owned(), value)).collect(),
+        commands: commands
+            .map(|command| (command.name.clone(), command.file.clone()))
+            .collect::<BTreeMap<_, _>>(),
+        hooks: manifest.map(|manifest| manifest.hooks.clone()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,40 @@
+//! `airlock install`: from a source to an installed plugin, approved.
+
+use airlock_host::{Error, ErrorKind, visible};
+use airlock_store::{Installed, NewVersion};
+use serde_json::json;
+
+use super::Session;
+use super::candidate::Candidate;
+use crate::flags::Install;
+
+pub(super) fn run(session: &Session, install: &Install) -> Result<u8, Error> {
+    let store = session.store()?;
+    let candidate = Candidate::read(session, &install.source, install.link)?;
+    let name = candidate.package.name();
+    // Before anybody is asked for nothing.
+    if store.plugin(name).is_ok() {
+        return Err(Error::new(ErrorKind::AlreadyInstalled(name.to_owned())));
+    }
+    for hook in candidate.facts.hooks.keys() {
+        session.printer.warning(&format!("its hook `{hook}` is not run"));
+    }
+    let Some((decisions, by)) = candidate.decide(&install.decide, None)? else {
+        return Err(Error::new(ErrorKind::Declined(format!("installing `{name}`"))));
+    };
+    let new = NewVersion { package: &candidate.package, facts: &candidate.facts, decisions: &decisions, by };
+    let installed = store.install(new)?;
+    tell(session, "installed", &installed)
+}
+
+/// Says what happened to a plugin.
+pub(super) fn tell(session: &Session, what: &str, plugin: &Installed) -> Result<u8, Error> {
+    let printer = session.printer;
+    if printer.json {
+        return session.object(true, json!({ "plugin": plugin }));
+    }
+    let version = plugin.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    let text = format!("{what} {}{version} ({})", plugin.name, plugin.digest()?.short());
+    printer.line(&visible(&text, false))?;
+    Ok(0)
+}
