@@ -8,5 +8,8 @@ mod call;
 mod compile;
 mod docs;
 mod inspect;
+mod install;
+mod plugins;
 mod run;
 mod support;
+mod terminal;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails to get what it needs has failed")]
 
 mod abi_choice;
+mod approval;
 mod capabilities;
 mod command;
 mod func;

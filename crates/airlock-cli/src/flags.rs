@@ -82,6 +82,10 @@ pub(crate) enum Verb {
     Grants {
         /// Of this plugin only
         name: Option<String>,
+        /// Take over what sen-rs's `permissions.json` or fledge's `plugins.toml` grants to
+        /// installed plugins
+        #[arg(long, value_name = "FILE", conflicts_with = "name")]
+        import: Option<PathBuf>,
     },
     /// Show the audit log
     Audit(Audit),

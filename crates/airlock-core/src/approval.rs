@@ -341,7 +341,7 @@ impl Approval {
 pub fn allow_arguments<'a>(capabilities: impl IntoIterator<Item = &'a Capability>) -> String {
     let arguments = capabilities
         .into_iter()
-        .map(|capability| format!("--allow {}", shell_words::quote(&capability.to_string())));
+        .map(|capability| format!("--allow {}", crate::shell_quoted(&capability.to_string())));
     arguments.collect::<Vec<_>>().join(" ")
 }
 

@@ -477,13 +477,13 @@ fn default_hint(kind: &ErrorKind) -> Option<String> {
             listed(nearest).or_else(|| Some("`airlock list` shows what is installed".to_owned()))
         }
         ErrorKind::AlreadyInstalled(name) => {
-            Some(format!("`airlock update {} SOURCE` replaces it", shell_words::quote(name)))
+            Some(format!("`airlock update {} SOURCE` replaces it", crate::shell_quoted(name)))
         }
         ErrorKind::CommandTaken { holder, .. } => {
-            Some(format!("`airlock remove {}` makes room", shell_words::quote(holder)))
+            Some(format!("`airlock remove {}` makes room", crate::shell_quoted(holder)))
         }
         ErrorKind::StateUntrusted { path, .. } => {
-            Some(format!("`chmod go-w {}` if it was not meant", shell_words::quote(&path.to_string_lossy())))
+            Some(format!("`chmod go-w {}` if it was not meant", crate::shell_quoted(&path.to_string_lossy())))
         }
         ErrorKind::UnknownFunction { nearest, .. } => {
             listed(nearest).or_else(|| Some("`airlock inspect` lists a plugin's functions".to_owned()))

@@ -28,6 +28,7 @@ mod outcome;
 mod policy;
 mod suggest;
 mod text;
+mod uses;
 mod value;
 
 // The public interface is:
@@ -45,9 +46,12 @@ pub use digest::Digest;
 pub use error::{Culprit, Error, ErrorKind, Location, Phase, Printed, Result, TrapFrame};
 pub use grant::{Grant, GrantStore, Identity, Lasting, MemoryGrants};
 pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};
-pub use manifest::{Allocator, CommandEntry, Manifest, ManifestFormat, MemoryRequest, Request};
+pub use manifest::{
+    Allocator, CommandEntry, Manifest, ManifestFormat, MemoryRequest, Request, fledge_capabilities,
+};
 pub use outcome::{Outcome, Usage};
 pub use policy::{Basis, Ceiling, Place, Policy};
 pub use suggest::nearest;
-pub use text::{escape_json, visible};
+pub use text::{escape_json, shell_quoted, visible};
+pub use uses::Uses;
 pub use value::{Value, ValueType};

@@ -77,6 +77,15 @@ pub fn escape_json(text: &str) -> String {
     line
 }
 
+/// A word as a shell needs it to be typed, with as few quotes as can be.
+pub fn shell_quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_=+,./:@%".contains(&c);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => Cow::Borrowed(word),
+        false => shell_words::quote(word),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

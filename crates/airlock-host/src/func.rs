@@ -88,7 +88,7 @@ impl<P: Params, R: Results> Func<P, R> {
         self.check(session)?;
         session.refuse_blocking_only()?;
         let result = session.steps_awaited()?.step(&self.func, params).await;
-        session.plugin().recorded(&self.name, result, |_| None)
+        session.recorded(&self.name, result, |_| None)
     }
 
     /// [`Func::call`] on this thread, until it is done.
@@ -98,7 +98,7 @@ impl<P: Params, R: Results> Func<P, R> {
     pub fn call_blocking(&self, session: &mut Session, params: P) -> Result<R> {
         self.check(session)?;
         let result = session.steps_blocking()?.step_blocking(&self.func, params);
-        session.plugin().recorded(&self.name, result, |_| None)
+        session.recorded(&self.name, result, |_| None)
     }
 
     pub(crate) fn check(&self, session: &Session) -> Result<()> {

@@ -404,6 +404,7 @@ impl Plugin {
     /// One call on an instance of its own.
     async fn once(&self, job: Job<'_>, wasi: Option<WasiInput>) -> Result<Outcome<Answer>> {
         let (function, span) = (job.function, self.span(job.function));
+        let mut uses = Vec::new();
         let called = async {
             let started = Instant::now();
             let deadline = after(started, self.limits().time(LimitKind::Timeout));
@@ -419,11 +420,12 @@ impl Plugin {
             live.store.data_mut().phase = Phase::Call;
             let call = self.adapter().call(&mut live, job.function, job.input);
             let result = bounded(deadline, Some(self.host().cut()), call).await;
+            uses = live.store.data_mut().uses.take();
             let answer = self.conclude(&live, result)?;
             Ok(self.outcome(answer, &live, started))
         };
         let result = called.instrument(span).await;
-        self.recorded(function, result, |outcome| Some(outcome.usage.clone()))
+        self.recorded(function, result, |outcome| Some(outcome.usage.clone()), || uses)
     }
 
     async fn open(&self, awaited: bool) -> Result<Session> {

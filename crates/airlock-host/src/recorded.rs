@@ -14,7 +14,7 @@ pub(crate) struct Recorder {
 }
 
 impl Plugin {
-    /// Records how a call ended, when calls are recorded. A call that cannot be recorded has
+    /// Records what a call used and how it ended, when calls are recorded. A call that cannot be recorded has
     /// failed, unless the embedder chose otherwise; its own error goes before that.
     #[inline]
     pub(crate) fn recorded<T>(
@@ -22,10 +22,11 @@ impl Plugin {
         function: &str,
         result: Result<T>,
         usage: impl FnOnce(&T) -> Option<Usage>,
+        uses: impl FnOnce() -> Vec<AuditEvent>,
     ) -> Result<T> {
         match &self.host().0.recorder {
             None => result,
-            Some(recorder) => self.record(recorder, function, result, usage),
+            Some(recorder) => self.record(recorder, function, result, usage, uses()),
         }
     }
 
@@ -36,12 +37,13 @@ impl Plugin {
         function: &str,
         result: Result<T>,
         usage: impl FnOnce(&T) -> Option<Usage>,
+        mut events: Vec<AuditEvent>,
     ) -> Result<T> {
         let outcome = result.as_ref().map_or_else(Error::code, |_| "ok").to_owned();
         let usage = result.as_ref().ok().and_then(usage);
-        let event = AuditEvent::Called { function: function.to_owned(), outcome, usage };
+        events.push(AuditEvent::Called { function: function.to_owned(), outcome, usage });
         let identity = Identity { name: self.name().to_owned(), digest: self.digest() };
-        match (recorder.sink.record(&identity, &[event]), recorder.on_failure) {
+        match (recorder.sink.record(&identity, &events), recorder.on_failure) {
             (Err(error), OnAuditFailure::Refuse) => result.and(Err(error)),
             (Err(error), OnAuditFailure::Continue) => {
                 tracing::warn!(%error, "a call is not in the audit log");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use airlock_core::{Error, ErrorKind, LimitKind, Outcome, Phase, Result, Usage};
+use airlock_core::{AuditEvent, Error, ErrorKind, LimitKind, Outcome, Phase, Result, Usage};
 use airlock_engine::TICK;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +29,8 @@ pub struct Session {
     /// Taken out for a call, put back when it ended well.
     live: Option<Box<Alive>>,
     ended: Option<String>,
+    /// What the call that ended it had used, until that is recorded.
+    last_uses: Vec<AuditEvent>,
     awaited: bool,
     /// Tells this session's functions from another one's.
     id: u64,
@@ -93,6 +95,7 @@ impl Session {
             plugin,
             live: Some(Box::new(Alive { live, _counted: counted })),
             ended: None,
+            last_uses: Vec::new(),
             awaited,
             id: COUNT.fetch_add(1, Ordering::Relaxed),
         }
@@ -197,7 +200,7 @@ impl Session {
             None => Err(ended_error(&self.ended)),
         };
         self.put_back(called);
-        self.plugin.recorded(name, result, |_| None)
+        self.recorded(name, result, |_| None)
     }
 
     /// [`Session::call_func`] on this thread, until it is done.
@@ -212,7 +215,7 @@ impl Session {
             None => Err(ended_error(&self.ended)),
         };
         self.put_back(called);
-        self.plugin.recorded(name, result, |_| None)
+        self.recorded(name, result, |_| None)
     }
 
     /// Begins a call of several steps in the guest: one deadline, one tank of fuel, one count
@@ -327,10 +330,26 @@ impl Session {
         }
     }
 
+    /// Records what a call of this session used and how it ended, when calls are recorded.
+    #[inline]
+    pub(crate) fn recorded<T>(
+        &mut self,
+        function: &str,
+        result: Result<T>,
+        usage: impl FnOnce(&T) -> Option<Usage>,
+    ) -> Result<T> {
+        let uses = || match &mut self.live {
+            Some(alive) => alive.live.store.data_mut().uses.take(),
+            None => std::mem::take(&mut self.last_uses),
+        };
+        self.plugin.recorded(function, result, usage, uses)
+    }
+
     /// The error of a call that ended the session.
     #[cold]
     #[inline(never)]
-    fn end(&mut self, live: &Live, error: wasmtime::Error) -> Error {
+    fn end(&mut self, live: &mut Live, error: wasmtime::Error) -> Error {
+        self.last_uses = live.store.data_mut().uses.take();
         let error = self.plugin.failed(explain(error, live.store.data()), live.store.data());
         self.ended = Some(error.to_string());
         error
@@ -338,7 +357,7 @@ impl Session {
 
     async fn run(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         let result = self.run_unrecorded(function, input).await;
-        self.plugin.recorded(function, result, |outcome| Some(outcome.usage.clone()))
+        self.recorded(function, result, |outcome| Some(outcome.usage.clone()))
     }
 
     async fn run_unrecorded(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
@@ -365,6 +384,7 @@ impl Session {
                 if leaves_guest_whole(error.kind()) {
                     self.live = Some(alive);
                 } else {
+                    self.last_uses = live.store.data_mut().uses.take();
                     self.ended = Some(error.to_string());
                 }
                 Err(error)
@@ -404,7 +424,7 @@ impl Steps<'_> {
         func.check(self.session)?;
         self.session.refuse_blocking_only()?;
         let result = self.step(&func.func, params).await;
-        self.session.plugin.recorded(&func.name, result, |_| None)
+        self.session.recorded(&func.name, result, |_| None)
     }
 
     /// Calls a function of this session, on this thread.
@@ -414,7 +434,7 @@ impl Steps<'_> {
     pub fn call_blocking<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
         func.check(self.session)?;
         let result = self.step_blocking(&func.func, params);
-        self.session.plugin.recorded(&func.name, result, |_| None)
+        self.session.recorded(&func.name, result, |_| None)
     }
 
     /// The guest's memory, as the last step left it.
@@ -445,7 +465,7 @@ impl Steps<'_> {
                 self.session.live = Some(alive);
                 Ok(results)
             }
-            Err(error) => Err(self.session.end(&alive.live, error)),
+            Err(error) => Err(self.session.end(&mut alive.live, error)),
         }
     }
 
@@ -471,7 +491,7 @@ impl Steps<'_> {
                 self.session.live = Some(alive);
                 Ok(results)
             }
-            Ok(Err(error)) => Err(self.session.end(&alive.live, error)),
+            Ok(Err(error)) => Err(self.session.end(&mut alive.live, error)),
             Err(why) => {
                 let error = Error::new(alive.live.store.data().interrupted(why));
                 self.session.ended = Some(error.to_string());

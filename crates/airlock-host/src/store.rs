@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use airlock_core::{Error, ErrorKind, LimitKind, Phase, TrapFrame, Usage};
+use airlock_core::{Capability, CapabilityKind, Error, ErrorKind, LimitKind, Phase, TrapFrame, Usage, Uses};
 use airlock_engine::{Allocation, TICK, Ticker};
 use wasmtime::{
     Engine, Extern, Func, Instance, InstancePre, Memory, ModuleExport, ResourceLimiter, Store,
@@ -37,6 +37,7 @@ pub(crate) struct CallState {
     pub(crate) wasi: Wasi,
     pub(crate) phase: Phase,
     pub(crate) usage: Usage,
+    pub(crate) uses: Uses,
     /// When the call must end; `None` until the first tick of a call that began without a
     /// look at the clock.
     deadline: Option<Instant>,
@@ -52,6 +53,7 @@ impl CallState {
             wasi,
             phase: Phase::Instantiate,
             usage: Usage::default(),
+            uses: Uses::new(),
             deadline: None,
             stop: None,
             awaited,
@@ -66,6 +68,15 @@ impl CallState {
         self.usage.input_bytes = input_bytes;
         self.budget.forget_refusal();
         self.wasi.begin();
+    }
+
+    /// Whether all of a kind may be used, which then counts as used.
+    pub(crate) fn may_use(&mut self, kind: CapabilityKind) -> bool {
+        let may = self.plugin.standing().allows_any(kind);
+        if may && self.plugin.host().0.recorder.is_some() {
+            self.uses.count(&Capability::all_of(kind), true);
+        }
+        may
     }
 
     /// When the call must end, where the clock was looked at.

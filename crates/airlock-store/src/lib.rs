@@ -17,6 +17,7 @@ mod db;
 mod difference;
 mod doctor;
 mod grants;
+mod import;
 mod installed;
 mod package;
 
@@ -33,6 +34,7 @@ pub use audit::{AuditFilter, AuditHead, AuditLog, AuditRecord, AuditVerified};
 pub use difference::{Change, Difference};
 pub use doctor::{Finding, doctor};
 pub use grants::KeptGrant;
+pub use import::{Imported, read_grants};
 pub use installed::{Facts, Installed, NewVersion};
 pub use package::Package;
 

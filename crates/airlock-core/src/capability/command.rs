@@ -1,8 +1,9 @@
 //! Programs and their arguments.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+
+use crate::shell_quoted;
 
 /// A program with the arguments it may be run with.
 ///
@@ -136,23 +137,14 @@ impl fmt::Display for CommandPattern {
         let Some(program) = &self.program else {
             return f.write_str("*");
         };
-        f.write_str(&quoted(program))?;
+        f.write_str(&shell_quoted(program))?;
         for word in &self.args {
             match word.prefix {
                 true if word.text.is_empty() => f.write_str(" *")?,
-                true => write!(f, " {}*", quoted(&word.text))?,
-                false => write!(f, " {}", quoted(&word.text))?,
+                true => write!(f, " {}*", shell_quoted(&word.text))?,
+                false => write!(f, " {}", shell_quoted(&word.text))?,
             }
         }
         f.write_str(if self.open { " *" } else { "" })
-    }
-}
-
-/// As a shell would need it, with as few quotes as can be.
-fn quoted(word: &str) -> Cow<'_, str> {
-    let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_=+,./:@%".contains(&c);
-    match !word.is_empty() && word.bytes().all(plain) {
-        true => Cow::Borrowed(word),
-        false => shell_words::quote(word),
     }
 }

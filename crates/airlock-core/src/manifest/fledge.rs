@@ -125,6 +125,19 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
 
 /// What `[capabilities]` asks for. Its plugins do without what they are denied.
 fn requests(file: &str, capabilities: &BTreeMap<String, toml::Value>) -> Result<Vec<Request>> {
+    let asked = fledge_capabilities(file, capabilities)?;
+    Ok(asked.into_iter().map(|capability| Request { capability, required: false }).collect())
+}
+
+/// What fledge's `[capabilities]` mean, in its manifests and in its registry of plugins,
+/// sorted; `file` is named in errors.
+///
+/// # Errors
+/// [`ErrorKind::InvalidManifest`] for one that fledge does not know, or another value.
+pub fn fledge_capabilities(
+    file: &str,
+    capabilities: &BTreeMap<String, toml::Value>,
+) -> Result<Vec<Capability>> {
     let mut asked = Vec::new();
     for (key, value) in capabilities {
         let wrong =
@@ -164,7 +177,7 @@ fn requests(file: &str, capabilities: &BTreeMap<String, toml::Value>) -> Result<
         }
     }
     asked.sort();
-    Ok(asked.into_iter().map(|capability| Request { capability, required: false }).collect())
+    Ok(asked)
 }
 
 fn read_known(text: &str) -> Capability {

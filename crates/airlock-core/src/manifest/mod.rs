@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Capability, Error, ErrorKind, Result};
 
+pub use self::fledge::fledge_capabilities;
+
 /// Whose format a manifest was written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -98,6 +100,10 @@ impl Manifest {
     /// The largest manifest that is read, in bytes.
     pub const MAX_BYTES: u64 = 1 << 20;
 
+    /// How many capabilities, functions or commands a manifest may have: more than a person
+    /// would read, and few enough to compare each with each.
+    pub const MAX_ENTRIES: usize = 1000;
+
     /// Reads a manifest from the text of `file`, one of [`Manifest::FILE_NAMES`].
     ///
     /// # Errors
@@ -106,9 +112,17 @@ impl Manifest {
         if text.len() as u64 > Self::MAX_BYTES {
             return Err(invalid(file, "larger than 1 MiB"));
         }
-        match file.ends_with(".toml") {
+        let manifest = match file.ends_with(".toml") {
             true => fledge::read(file, text),
             false => cortex::read(file, text),
+        }?;
+        let counts = [manifest.requests.len(), manifest.functions.len(), manifest.commands.len()];
+        match counts.into_iter().max() {
+            Some(count) if count > Self::MAX_ENTRIES => {
+                let reason = format!("it asks for or names more than {} things of a kind", Self::MAX_ENTRIES);
+                Err(invalid(file, reason))
+            }
+            _ => Ok(manifest),
         }
     }
 

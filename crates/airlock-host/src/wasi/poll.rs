@@ -73,7 +73,7 @@ pub(super) async fn poll_oneoff(
 
 /// Waits for the earliest of `sleeps` and returns the event of each that is over.
 async fn wait(state: &mut CallState, sleeps: Vec<Sleep>) -> Vec<Event> {
-    let real = state.plugin.standing().allows_any(CapabilityKind::Clock);
+    let real = state.may_use(CapabilityKind::Clock);
     let clocks = &mut state.wasi.clocks;
     let rests: Vec<u64> = sleeps.iter().map(|sleep| clocks.rest(sleep.which, sleep.until, real)).collect();
     let Some(earliest) = rests.iter().min() else { return Vec::new() };

@@ -73,7 +73,7 @@ impl WasiSnapshotPreview1 for CallState {
         _precision: Timestamp,
     ) -> Result<Timestamp, Error> {
         self.guard("clock_time_get")?;
-        let real = self.plugin.standing().allows_any(CapabilityKind::Clock);
+        let real = self.may_use(CapabilityKind::Clock);
         let which: Which = poll::which_clock(id)?;
         Ok(self.wasi.clocks.now(which, real))
     }
@@ -112,7 +112,7 @@ impl WasiSnapshotPreview1 for CallState {
         length: Size,
     ) -> Result<(), Error> {
         self.guard("random_get")?;
-        let real = self.plugin.standing().allows_any(CapabilityKind::Random);
+        let real = self.may_use(CapabilityKind::Random);
         let mut bytes = [0; RANDOM_CHUNK as usize];
         let (mut at, mut rest) = (buffer, length);
         // In pieces, so that a huge request ends at the memory's edge or the deadline.
