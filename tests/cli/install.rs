@@ -290,6 +290,46 @@ fn new_build_hook_is_shown_and_never_run() {
 }
 
 #[test]
+fn a_build_command_is_shown_asked_about_and_run_in_a_copy() {
+    let place = Place::new();
+    let folder = place.path("life");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("life.bin"), wasm("1")).unwrap();
+    let toml = "[plugin]\nname = \"life\"\nversion = \"1\"\nruntime = \"wasm\"\n[[commands]]\nname = \"life\"\n\
+                binary = \"life.wasm\"\n[hooks]\nbuild = \"cp life.bin life.wasm\"\n";
+    std::fs::write(folder.join("plugin.toml"), toml).unwrap();
+    let source = text(&folder);
+    assert_snapshot!(place.show(&["install", &source]), @r"
+    exit 125
+    --- stderr
+    error: `[FOLDER]/sources/life` cannot be installed: there is no `life.wasm` in it
+    hint: it has to be built first: `airlock install --build [FOLDER]/sources/life` shows how, and asks
+    ");
+    assert_snapshot!(place.show(&["install", "--build", &source]), @r"
+    exit 126
+    --- stderr
+    `life` is built by this command, outside the sandbox, as you, in a copy of its folder:
+      cp life.bin life.wasm
+    error: building `life` was not agreed to
+    hint: nobody can be asked here; build it first and install what was built
+    ");
+    let run = |answer: &str| {
+        let mut command = place.airlock();
+        command.args(["install", "--build", &source]);
+        let mut terminal = Terminal::run(command);
+        terminal.expect("  cp life.bin life.wasm");
+        terminal.expect("Run it? [y]es, [N]o:");
+        terminal.type_line(answer);
+        terminal.end()
+    };
+    assert_eq!(run("").0, 126);
+    let (code, screen) = run("y");
+    assert_eq!(code, 0, "{screen}");
+    assert!(!folder.join("life.wasm").exists(), "the source is never written to");
+    assert!(place.ok(&["list"]).contains("[FOLDER]/sources/life"));
+}
+
+#[test]
 fn manifest_bomb_sizes_counts_and_paths_are_bounded() {
     let place = Place::new();
     let folder = place.write("bomb", &PLAIN);

@@ -11,5 +11,7 @@ mod inspect;
 mod install;
 mod plugins;
 mod run;
+mod session;
+mod state;
 mod support;
 mod terminal;

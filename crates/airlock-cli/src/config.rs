@@ -34,7 +34,7 @@ use std::path::PathBuf;
 
 use airlock_host::{
     CacheSettings, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Host, HostBuilder, LimitKind,
-    Mapping, OnAuditFailure, Overrides, Unit,
+    Mapping, OnAuditFailure, Overrides, Place, Unit,
 };
 use serde::Deserialize;
 
@@ -191,6 +191,12 @@ impl Config {
         self.limits.clone()
     }
 
+    /// What the plugin of this name may have at most.
+    pub(crate) fn ceiling(&self, plugin: &str) -> Ceiling {
+        let own = self.plugins.get(plugin).map(|(_, ceiling)| ceiling.clone());
+        self.ceiling.clone().and(own.unwrap_or_default()).and(own_files())
+    }
+
     /// A host with what is set here; `flags` go before the limits that hold for all plugins.
     pub(crate) fn host(&self, flags: &Overrides) -> HostBuilder {
         let mut limits = self.limits.clone();
@@ -248,6 +254,13 @@ pub(crate) fn data() -> Result<PathBuf, Error> {
         error.with_hint(format!("set `HOME` or `{AIRLOCK_HOME}`"))
     })?;
     std::path::absolute(&data).map_err(|error| Error::host("there is no current folder").with_source(error))
+}
+
+/// Where the paths of capabilities begin.
+pub(crate) fn place() -> Place {
+    // A folder that is gone covers nothing.
+    let working = std::env::current_dir().unwrap_or_default();
+    Place { working, home: std::env::home_dir(), own: None }
 }
 
 /// What no plugin is ever given, whatever is granted: who can write there decides what is

@@ -155,7 +155,7 @@ pub(crate) struct Install {
     #[arg(long)]
     pub(crate) link: bool,
     /// Build it first, in a copy, once its build command is agreed to
-    #[arg(long)]
+    #[arg(long, conflicts_with = "link")]
     pub(crate) build: bool,
     #[command(flatten)]
     pub(crate) decide: Decide,

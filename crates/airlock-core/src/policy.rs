@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(in_force(&["clock"], &["clock", "random"], &open), ["clock"]);
         assert_eq!(in_force(&["clock"], &[], &open), [""; 0]);
         assert_eq!(in_force(&["fs.read=a/b"], &["fs.write=a"], &open), ["fs.read=/w/a/b::/a/b"]);
-        assert_eq!(in_force(&["fs.write=a"], &["fs.read=/w/a"], &open), ["fs.read=/w/a"]);
+        assert_eq!(in_force(&["fs.write=a"], &["fs.read=/w/a"], &open), ["fs.read=/w/a::/a"]);
         assert_eq!(in_force(&["fs.read=~/x"], &["fs.read=/h"], &open), ["fs.read=/h/x::/x"]);
         let narrower = in_force(&["net=*"], &["net=https://a.example", "net=b.example"], &open);
         assert_eq!(narrower, ["net=b.example", "net=https://a.example"]);

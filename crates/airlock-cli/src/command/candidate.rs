@@ -9,7 +9,8 @@ use airlock_host::{
 };
 use airlock_store::{Facts, Package};
 
-use super::Session;
+use super::{Session, build};
+use crate::config;
 use crate::flags::Decide;
 use crate::prompt::Terminal;
 use crate::spinner;
@@ -24,9 +25,20 @@ impl Candidate {
     /// Reads a source, and compiles what is in it, so that the first call need not and a
     /// plugin that cannot be loaded is not installed. Nothing of it is run.
     pub(super) fn read(session: &Session, source: &Path, link: bool) -> Result<Self, Error> {
-        let limits = session.config.limits();
-        let package = Package::read(source, &Limits::default().with(&limits))?;
+        let package = Package::read(source, &Limits::default().with(&session.config.limits()))?;
         let package = if link { package.linked()? } else { package };
+        Candidate::examine(session, package)
+    }
+
+    /// The same of a source that is built first, once that was agreed to.
+    pub(super) fn build(session: &Session, source: &Path) -> Result<Self, Error> {
+        let built = build::build(session, source)?;
+        let package = Package::read(built.path(), &Limits::default().with(&session.config.limits()))?;
+        Candidate::examine(session, package.built_from(source)?)
+    }
+
+    fn examine(session: &Session, package: Package) -> Result<Self, Error> {
+        let limits = session.config.limits();
         let host = session.compiling(session.config.host(&limits).on_demand(), false)?;
         let manifest = || package.manifest_file().map(|(name, text)| (name.to_owned(), text.to_owned()));
         let mut entry: Option<Examined> = None;
@@ -64,30 +76,32 @@ impl Candidate {
         decide: &Decide,
         before: Option<&[Capability]>,
     ) -> Result<Option<(Vec<Grant>, &'static str)>, Error> {
-        let (allow, deny) = (decide.allow()?, decide.deny()?);
+        let place = config::place();
+        let resolved = |list: Vec<Capability>| -> Vec<Capability> {
+            list.iter().map(|capability| capability.resolved(&place)).collect()
+        };
+        let (parts, allow, deny) = (decide.allow()?, resolved(decide.allow()?), resolved(decide.deny()?));
         let mut decisions = Vec::new();
         let mut open = Vec::new();
         for request in &self.facts.requests {
-            let asked = &request.capability;
-            let covered = |list: &[Capability]| list.iter().any(|one| one.covers(asked));
-            if deny.iter().any(|one| one.covers(asked) || asked.covers(one)) {
-                decisions.push(Grant { allowed: false, ..Grant::always(asked.clone()) });
+            let asked = request.capability.resolved(&place);
+            let covered = |list: &[Capability]| list.iter().any(|one| one.covers(&asked));
+            if deny.iter().any(|one| asked.overlaps(one)) {
+                decisions.push(Grant { allowed: false, ..Grant::always(request.capability.clone()) });
             } else if decide.allow_all_requested || covered(&allow) {
-                decisions.push(Grant::always(asked.clone()));
+                decisions.push(Grant::always(request.capability.clone()));
             } else {
                 open.push(request.clone());
             }
         }
         // What is narrower than what is asked for.
-        let parts = allow.iter().filter(|part| {
-            self.facts
-                .requests
-                .iter()
-                .any(|request| request.capability.covers(part) && !part.covers(&request.capability))
-        });
-        for part in parts {
-            open.retain(|request| !request.capability.covers(part) || request.required);
-            decisions.push(Grant::always(part.clone()));
+        for (part, text) in allow.iter().zip(parts) {
+            let asked = |request: &Request| request.capability.resolved(&place);
+            let is_part = |request: &Request| asked(request).covers(part) && !part.covers(&asked(request));
+            if self.facts.requests.iter().any(is_part) {
+                open.retain(|request| request.required || !is_part(request));
+                decisions.push(Grant::always(text));
+            }
         }
         if open.is_empty() {
             return Ok(Some((decisions, "flags")));

@@ -1,10 +1,12 @@
 //! `airlock info`: what is known of an installed plugin, without reading its wasm.
 
-use airlock_host::{Error, visible};
+use airlock_host::{Basis, Capability, Error, Policy, visible};
+use airlock_store::{Installed, KeptGrant};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::Session;
+use crate::config;
 
 pub(super) fn run(session: &Session, name: &str) -> Result<u8, Error> {
     let store = session.store()?;
@@ -26,6 +28,7 @@ pub(super) fn run(session: &Session, name: &str) -> Result<u8, Error> {
         let verdict = if kept.grant.allowed { "allowed" } else { "denied" };
         format!("{} {verdict} {} by {}", kept.grant.capability, date(kept.at), kept.by)
     });
+    let in_force = in_force(session, &plugin, &grants)?;
     let kept = versions.iter().map(|version| {
         let label = version.version.as_deref().unwrap_or("no version");
         let digest = version.digest().map(|digest| digest.short()).unwrap_or_default();
@@ -46,6 +49,7 @@ pub(super) fn run(session: &Session, name: &str) -> Result<u8, Error> {
         ("hooks", hooks.collect()),
         ("requests", list(asked.collect())),
         ("grants", list(granted.collect())),
+        ("in force", list(in_force.allowed().map(Capability::to_string).collect())),
         ("versions", kept.collect()),
     ];
     for (label, lines) in rows {
@@ -55,6 +59,24 @@ pub(super) fn run(session: &Session, name: &str) -> Result<u8, Error> {
         }
     }
     Ok(0)
+}
+
+/// What of its manifest's requests is granted and under the ceiling, in the folder that this
+/// is run in.
+fn in_force(session: &Session, plugin: &Installed, grants: &[KeptGrant]) -> Result<Policy, Error> {
+    let digest = plugin.digest()?;
+    let allowed = grants.iter().filter(|kept| kept.plugin.digest == digest && kept.grant.allowed);
+    let grants: Vec<Capability> = allowed.map(|kept| kept.grant.capability.clone()).collect();
+    let place = config::place();
+    let ceiling = session.config.ceiling(&plugin.name);
+    let basis = Basis {
+        requests: &plugin.facts.requests,
+        grants: &grants,
+        baseline: &[],
+        ceiling: &ceiling,
+        place: &place,
+    };
+    Ok(Policy::decide(basis))
 }
 
 /// A time in milliseconds since 1970, as a date.

@@ -10,7 +10,10 @@ use crate::flags::Install;
 
 pub(super) fn run(session: &Session, install: &Install) -> Result<u8, Error> {
     let store = session.store()?;
-    let candidate = Candidate::read(session, &install.source, install.link)?;
+    let candidate = match install.build {
+        true => Candidate::build(session, &install.source)?,
+        false => Candidate::read(session, &install.source, install.link)?,
+    };
     let name = candidate.package.name();
     // Before anybody is asked for nothing.
     if store.plugin(name).is_ok() {

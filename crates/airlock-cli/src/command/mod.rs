@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod audit;
+mod build;
 mod cache;
 mod call;
 mod candidate;

@@ -238,15 +238,21 @@ impl Capability {
         self.kind.includes(other.kind) && self.scope.overlaps(&other.scope)
     }
 
-    /// What two capabilities both permit, where one of them says it; `None` where neither
-    /// covers the other. Files are seen where the narrower one says, and where this one does
+    /// What two capabilities both permit, where the scope of one covers the other's; `None`
+    /// elsewhere. Files are seen where the narrower one says, and where this one does
     /// when both name the same.
     pub fn meet(&self, other: &Capability) -> Option<Capability> {
-        match (other.covers(self), self.covers(other)) {
-            (true, _) => Some(self.clone()),
-            (_, true) => Some(other.clone()),
-            _ => None,
-        }
+        let kind = match (other.kind.includes(self.kind), self.kind.includes(other.kind)) {
+            (true, _) => self.kind,
+            (_, true) => other.kind,
+            _ => return None,
+        };
+        let scope = match (other.scope.covers(&self.scope), self.scope.covers(&other.scope)) {
+            (true, _) => &self.scope,
+            (_, true) => &other.scope,
+            _ => return None,
+        };
+        Some(Capability { kind, scope: scope.clone() })
     }
 
     /// The same with its path absolute, when it has one and `place` says where it begins.

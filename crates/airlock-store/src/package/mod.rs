@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Phase, Result};
+use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Phase, Result, shell_quoted};
 
 /// Bytes of all files of a source together.
 const MAX_BYTES: u64 = 256 << 20;
@@ -66,6 +66,17 @@ impl Package {
             return Err(self.refused("only a folder can be linked to"));
         }
         self.link = Some(folder);
+        Ok(self)
+    }
+
+    /// The same as if it had been read from there: what was built in a copy of a folder is the
+    /// folder's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PluginNotFound`] when there is nothing.
+    pub fn built_from(mut self, source: &Path) -> Result<Self> {
+        let canonical = source.canonicalize().map_err(|error| unreadable(source, error))?;
+        self.source = canonical.to_string_lossy().into_owned();
         Ok(self)
     }
 
@@ -212,7 +223,12 @@ fn refused(source: &str, reason: &str) -> Error {
 fn not_built(source: &str, file: &str, manifest: &Manifest) -> Error {
     let error = refused(source, &format!("there is no `{file}` in it"));
     match manifest.hooks.get("build") {
-        Some(_) => error.with_hint("it has to be built first: `airlock install --build` shows how, and asks"),
+        Some(_) => {
+            let source = shell_quoted(source);
+            error.with_hint(format!(
+                "it has to be built first: `airlock install --build {source}` shows how, and asks"
+            ))
+        }
         None => error.with_hint("it has to be built first"),
     }
 }

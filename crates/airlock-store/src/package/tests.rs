@@ -177,8 +177,9 @@ fn a_folder_that_is_not_built_says_how() {
     let toml = "[plugin]\nname = \"a\"\nversion = \"1\"\nruntime = \"wasm\"\n[[commands]]\nname = \"a\"\n\
                 binary = \"a.wasm\"\n[hooks]\nbuild = \"make\"\n";
     let hooked = folder(&[("plugin.toml", toml.as_bytes())]);
-    let hint = "it has to be built first: `airlock install --build` shows how, and asks";
-    assert_eq!(refused(hooked.path()).hint(), Some(hint));
+    let error = refused(hooked.path());
+    let hint = error.hint().expect("it says how");
+    assert!(hint.starts_with("it has to be built first: `airlock install --build /"), "{hint}");
 }
 
 #[test]
