@@ -38,7 +38,6 @@ fn a_revocation_by_the_command_holds_at_the_next_call_of_a_running_session() {
         assert!(now.call_blocking(&mut session, ()).unwrap() > VIRTUAL_END, "granted");
         place.ok(&["revoke", "timer", "clock"]);
         assert!(now.call_blocking(&mut session, ()).unwrap() < VIRTUAL_END, "taken back");
-        store.grants(Some("timer")).unwrap();
         place.ok(&["grant", "timer", "clock"]);
         // Nothing is promised of when a grant is noticed, but that it is.
         while now.call_blocking(&mut session, ()).unwrap() < VIRTUAL_END {

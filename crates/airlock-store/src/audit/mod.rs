@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use airlock_core::{AuditEvent, AuditSink, Digest, Error, ErrorKind, Identity, Result};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::log::AuditLog;
@@ -23,6 +23,9 @@ const GENESIS: [u8; 32] = [0; 32];
 
 /// The settings that say what went before the first record that is still there.
 const ANCHOR: &str = "audit.anchor";
+
+/// What the names of files with records that were rotated out begin with.
+const ROTATED: &str = "audit-";
 
 /// Records that are kept in the database; when there are twice as many, the older half goes
 /// to a file.
@@ -111,49 +114,82 @@ impl Store {
         Ok(AuditHead { seq, hash: hex(&hash) })
     }
 
-    /// Follows the chain from its anchor to its head. With a `known` head, also whether that
-    /// record is still what it was.
+    /// Follows the chain from its beginning to its head, through the files that were rotated
+    /// out as far as they are still there. With a `known` head, also whether that record is
+    /// what it was.
     ///
     /// # Errors
     /// [`ErrorKind::AuditBroken`] at the first record that does not follow from the one before
-    /// it; when the database cannot be read.
+    /// it; when the database or a file cannot be read.
     pub fn verify_audit(&self, known: Option<&AuditHead>) -> Result<AuditVerified> {
         let connection = self.connection();
-        let broken =
-            |seq: u64, reason: &str| Error::new(ErrorKind::AuditBroken { seq, reason: reason.to_owned() });
-        let (anchor, mut previous) = anchor(&connection).map_err(|error| failed(&error))?;
-        let mut seq = anchor;
-        let mut seen = known.is_none_or(|known| known.seq <= anchor);
+        let (anchor, hash) = anchor(&connection).map_err(|error| failed(&error))?;
+        let mut chain = Chain { known, seen: false, seq: 0, previous: GENESIS };
+        let rotated = self.rotated(anchor)?;
+        match &rotated {
+            Some(rows) => {
+                for row in rows {
+                    chain.follow(row)?;
+                }
+                if chain.previous != hash {
+                    return Err(broken(anchor, "the records after it do not follow from it"));
+                }
+            }
+            None => (chain.seq, chain.previous) = (anchor, hash),
+        }
         let mut select = connection
             .prepare("SELECT seq, at, plugin, record, hash, kind FROM audit ORDER BY seq")
             .map_err(|error| failed(&error))?;
         let mut rows = select.query([]).map_err(|error| failed(&error))?;
+        let mut records = rotated.map_or(0, |rows| rows.len() as u64);
         while let Some(row) = rows.next().map_err(|error| failed(&error))? {
             let kind: String = row.get(5).map_err(|error| failed(&error))?;
             let row = read(row).map_err(|error| failed(&error))?;
-            seq += 1;
-            if row.seq != seq {
-                return Err(broken(seq, "it is missing"));
-            }
-            let expected = chained(&previous, seq, row.at, row.plugin.as_deref(), &row.text);
-            if row.hash != expected {
-                return Err(broken(seq, "it is not what was written"));
-            }
+            chain.follow(&row)?;
             if serde_json::from_str::<Value>(&row.text).ok().is_none_or(|record| record["kind"] != kind) {
-                return Err(broken(seq, "its kind is not what was written"));
+                return Err(broken(row.seq, "its kind is not what was written"));
             }
-            if let Some(known) = known.filter(|known| known.seq == seq) {
-                if known.hash != hex(&expected) {
-                    return Err(broken(seq, "its hash is not the one that is known"));
-                }
-                seen = true;
+            records += 1;
+        }
+        match known {
+            Some(known) if !chain.seen && known.seq > 0 => {
+                let reason = match known.seq <= anchor {
+                    true => "it was rotated out, into a file that is not here",
+                    false => "it is missing",
+                };
+                Err(broken(known.seq.min(chain.seq + 1), reason))
             }
-            previous = expected;
+            _ => Ok(AuditVerified {
+                records,
+                anchor,
+                head: AuditHead { seq: chain.seq, hash: hex(&chain.previous) },
+            }),
         }
-        if !seen {
-            return Err(broken(seq + 1, "it is missing"));
+    }
+
+    /// The records that were rotated out, up to the anchor; `None` when a file is not there.
+    fn rotated(&self, anchor: u64) -> Result<Option<Vec<Row>>> {
+        let unreadable = |name: &str, error: std::io::Error| {
+            Error::host(format!("cannot read `{name}`")).with_source(error)
+        };
+        let names = self.folder().names().map_err(|error| unreadable("the data folder", error))?;
+        let mut names: Vec<String> = names.into_iter().filter(|name| is_rotated(name)).collect();
+        names.sort();
+        let mut rows: Vec<Row> = Vec::new();
+        for name in &names {
+            let opened = self.folder().file(name).map_err(|error| unreadable(name, error))?;
+            let Some((mut file, _)) = opened else { continue };
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut file, &mut text).map_err(|error| unreadable(name, error))?;
+            for line in text.lines() {
+                let next = rows.len() as u64 + 1;
+                let row: Line = serde_json::from_str(line)
+                    .map_err(|_| broken(next, &format!("it cannot be read in `{name}`")))?;
+                rows.push(row.row());
+            }
         }
-        Ok(AuditVerified { records: seq - anchor, anchor, head: AuditHead { seq, hash: hex(&previous) } })
+        let whole = rows.first().is_none_or(|row| row.seq == 1) && rows.len() as u64 == anchor;
+        Ok(whole.then_some(rows))
     }
 
     /// Moves older records to a file when there are many.
@@ -174,13 +210,13 @@ impl Store {
             let rows = select.query_map([last.cast_signed()], read).map_err(|error| failed(&error))?;
             for row in rows {
                 let row = row.map_err(|error| failed(&error))?;
-                hash.clone_from(&row.hash.to_vec());
-                serde_json::to_writer(&mut lines, &row.record())
+                hash = row.hash.to_vec();
+                serde_json::to_writer(&mut lines, &Line::of(row))
                     .map_err(|error| Error::host("a record cannot be written").with_source(error))?;
                 lines.push(b'\n');
             }
         }
-        let name = format!("audit-{:010}-{last:010}.jsonl", anchor_seq + 1);
+        let name = format!("{ROTATED}{:010}-{last:010}.jsonl", anchor_seq + 1);
         let write = || self.folder().put_durably(&name, &lines);
         write().map_err(|error| Error::host(format!("cannot write `{name}`")).with_source(error))?;
         transaction
@@ -215,6 +251,69 @@ impl AuditSink for Store {
         });
         safe(&connection, "FULL")?;
         written
+    }
+}
+
+/// Whether a file of this name holds records that were rotated out.
+fn is_rotated(name: &str) -> bool {
+    name.starts_with(ROTATED) && name.ends_with(".jsonl")
+}
+
+fn broken(seq: u64, reason: &str) -> Error {
+    Error::new(ErrorKind::AuditBroken { seq, reason: reason.to_owned() })
+}
+
+/// A chain that is followed.
+struct Chain<'a> {
+    known: Option<&'a AuditHead>,
+    /// Whether the known record was there.
+    seen: bool,
+    seq: u64,
+    previous: [u8; 32],
+}
+
+impl Chain<'_> {
+    fn follow(&mut self, row: &Row) -> Result<()> {
+        self.seq += 1;
+        if row.seq != self.seq {
+            return Err(broken(self.seq, "it is missing"));
+        }
+        let expected = chained(&self.previous, self.seq, row.at, row.plugin.as_deref(), &row.text);
+        if row.hash != expected {
+            return Err(broken(self.seq, "it is not what was written"));
+        }
+        if let Some(known) = self.known.filter(|known| known.seq == self.seq) {
+            if known.hash != hex(&expected) {
+                return Err(broken(self.seq, "its hash is not the one that is known"));
+            }
+            self.seen = true;
+        }
+        self.previous = expected;
+        Ok(())
+    }
+}
+
+/// A record in a file that was rotated out. The record is kept as the text that its hash is
+/// over.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    seq: u64,
+    at: i64,
+    plugin: Option<String>,
+    record: String,
+    /// 64 hex digits.
+    hash: String,
+}
+
+impl Line {
+    fn of(row: Row) -> Self {
+        Line { seq: row.seq, at: row.at, plugin: row.plugin, record: row.text, hash: hex(&row.hash) }
+    }
+
+    fn row(self) -> Row {
+        // Hex that is none is no hash of anything.
+        let hash = self.hash.parse::<Digest>().map_or([0xff; 32], |digest| *digest.as_bytes());
+        Row { seq: self.seq, at: self.at, plugin: self.plugin, text: self.record, hash }
     }
 }
 
@@ -315,3 +414,6 @@ fn chained(previous: &[u8; 32], seq: u64, at: i64, plugin: Option<&str>, record:
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;
