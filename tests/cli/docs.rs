@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::repository;
+use crate::support::{follows, repository};
 
 /// Every fenced `console` block: lines that begin with `$ ` are run in the repository,
 /// and what follows is what they print, on both streams. `…` stands for anything.
@@ -41,12 +41,7 @@ fn check(home: &Path, page: &str, line: &str, expected: &str) {
         .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
-    let mut rest = printed.trim_end();
-    let parts: Vec<&str> = expected.trim_end().split('…').collect();
-    for (index, part) in parts.iter().enumerate() {
-        let found = rest.find(part).filter(|at| index > 0 || *at == 0);
-        let Some(at) = found else { panic!("{page}: `{line}` printed\n{printed}\ninstead of\n{expected}") };
-        rest = &rest[at + part.len()..];
+    if let Err(why) = follows(&printed, expected) {
+        panic!("{page}: `{line}` printed\n{printed}\ninstead of\n{expected}\n({why})");
     }
-    assert!(rest.is_empty() || parts.last() == Some(&""), "{page}: `{line}` printed more:\n{printed}");
 }

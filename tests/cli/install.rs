@@ -318,7 +318,7 @@ fn a_build_command_is_shown_asked_about_and_run_in_a_copy() {
         command.args(["install", "--build", &source]);
         let mut terminal = Terminal::run(command);
         terminal.expect("  cp life.bin life.wasm");
-        terminal.expect("Run it? [y]es, [N]o:");
+        terminal.expect("Run it? [y]es, [N]o: ");
         terminal.type_line(answer);
         terminal.end()
     };
@@ -375,7 +375,7 @@ fn prompt_injection_names_and_scopes_cannot_forge_a_prompt() {
     let mut command = place.airlock();
     command.args(["install", &source]);
     let mut terminal = Terminal::run(command);
-    terminal.expect("[N]o:");
+    terminal.expect("[N]o: ");
     terminal.type_line("");
     let (code, screen) = terminal.end();
     assert_eq!(code, 126, "{screen}");
@@ -393,10 +393,10 @@ fn read_to_write_is_shown_and_asked() {
     command.args(["update", "asker", &two]);
     let mut terminal = Terminal::run(command);
     terminal.expect("+ asks for   fs.read=data -> fs.write=data");
-    terminal.expect("Update? [y]es, [N]o:");
+    terminal.expect("Update? [y]es, [N]o: ");
     terminal.type_line("y");
     terminal.expect("+ high    read, create, change and delete `data`");
-    terminal.expect("[N]o:");
+    terminal.expect("[N]o: ");
     terminal.type_line("n");
     let (code, screen) = terminal.end();
     assert_eq!(code, 126, "{screen}");

@@ -15,3 +15,4 @@ mod session;
 mod state;
 mod support;
 mod terminal;
+mod walkthrough;

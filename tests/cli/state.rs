@@ -19,7 +19,7 @@ fn lines(log: &str) -> Vec<String> {
         .map(|line| {
             let words: Vec<&str> = line.split(' ').skip(2).collect();
             let shown = words.into_iter().filter(|word| {
-                !["digest=", "source=", "usage=", "version=", "from="]
+                !["digest=", "source=", "wall=", "version=", "from="]
                     .iter()
                     .any(|name| word.starts_with(name))
             });
@@ -279,6 +279,20 @@ fn the_doctor_finds_and_sweeps_what_belongs_to_nobody_and_names_what_is_lost() {
         shown.starts_with("exit 1") && shown.contains("`plain` cannot run and has to be installed again"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_version_that_asks_for_no_more_keeps_its_grants_where_the_operator_chose_so() {
+    let place = Place::new();
+    place.ok(&["install", &place.source("one", &ASKER), "--allow-all-requested"]);
+    let two = place.source("two", &Source { version: "2.0.0", answer: "2", ..ASKER });
+    assert!(place.show(&["update", "asker", &two, "--yes"]).starts_with("exit 126"));
+    std::fs::write(place.home().join("airlock.toml"), "[grants]\nkeep_on_update = true\n").unwrap();
+    place.ok(&["update", "asker", &two, "--yes"]);
+    assert!(place.ok(&["grants", "asker"]).contains("earlier version"));
+    let more = r#","permissions":{"network":["*"]}"#;
+    let three = place.source("three", &Source { version: "3.0.0", manifest: more, ..ASKER });
+    assert!(place.show(&["update", "asker", &three, "--yes"]).starts_with("exit 126"));
 }
 
 #[test]

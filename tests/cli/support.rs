@@ -47,6 +47,22 @@ pub(crate) fn describe(output: &Output) -> String {
     text
 }
 
+/// Whether `printed` is what a page says, where `…` stands for anything.
+pub(crate) fn follows(printed: &str, expected: &str) -> Result<(), String> {
+    let mut rest = printed.trim_end();
+    let parts: Vec<&str> = expected.trim_end().split('…').collect();
+    for (index, part) in parts.iter().enumerate() {
+        let Some(at) = rest.find(part).filter(|at| index > 0 || *at == 0) else {
+            return Err(format!("`{part}` is missing"));
+        };
+        rest = &rest[at + part.len()..];
+    }
+    match rest.is_empty() || parts.last() == Some(&"") {
+        true => Ok(()),
+        false => Err(format!("there is more: `{rest}`")),
+    }
+}
+
 /// A run with `input` on standard input.
 pub(crate) fn with_stdin(args: &[&str], input: &[u8]) -> Output {
     let mut command = airlock();

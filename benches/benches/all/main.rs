@@ -13,6 +13,7 @@ mod load;
 mod memory;
 mod metering;
 mod process;
+mod state;
 mod stop;
 mod throughput;
 
@@ -21,7 +22,7 @@ use airlock_bench::Report;
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("calls", calls::run),
     ("load", load::run),
     ("process", process::run),
@@ -29,6 +30,7 @@ const GROUPS: [Group; 7] = [
     ("throughput", throughput::run),
     ("metering", metering::run),
     ("stop", stop::run),
+    ("state", state::run),
 ];
 
 fn main() {

@@ -8,7 +8,7 @@ use airlock_bench::{Clock, Contender, Figure, Report, Target};
 use crate::guests::repository;
 
 /// The command that `scripts/bench` built beside this.
-fn airlock() -> PathBuf {
+pub(crate) fn airlock() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     own.ancestors().nth(2).unwrap().join("airlock")
 }

@@ -57,6 +57,11 @@ fn line(record: &AuditRecord) -> String {
     for (name, value) in record.event.iter().filter(|(name, value)| *name != "kind" && !value.is_null()) {
         let shown = match (name.as_str(), value) {
             ("digest" | "from", Value::String(digest)) => digest.chars().take(12).collect(),
+            ("usage", usage) => {
+                let wall = usage["wall_ns"].as_f64().unwrap_or_default() / 1e6;
+                text.push_str(&format!(" wall={wall:.3}ms"));
+                continue;
+            }
             (_, Value::String(text)) => text.clone(),
             (_, other) => other.to_string(),
         };

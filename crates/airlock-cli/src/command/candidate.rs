@@ -65,6 +65,17 @@ impl Candidate {
         Ok(Candidate { facts: facts(&package, &entry), identity, package })
     }
 
+    /// Whether it asks for no more than `before`.
+    pub(super) fn asks_for_no_more(&self, before: &[Capability]) -> bool {
+        let covered = |request: &Request| before.iter().any(|had| had.covers(&request.capability));
+        self.facts.requests.iter().all(covered)
+    }
+
+    /// The decisions that allow all that it asks for.
+    pub(super) fn all_allowed(&self) -> Vec<Grant> {
+        self.facts.requests.iter().map(|request| Grant::always(request.capability.clone())).collect()
+    }
+
     /// What is decided over its requests, with flags or by asking; `None` when somebody was
     /// asked and wants none of it.
     ///

@@ -22,6 +22,9 @@ pub(super) fn run(session: &Session, name: &str, capabilities: &[String], all: b
         return session.done();
     }
     std::thread::sleep(GRANTS_SETTLE);
+    // The same may have been granted to several versions.
+    gone.sort();
+    gone.dedup();
     for capability in gone {
         session.printer.note(&format!("took `{capability}` back from `{}`", visible(name, false)));
     }

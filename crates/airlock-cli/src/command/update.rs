@@ -36,11 +36,16 @@ pub(super) fn run(session: &Session, update: &Update) -> Result<u8, Error> {
         });
     }
 
-    // What it had keeps being allowed; over what is more, and what was denied, is decided.
+    // Other bytes inherit nothing, unless the operator chose so.
     let decided = store.decided(&installed.identity()?)?.unwrap_or_default();
     let before: Vec<Capability> =
         decided.iter().filter(|grant| grant.allowed).map(|grant| grant.capability.clone()).collect();
-    let Some((decisions, by)) = candidate.decide(&update.decide, Some(&before))? else {
+    let keeps = session.config.grants.keep_on_update && candidate.asks_for_no_more(&before);
+    let decided = match keeps {
+        true => Some((candidate.all_allowed(), "earlier version")),
+        false => candidate.decide(&update.decide, Some(&before))?,
+    };
+    let Some((decisions, by)) = decided else {
         return Err(Error::new(ErrorKind::Declined(format!("updating `{}`", installed.name))));
     };
     let new = NewVersion { package: &candidate.package, facts: &candidate.facts, decisions: &decisions, by };
