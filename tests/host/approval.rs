@@ -192,6 +192,43 @@ fn every_call_is_recorded_with_what_it_used_and_how_it_ended() {
 }
 
 #[test]
+fn audit_flood_a_guest_that_spins_on_a_capability_is_one_record() {
+    let spin = r#"(module
+        (import "wasi_snapshot_preview1" "clock_time_get" (func $now (param i32 i64 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "spin") (local $left i32)
+            (local.set $left (i32.const 100000))
+            (loop (drop (call $now (i32.const 0) (i64.const 1) (i32.const 8)))
+                (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))"#;
+    let audit = Arc::new(MemoryAudit::new());
+    let host = Host::builder().audit(audit.clone(), OnAuditFailure::Refuse).build().unwrap();
+    let plugin = host.load_blocking(source(spin), text().allow("clock".parse().unwrap())).unwrap();
+    plugin.call_blocking::<_, ()>("spin", &()).unwrap();
+    let events = audit.events();
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert!(matches!(events[0].1, AuditEvent::Used { count: 100_000, .. }), "{events:?}");
+}
+
+#[test]
+fn the_presets_decide_as_they_are_named() {
+    let home = tempfile::tempdir().unwrap();
+    folder(home.path(), EXPORT, r#"{"env":["HOME"],"network":["https://x.example"]}"#);
+    let grants = || Arc::new(MemoryGrants::new());
+    let deny = || RecordingPrompt::new(None);
+    let in_force = |approval: Approval| {
+        let host = Host::builder().approval(approval).build().unwrap();
+        allowed(&host.load_blocking(home.path(), LoadOptions::new()).unwrap())
+    };
+    let all = ["env=HOME", "net=https://x.example"];
+    assert_eq!(in_force(Approval::testing()), all);
+    assert_eq!(in_force(Approval::trust_all_dangerous()), all);
+    assert!(in_force(Approval::ci(grants())).is_empty());
+    assert!(in_force(Approval::strict(grants(), deny())).is_empty());
+    assert!(in_force(Approval::permissive(grants(), deny())).is_empty(), "one asks for the network");
+    assert_eq!(in_force(Approval::interactive(grants(), RecordingPrompt::new(Some(Lasting::Session)))), all);
+}
+
+#[test]
 fn a_call_that_cannot_be_recorded_has_failed_unless_chosen_otherwise() {
     #[derive(Debug)]
     struct Full;

@@ -244,6 +244,26 @@ impl Approval {
         Approval { store, strategy: Arc::new(Standard), prompt: Arc::new(NoPrompt), carry_over: false }
     }
 
+    /// Asks a person, for commands at a terminal.
+    pub fn interactive(store: Arc<dyn GrantStore>, prompt: impl Prompt + 'static) -> Self {
+        Approval::new(store).prompt(prompt)
+    }
+
+    /// Asks a person about every plugin, and denies where nobody can be asked.
+    pub fn strict(store: Arc<dyn GrantStore>, prompt: impl Prompt + 'static) -> Self {
+        Approval::interactive(store, prompt).strategy(Strict)
+    }
+
+    /// Grants what does not reach other hosts, and asks a person about what does.
+    pub fn permissive(store: Arc<dyn GrantStore>, prompt: impl Prompt + 'static) -> Self {
+        Approval::interactive(store, prompt).strategy(Permissive)
+    }
+
+    /// Grants everything that anybody asks for, and keeps it in memory.
+    pub fn trust_all_dangerous() -> Self {
+        Approval::new(Arc::new(MemoryGrants::new())).strategy(TrustAll::new_dangerous())
+    }
+
     /// Denies what was not granted before, for builds and servers.
     pub fn ci(store: Arc<dyn GrantStore>) -> Self {
         Approval::new(store).strategy(Ci)

@@ -338,4 +338,6 @@ impl<'de> Deserialize<'de> for Capability {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

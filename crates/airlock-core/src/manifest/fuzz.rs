@@ -15,6 +15,8 @@ fn any_text_is_refused_with_its_place_or_keeps_its_promises() {
         |bytes: &[u8]| {
             judge(bytes);
             judge(likely(bytes).to_string().as_bytes());
+            judge_toml(bytes);
+            judge_toml(likely_toml(bytes).as_bytes());
         },
     );
 }
@@ -34,6 +36,45 @@ fn judge(text: &[u8]) {
     }
     let again = Manifest::read("cortex.json", text);
     assert_eq!(verdict.map_err(|error| error.to_string()), again.map_err(|error| error.to_string()));
+}
+
+/// fledge's format keeps the same promises, but for where its parser says a fault is.
+fn judge_toml(text: &[u8]) {
+    match Manifest::read("plugin.toml", text) {
+        Ok(manifest) => {
+            let mut said = manifest.clone();
+            // One word asks for two things there.
+            said.requests.truncate(manifest.requests.len().div_ceil(2));
+            judge_accepted(&said, text);
+            assert!(manifest.files().iter().all(|file| !file.starts_with('/') && !file.contains("..")));
+        }
+        Err(error) => {
+            assert!(matches!(error.kind(), ErrorKind::InvalidManifest { .. }), "{error:?}");
+            let shown = error.to_string();
+            assert_eq!(visible(&shown, false), shown);
+        }
+    }
+}
+
+/// A manifest of fledge's whose values are cut from the bytes.
+fn likely_toml(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut words = text.split(['\n', ' ', ',']).map(|word| toml::Value::String(word.to_owned()).to_string());
+    let mut word = || words.next().unwrap_or_else(|| "\"a\"".to_owned());
+    let flag = |index: usize| bytes.get(index).is_some_and(|byte| byte % 2 == 0);
+    format!(
+        "[plugin]\nname = {}\nversion = {}\nruntime = \"wasm\"\n[[commands]]\nname = {}\nbinary = {}\n\
+         [hooks]\nbuild = {}\n[capabilities]\nexec = {}\nstore = {}\nnetwork = {}\nfilesystem = {}\n",
+        word(),
+        word(),
+        word(),
+        word(),
+        word(),
+        flag(0),
+        flag(1),
+        flag(2),
+        if flag(3) { "\"plugin\"".to_owned() } else { word() },
+    )
 }
 
 fn judge_place(at: Location, text: &[u8]) {

@@ -304,4 +304,6 @@ fn normalised(path: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
