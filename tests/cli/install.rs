@@ -178,6 +178,7 @@ fn two_plugins_one_command_is_refused_with_both_named_and_neither_breaks() {
     --- stdout
     one  1.0.0  json  6bde2062f784  [FOLDER]/sources/one
     ");
+    assert_eq!(place.ok(&["call", "hello", "f", "{}"]), "\"one\"\n");
     place.ok(&["remove", "one"]);
     place.ok(&["install", &two]);
     assert_eq!(place.ok(&["call", "two", "f", "{}"]), "\"one\"\n");

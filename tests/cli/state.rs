@@ -142,6 +142,21 @@ fn everything_that_happens_is_in_the_audit_log() {
 }
 
 #[test]
+fn the_audit_log_is_followed() {
+    use std::io::{BufRead as _, BufReader};
+    let place = Place::new();
+    place.ok(&["install", &place.source("plain", &PLAIN)]);
+    let mut command = place.airlock();
+    let mut child = command.args(["audit", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains(" installed plain"));
+    place.ok(&["call", "plain", "f", "{}"]);
+    assert!(lines.next().unwrap().unwrap().contains(" called plain function=f outcome=ok"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn the_audit_log_is_also_written_as_lines_of_json() {
     let place = Place::new();
     std::fs::create_dir_all(place.home()).unwrap();

@@ -33,7 +33,7 @@ pub(crate) struct Followed {
 /// What is in force.
 #[derive(Debug)]
 pub(crate) struct Decided {
-    policy: Policy,
+    policy: Arc<Policy>,
     /// Something required that is not.
     missing: Option<Capability>,
 }
@@ -66,7 +66,7 @@ impl Ground {
         let policy = Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place });
         let missing = requests.iter().find(|request| request.required && !policy.allows(&request.capability));
         let missing = missing.map(|request| request.capability.clone());
-        Decided { policy, missing }
+        Decided { policy: Arc::new(policy), missing }
     }
 }
 
@@ -74,7 +74,7 @@ impl Standing {
     /// A policy over what was granted with the load, and what is kept for the plugin.
     pub(crate) fn new(ground: Ground, followed: Option<Followed>) -> Result<Self> {
         let standing = Standing {
-            current: ArcSwap::from_pointee(Decided { policy: Policy::default(), missing: None }),
+            current: ArcSwap::from_pointee(Decided { policy: Arc::default(), missing: None }),
             generation: AtomicU64::new(0),
             ground,
             followed,
@@ -87,7 +87,7 @@ impl Standing {
 
     /// What is in force now.
     pub(crate) fn policy(&self) -> Arc<Policy> {
-        Arc::new(self.current.load().policy.clone())
+        self.current.load().policy.clone()
     }
 
     /// Whether something of this kind is in force now.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airlock_core::{Error, ErrorKind, Result};
 use airlock_files::Folder;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 /// The database's name in the data folder.
@@ -16,6 +17,13 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
 
 /// How long a process waits for others that write.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// Pages of 4 KiB in the write-ahead log before they are written back, which waits for the
+/// disk. Whoever opens the database next, with nobody else having it open, reads them all.
+const FEW_PAGES: u32 = 250;
+
+/// The same for whoever writes a little all the time.
+const MANY_PAGES: u32 = 4000;
 
 /// How safe a commit is when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +52,17 @@ pub(crate) fn open(folder: &Path, durable: Durable) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(&path, flags).map_err(unusable)?;
     connection.busy_timeout(BUSY).map_err(unusable)?;
-    let synchronous = match durable {
-        Durable::Machine => "FULL",
-        Durable::Process => "NORMAL",
+    // A process that makes one call would write everything back when it ends.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(unusable)?;
+    let (synchronous, pages) = match durable {
+        Durable::Machine => ("FULL", FEW_PAGES),
+        Durable::Process => ("NORMAL", MANY_PAGES),
     };
     connection
         .execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON;
-             PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
+             PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+             PRAGMA wal_autocheckpoint = {pages};"
         ))
         .map_err(unusable)?;
     migrate(&mut connection, &path)?;
@@ -192,6 +203,10 @@ mod tests {
         assert!(
             error(&folder).to_string().ends_with("its schema 99 is newer than 1, which this version reads")
         );
+        // What is in the write-ahead log would take its place.
+        for companion in ["-wal", "-shm"] {
+            std::fs::remove_file(folder.join(format!("{FILE}{companion}"))).expect("removed");
+        }
         std::fs::write(folder.join(FILE), "this is no database, but long enough to be one at first sight")
             .expect("written");
         let error = error(&folder);

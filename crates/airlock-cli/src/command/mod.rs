@@ -27,7 +27,7 @@ use airlock_host::{
     Approval, AuditSink, Cache, Error, ErrorKind, Host, HostBuilder, LoadOptions, Manifest, Plugin, Source,
     Worker,
 };
-use airlock_store::{AuditLog, Store};
+use airlock_store::{AuditLog, Installed, Store};
 use clap::CommandFactory as _;
 use serde_json::{Map, Value};
 
@@ -167,8 +167,8 @@ impl Session {
     }
 
     /// What a word on the command line stands for: a path when it has a slash or a file's
-    /// ending, else an installed plugin, else a path all the same, else a plugin in one of
-    /// the operator's folders.
+    /// ending, else a command of an installed plugin, else the plugin itself, else a path all the same, else
+    /// a plugin in one of the operator's folders.
     fn locate(&self, plugin: &Path, options: LoadOptions) -> Result<(Source, LoadOptions), Error> {
         let path = || (Source::from(plugin), options.clone());
         let word = plugin.to_str().filter(|word| {
@@ -176,18 +176,14 @@ impl Session {
             !is_path && !word.ends_with(".wasm") && !word.ends_with(".wat")
         });
         let Some(word) = word else { return Ok(path()) };
-        match self.store()?.plugin(word) {
+        let store = self.store()?;
+        if let Some((plugin, file)) = store.command(word)? {
+            let installed = store.plugin(&plugin)?;
+            return Ok((self.installed(&installed, &file)?, options.name(plugin)));
+        }
+        match store.plugin(word) {
             Ok(installed) => {
-                let options = options.name(&installed.name);
-                let source = match installed.link {
-                    Some(folder) => Source::Path(folder),
-                    None => Source::Package {
-                        wasm: self.store()?.artifact(&installed.digest()?)?,
-                        name: installed.name,
-                        manifest: installed.manifest,
-                    },
-                };
-                Ok((source, options))
+                Ok((self.installed(&installed, &installed.entry)?, options.name(&installed.name)))
             }
             Err(error) if !matches!(error.kind(), ErrorKind::NotInstalled { .. }) => Err(error),
             Err(_) if plugin.exists() => Ok(path()),
@@ -197,6 +193,20 @@ impl Session {
                     .with_hint(error.hint().unwrap_or("`airlock list` shows what is installed"))),
             },
         }
+    }
+
+    /// A file of an installed plugin, to be loaded.
+    fn installed(&self, plugin: &Installed, file: &str) -> Result<Source, Error> {
+        if let Some(folder) = &plugin.link {
+            return Ok(Source::Path(folder.clone()));
+        }
+        let digest = plugin.files.get(file);
+        let digest = digest.ok_or_else(|| Error::host(format!("`{}` has no file `{file}`", plugin.name)))?;
+        Ok(Source::Package {
+            name: plugin.name.clone(),
+            manifest: plugin.manifest.clone(),
+            wasm: self.store()?.artifact(digest)?,
+        })
     }
 
     /// A plugin of this name in one of the folders that the operator named.

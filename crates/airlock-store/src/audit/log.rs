@@ -1,12 +1,14 @@
-//! Writing to the log from many threads: one thread with one connection takes all that
-//! waits, writes it in one transaction, and only then lets the callers go on.
+//! Writing to the log from many threads.
+//!
+//! Whoever finds nobody writing writes what waits, his own record among it, in one
+//! transaction; everybody else waits for him and finds that his own is written. One thread
+//! alone pays for no other thread, and many pay for one transaction together.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use airlock_core::{AuditEvent, AuditSink, Error, Identity, Result};
 use rusqlite::Connection;
@@ -15,27 +17,30 @@ use super::{KEPT, append};
 use crate::db::{self, Durable, failed, writing};
 use crate::{AuditFilter, Store};
 
-/// Batches that may wait; a caller beyond waits to get in line.
-const QUEUE: usize = 1024;
-
 /// How many records are written between two looks whether to rotate.
 const ROTATE_EVERY: u64 = 1000;
 
+/// What waits to be written.
 struct Batch {
     plugin: Identity,
     events: Vec<AuditEvent>,
-    done: Sender<std::result::Result<(), Failure>>,
+    written: Arc<OnceLock<Written>>,
 }
 
-/// An error for every caller of a batch; errors themselves cannot be copied.
-#[derive(Clone)]
-struct Failure(String);
+/// What became of a batch. Errors themselves cannot be copied.
+type Written = std::result::Result<(), String>;
 
-/// The audit log of a data folder, to write to. Dropping it waits for what is in line.
+/// The audit log of a data folder, to write to.
 #[derive(Debug)]
 pub struct AuditLog {
-    queue: Option<SyncSender<Batch>>,
-    thread: Option<JoinHandle<()>>,
+    waiting: Mutex<Vec<Batch>>,
+    writer: Mutex<Writer>,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").field("plugin", &self.plugin).finish_non_exhaustive()
+    }
 }
 
 impl AuditLog {
@@ -46,44 +51,44 @@ impl AuditLog {
     /// As [`Store::open`]; when `lines` cannot be opened.
     pub fn open(data: &Path, lines: Option<&Path>) -> Result<Self> {
         let connection = db::open(data, Durable::Process)?;
-        let lines = lines.map(|path| Lines::open(path)).transpose()?;
-        let (queue, waiting) = sync_channel(QUEUE);
+        let lines = lines.map(Lines::open).transpose()?;
         let store = Store::open(data)?;
         let writer = Writer { connection, lines, store, since_rotation: 0 };
-        let thread = std::thread::Builder::new()
-            .name("airlock-audit".to_owned())
-            .spawn(move || writer.run(&waiting))
-            .map_err(|error| Error::host("cannot start the audit log's thread").with_source(error))?;
-        Ok(AuditLog { queue: Some(queue), thread: Some(thread) })
+        Ok(AuditLog { waiting: Mutex::default(), writer: Mutex::new(writer) })
     }
+}
+
+/// What is behind a lock is whole between any two statements, and a transaction that a panic
+/// interrupted is rolled back.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AuditSink for AuditLog {
     fn record(&self, plugin: &Identity, events: &[AuditEvent]) -> Result<()> {
-        let (done, answer) = channel();
-        let batch = Batch { plugin: plugin.clone(), events: events.to_vec(), done };
-        let gone = || Error::host("the audit log's thread has ended");
-        self.queue.as_ref().ok_or_else(gone)?.send(batch).map_err(|_| gone())?;
-        match answer.recv() {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Failure(reason))) => {
-                Err(Error::host(format!("the audit log cannot be written: {reason}")))
+        let written = Arc::new(OnceLock::new());
+        let batch = Batch { plugin: plugin.clone(), events: events.to_vec(), written: written.clone() };
+        locked(&self.waiting).push(batch);
+        let mut writer = locked(&self.writer);
+        if written.get().is_none() {
+            let batches = std::mem::take(&mut *locked(&self.waiting));
+            let result = writer.write(&batches).map_err(|error| error.to_string());
+            for batch in batches {
+                // Nobody else writes, so that it is not there yet.
+                let _ = batch.written.set(result.clone());
             }
-            Err(_) => Err(gone()),
+            writer.rotate();
+        }
+        drop(writer);
+        match written.get() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(reason)) => Err(Error::host(format!("the audit log cannot be written: {reason}"))),
+            None => Err(Error::host("the audit log was not written")),
         }
     }
 }
 
-impl Drop for AuditLog {
-    fn drop(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there was seen by whoever waited for an answer.
-            let _ = thread.join();
-        }
-    }
-}
-
+#[derive(Debug)]
 struct Writer {
     connection: Connection,
     lines: Option<Lines>,
@@ -92,19 +97,6 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, waiting: &Receiver<Batch>) {
-        while let Ok(first) = waiting.recv() {
-            let mut batches = vec![first];
-            batches.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(QUEUE));
-            let result = self.write(&batches).map_err(|error| Failure(error.to_string()));
-            for batch in batches {
-                // Who no longer waits has been told that its call ended otherwise.
-                let _ = batch.done.send(result.clone());
-            }
-            self.rotate();
-        }
-    }
-
     fn write(&mut self, batches: &[Batch]) -> Result<()> {
         let transaction = writing(&mut self.connection)?;
         let before = self.lines.is_some().then(|| super::head(&transaction)).transpose();
@@ -135,6 +127,7 @@ impl Writer {
 }
 
 /// A file with a line of JSON for each record.
+#[derive(Debug)]
 struct Lines {
     file: File,
     path: PathBuf,

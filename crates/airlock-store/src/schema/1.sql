@@ -73,7 +73,8 @@ CREATE TABLE setting (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What happened, each record with a hash over itself and the hash before it.
+-- What happened, each record with a hash over itself and the hash before it. Without an index
+-- beside the key: every call writes a record, and few read them.
 CREATE TABLE audit (
     seq    INTEGER PRIMARY KEY,
     at     INTEGER NOT NULL,
@@ -82,4 +83,3 @@ CREATE TABLE audit (
     record TEXT    NOT NULL,
     hash   BLOB    NOT NULL
 ) STRICT;
-CREATE INDEX audit_plugin ON audit (plugin, seq);

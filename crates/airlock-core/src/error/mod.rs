@@ -5,12 +5,14 @@
 //! values in backticks; text that came from a guest or a file is made visible first
 //! ([`crate::visible`]), so an error may be printed to a terminal as it is.
 
+mod words;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{AbiId, Capability, LimitKind, visible};
+use crate::{AbiId, Capability, LimitKind};
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -357,7 +359,7 @@ pub struct Error(Box<Inner>);
 impl Error {
     /// An error of this kind, with the kind's own hint where it has one.
     pub fn new(kind: ErrorKind) -> Self {
-        Error(Box::new(Inner { hint: default_hint(&kind), kind, printed: None, source: None }))
+        Error(Box::new(Inner { hint: words::hint(&kind), kind, printed: None, source: None }))
     }
 
     /// A failure of the host itself.
@@ -465,181 +467,6 @@ impl Error {
             ErrorKind::Declined(_) => ("declined", Operator, 126),
             ErrorKind::Host(_) => ("host", Host, 125),
         }
-    }
-}
-
-fn default_hint(kind: &ErrorKind) -> Option<String> {
-    let listed =
-        |names: &[String]| (!names.is_empty()).then(|| format!("did you mean {}?", quoted_list(names, "or")));
-    match kind {
-        ErrorKind::UnknownName { nearest, .. } => listed(nearest),
-        ErrorKind::NotInstalled { nearest, .. } => {
-            listed(nearest).or_else(|| Some("`airlock list` shows what is installed".to_owned()))
-        }
-        ErrorKind::AlreadyInstalled(name) => {
-            Some(format!("`airlock update {} SOURCE` replaces it", crate::shell_quoted(name)))
-        }
-        ErrorKind::CommandTaken { holder, .. } => {
-            Some(format!("`airlock remove {}` makes room", crate::shell_quoted(holder)))
-        }
-        ErrorKind::StateUntrusted { path, .. } => {
-            Some(format!("`chmod go-w {}` if it was not meant", crate::shell_quoted(&path.to_string_lossy())))
-        }
-        ErrorKind::UnknownFunction { nearest, .. } => {
-            listed(nearest).or_else(|| Some("`airlock inspect` lists a plugin's functions".to_owned()))
-        }
-        ErrorKind::AmbiguousAbi(abis) => Some(
-            abis.iter().map(|abi| format!("`--abi {abi}`")).collect::<Vec<_>>().join(" or ") + " decides",
-        ),
-        ErrorKind::WatNotAsked => {
-            Some("`--wat` accepts WebAssembly text, as the ending `.wat` does".to_owned())
-        }
-        ErrorKind::Limit { limit, .. } => Some(format!("`--{} VALUE` changes it", limit.flag())),
-        ErrorKind::Deadline { .. } => {
-            Some(format!("`--{} VALUE` allows more time", LimitKind::Timeout.flag()))
-        }
-        ErrorKind::Denied(capability) => {
-            Some(format!("`{}` grants it", crate::allow_arguments([capability])))
-        }
-        ErrorKind::BlockingInRuntime => Some("await the call instead".to_owned()),
-        ErrorKind::WrongVerb { abi: AbiId::Command, .. } => {
-            Some("`airlock run PLUGIN [ARGS]` runs a program".to_owned())
-        }
-        ErrorKind::WrongVerb { .. } => {
-            Some("`airlock call PLUGIN FUNCTION [INPUT]` calls a function".to_owned())
-        }
-        ErrorKind::NoManifest { .. } => {
-            Some("name the `.wasm` file itself to run it without a manifest".to_owned())
-        }
-        _ => None,
-    }
-}
-
-fn quoted_list(names: &[String], join: &str) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", visible(name, false))).collect();
-    match quoted.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} {join} {last}", rest.join(", ")),
-        None => String::new(),
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let v = |text: &str| visible(text, false).into_owned();
-        match &self.0.kind {
-            ErrorKind::PluginNotFound(path) => write!(f, "no plugin at `{}`", v(&path.to_string_lossy())),
-            ErrorKind::Unreadable(path) => write!(f, "cannot read `{}`", v(&path.to_string_lossy())),
-            ErrorKind::NoManifest { folder, looked_for } => {
-                write!(f, "no manifest in `{}` (looked for {looked_for})", v(&folder.to_string_lossy()))
-            }
-            ErrorKind::InvalidManifest { file, at, reason } => {
-                write!(f, "manifest `{}` is not valid: {}{}", v(file), v(reason), At(*at))
-            }
-            ErrorKind::UnknownName { what, name, .. } => write!(f, "unknown {what} `{}`", v(name)),
-            ErrorKind::InvalidSetting { name, reason } => write!(f, "`{}`: {}", v(name), v(reason)),
-            ErrorKind::UnknownFunction { plugin, function, .. } => {
-                write!(f, "`{}` has no function `{}`", v(plugin), v(function))
-            }
-            ErrorKind::UnsuitableExport { export, reason } => {
-                write!(f, "export `{}` cannot be called: {}", v(export), v(reason))
-            }
-            ErrorKind::InvalidInput { at, reason } => {
-                write!(f, "input is not valid JSON: {}{}", v(reason), At(*at))
-            }
-            ErrorKind::InvalidArgument { given, expected } => {
-                write!(f, "`{}` is not an {expected}", v(given))
-            }
-            ErrorKind::WrongArgumentCount { function, signature, given } => {
-                write!(
-                    f,
-                    "`{}` is {signature}, but {given} {} given",
-                    v(function),
-                    if *given == 1 { "argument was" } else { "arguments were" }
-                )
-            }
-            ErrorKind::WrongVerb { abi, asked } => write!(f, "a plugin of the `{abi}` ABI cannot be {asked}"),
-            ErrorKind::AmbiguousAbi(abis) => {
-                let names: Vec<String> = abis.iter().map(AbiId::to_string).collect();
-                write!(f, "several ABIs fit this module: {}", quoted_list(&names, "and"))
-            }
-            ErrorKind::AbiMismatch { abi, reason } => {
-                write!(f, "the module does not fit the `{abi}` ABI: {}", v(reason))
-            }
-            ErrorKind::NotWasm { found } => write!(f, "not WebAssembly: {}", v(found)),
-            ErrorKind::WatNotAsked => write!(f, "this is WebAssembly text, which was not asked for"),
-            ErrorKind::InvalidWat(reason) => write!(f, "WebAssembly text does not parse: {}", v(reason)),
-            ErrorKind::InvalidWasm { offset, reason } => {
-                write!(f, "not a valid module: {} (at byte {offset})", v(reason))
-            }
-            ErrorKind::ComponentUnsupported => {
-                write!(f, "this is a component; this version of Airlock runs core modules")
-            }
-            ErrorKind::FeatureOff(feature) => write!(f, "the module uses `{}`, which is off", v(feature)),
-            ErrorKind::UnknownImport { module, name, belongs_to } => {
-                write!(f, "nobody provides the import `{}.{}`", v(module), v(name))?;
-                belongs_to.as_ref().map_or(Ok(()), |owner| write!(f, ": it belongs to {owner}"))
-            }
-            ErrorKind::IncompatibleImport { module, name, reason } => {
-                write!(
-                    f,
-                    "import `{}.{}` has another type than the host's: {}",
-                    v(module),
-                    v(name),
-                    v(reason)
-                )
-            }
-            ErrorKind::Limit { limit, maximum, asked, phase } => {
-                let row = limit.row();
-                write!(f, "limit `{}` of {} hit {phase}", row.name, row.unit.show(*maximum))?;
-                asked.map_or(Ok(()), |asked| write!(f, ": {} asked for", row.unit.show(asked)))
-            }
-            ErrorKind::Deadline { timeout, phase } => {
-                write!(f, "stopped {phase}: the deadline of {} passed", humantime::format_duration(*timeout))
-            }
-            ErrorKind::Cancelled { phase } => write!(f, "cancelled {phase}"),
-            ErrorKind::Trap { reason, phase, .. } => write!(f, "the plugin trapped {phase}: {}", v(reason)),
-            ErrorKind::Failed(message) => write!(f, "the plugin failed: {}", v(message)),
-            ErrorKind::BadGuest { function, reason } => {
-                write!(f, "`{}` broke its ABI's rules: {}", v(function), v(reason))
-            }
-            ErrorKind::Denied(capability) => write!(f, "`{capability}` is needed and not granted"),
-            ErrorKind::ShuttingDown => write!(f, "the host is shutting down"),
-            ErrorKind::BlockingInRuntime => {
-                write!(f, "a blocking call of a plugin whose imports wait, inside a tokio runtime")
-            }
-            ErrorKind::SessionEnded(reason) => write!(f, "the session has ended: {}", v(reason)),
-            ErrorKind::CacheUnusable { path, reason } => {
-                write!(f, "the compile cache cannot use `{}`: {}", v(&path.to_string_lossy()), v(reason))
-            }
-            ErrorKind::StateUntrusted { path, reason } => {
-                write!(f, "`{}` cannot be trusted: {}", v(&path.to_string_lossy()), v(reason))
-            }
-            ErrorKind::StateUnusable { path, reason } => {
-                write!(f, "`{}` cannot be used: {}", v(&path.to_string_lossy()), v(reason))
-            }
-            ErrorKind::NotInstallable { source, reason } => {
-                write!(f, "`{}` cannot be installed: {}", v(source), v(reason))
-            }
-            ErrorKind::NotInstalled { name, .. } => write!(f, "no plugin `{}` is installed", v(name)),
-            ErrorKind::AlreadyInstalled(name) => write!(f, "a plugin `{}` is installed already", v(name)),
-            ErrorKind::CommandTaken { command, holder, plugin } => {
-                write!(f, "`{}` and `{}` both want the command `{}`", v(holder), v(plugin), v(command))
-            }
-            ErrorKind::AuditBroken { seq, reason } => {
-                write!(f, "the audit log is broken at record {seq}: {}", v(reason))
-            }
-            ErrorKind::Declined(what) => write!(f, "{} was not agreed to", v(what)),
-            ErrorKind::Host(what) => f.write_str(what),
-        }
-    }
-}
-
-struct At(Option<Location>);
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |at| write!(f, " (line {}, column {})", at.line, at.column))
     }
 }
 
