@@ -331,6 +331,36 @@ fn a_build_command_is_shown_asked_about_and_run_in_a_copy() {
 }
 
 #[test]
+fn an_unknown_manifest_key_is_a_named_warning_and_an_error_when_checked_strictly() {
+    let place = Place::new();
+    let odd = place.source("odd", &Source { manifest: r#","colour":"red""#, ..PLAIN });
+    assert_snapshot!(place.show(&["check", &odd]), @r"
+    exit 0
+    --- stderr
+    warning: unknown key `colour`
+    `plain` can be installed; warnings: 1
+    ");
+    assert_snapshot!(place.show(&["check", "--strict", &odd]), @r"
+    exit 1
+    --- stderr
+    warning: unknown key `colour`
+    `plain` is refused for its warnings: 1
+    ");
+    assert_snapshot!(place.show(&["check", "--strict", &place.source("plain", &PLAIN)]), @r"
+    exit 0
+    --- stderr
+    `plain` can be installed, and nothing is odd about it
+    ");
+    let unknown = r#","permissions":{"network":["gopher://x"]}"#;
+    assert_snapshot!(place.show(&["check", &place.source("unknown", &Source { manifest: unknown, ..PLAIN })]), @r"
+    exit 125
+    --- stderr
+    error: manifest `cortex.json` is not valid: in `permissions.network`: `net=gopher://x`: `gopher` is not `http`, `https` or `tcp`
+    ");
+    assert_eq!(place.show(&["list"]), "exit 0\n--- stderr\nno plugin is installed\n");
+}
+
+#[test]
 fn manifest_bomb_sizes_counts_and_paths_are_bounded() {
     let place = Place::new();
     let folder = place.write("bomb", &PLAIN);

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use airlock_host::{
     Approval, AuditEvent, AuditSink, Capability, Error, Grant, GrantStore, Host, Identity, Lasting,
-    LoadOptions, MemoryAudit, MemoryGrants, OnAuditFailure, Plugin, Prompt, Question, RecordingPrompt,
-    Result,
+    LoadOptions, MemoryAudit, MemoryGrants, OnAuditFailure, Plugin, RecordingPrompt, Result,
 };
 
 use crate::support::{source, text};
@@ -22,19 +21,6 @@ const TIME: &str = r#"(module
 /// A clock that is not granted stands at the beginning of 2020 and moves at every read.
 const VIRTUAL_END: i64 = 1_577_836_800_000_000_000 + 1_000_000_000;
 
-#[derive(Debug, Clone)]
-struct Shared(Arc<RecordingPrompt>);
-
-impl Prompt for Shared {
-    fn is_interactive(&self) -> bool {
-        self.0.is_interactive()
-    }
-
-    fn ask(&self, question: &Question<'_>) -> Result<Vec<Grant>> {
-        self.0.ask(question)
-    }
-}
-
 struct Desk {
     grants: Arc<MemoryGrants>,
     prompt: Arc<RecordingPrompt>,
@@ -44,7 +30,7 @@ struct Desk {
 fn desk(answer: Option<Lasting>) -> Desk {
     let grants = Arc::new(MemoryGrants::new());
     let prompt = Arc::new(RecordingPrompt::new(answer));
-    let approval = Approval::new(grants.clone()).prompt(Shared(prompt.clone()));
+    let approval = Approval::new(grants.clone()).prompt(prompt.clone());
     Desk { grants, prompt, host: Host::builder().approval(approval).build().unwrap() }
 }
 
@@ -207,6 +193,29 @@ fn audit_flood_a_guest_that_spins_on_a_capability_is_one_record() {
     let events = audit.events();
     assert_eq!(events.len(), 2, "{events:?}");
     assert!(matches!(events[0].1, AuditEvent::Used { count: 100_000, .. }), "{events:?}");
+}
+
+#[test]
+fn denied_spin_a_loop_over_what_was_not_granted_leaves_no_record_and_slows_nobody() {
+    let audit = Arc::new(MemoryAudit::new());
+    let host = Host::builder().audit(audit.clone(), OnAuditFailure::Refuse).build().unwrap();
+    let spin = TIME.replace(
+        r#"(func (export "fail") unreachable)"#,
+        r#"(func (export "spin") (loop (drop (call $now (i32.const 0) (i64.const 1) (i32.const 8))) (br 0)))"#,
+    );
+    let timeout = crate::support::limits(&[("timeout", "300ms")]);
+    let spinning = host.load_blocking(source(&spin), timeout).unwrap();
+    let honest = host.load_blocking(source(TIME), text()).unwrap();
+    std::thread::scope(|scope| {
+        let spin = scope.spawn(|| spinning.call_blocking::<_, ()>("spin", &()).unwrap_err());
+        for _ in 0..20 {
+            honest.call_blocking::<_, i64>("now", &()).unwrap();
+        }
+        assert_eq!(spin.join().unwrap().code(), "deadline");
+    });
+    let events = audit.events();
+    assert_eq!(events.len(), 21, "one for each call");
+    assert!(events.iter().all(|(_, event)| matches!(event, AuditEvent::Called { .. })), "{events:?}");
 }
 
 #[test]

@@ -41,6 +41,14 @@ pub(crate) enum Verb {
     Run(Run),
     /// Show what a plugin is, needs and asks for
     Inspect(Inspect),
+    /// Check that a plugin could be installed, without installing it
+    Check {
+        /// A folder with a manifest, a `.wasm` file, or an archive (`.tar.gz`, `.zip`)
+        source: PathBuf,
+        /// Take warnings, such as of unknown manifest keys, for errors
+        #[arg(long)]
+        strict: bool,
+    },
     /// Install a plugin
     Install(Install),
     /// Show the installed plugins

@@ -81,6 +81,16 @@ pub trait Prompt: Send + Sync + fmt::Debug {
     fn ask(&self, question: &Question<'_>) -> Result<Vec<Grant>>;
 }
 
+impl<P: Prompt + ?Sized> Prompt for Arc<P> {
+    fn is_interactive(&self) -> bool {
+        (**self).is_interactive()
+    }
+
+    fn ask(&self, question: &Question<'_>) -> Result<Vec<Grant>> {
+        (**self).ask(question)
+    }
+}
+
 /// Asks whenever something is asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Standard;
@@ -399,19 +409,6 @@ mod tests {
         texts.iter().map(request).collect()
     }
 
-    #[derive(Debug, Clone)]
-    struct Shared(Arc<RecordingPrompt>);
-
-    impl Prompt for Shared {
-        fn is_interactive(&self) -> bool {
-            true
-        }
-
-        fn ask(&self, question: &Question<'_>) -> Result<Vec<Grant>> {
-            self.0.ask(question)
-        }
-    }
-
     struct Desk {
         store: Arc<MemoryGrants>,
         prompt: Arc<RecordingPrompt>,
@@ -421,7 +418,7 @@ mod tests {
     fn desk(answer: Option<Lasting>) -> Desk {
         let store = Arc::new(MemoryGrants::new());
         let prompt = Arc::new(RecordingPrompt::new(answer));
-        let approval = Approval::new(store.clone()).prompt(Shared(prompt.clone()));
+        let approval = Approval::new(store.clone()).prompt(prompt.clone());
         Desk { store, prompt, approval }
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Store;
 use crate::audit::append;
-use crate::db::{failed, millis, now, writing};
+use crate::db::{failed, millis, now};
 
 /// The setting that counts changes of grants.
 const GENERATION: &str = "grants.generation";
@@ -120,30 +120,31 @@ impl Store {
     /// When the database cannot be written; then nothing was taken back.
     pub fn revoke(&self, plugin: &str, capability: Option<&Capability>, by: &str) -> Result<Vec<Capability>> {
         let kept = self.grants(Some(plugin))?;
-        let mut connection = self.connection();
-        let transaction = writing(&mut connection)?;
-        let mut gone = Vec::new();
-        for grant in kept {
-            let covered = capability.is_none_or(|revoked| revoked.covers(&grant.grant.capability));
-            if covered {
-                let sql = "DELETE FROM decision WHERE capability = ?3 AND approval =
-                           (SELECT id FROM approval WHERE plugin = ?1 AND digest = ?2)";
-                let (digest, text) = (grant.plugin.digest.to_string(), grant.grant.capability.to_string());
-                transaction.execute(sql, params![plugin, digest, text]).map_err(|error| failed(&error))?;
-                gone.push(grant.grant.capability);
+        let gone = self.transact(|transaction| {
+            let mut gone = Vec::new();
+            for KeptGrant { plugin: Identity { digest, .. }, grant, .. } in kept {
+                if capability.is_none_or(|revoked| revoked.covers(&grant.capability)) {
+                    let sql = "DELETE FROM decision WHERE capability = ?3 AND approval =
+                               (SELECT id FROM approval WHERE plugin = ?1 AND digest = ?2)";
+                    let (digest, text) = (digest.to_string(), grant.capability.to_string());
+                    transaction
+                        .execute(sql, params![plugin, digest, text])
+                        .map_err(|error| failed(&error))?;
+                    gone.push(grant.capability);
+                }
             }
-        }
-        if capability.is_none() {
-            transaction
-                .execute("DELETE FROM approval WHERE plugin = ?1", [plugin])
-                .map_err(|error| failed(&error))?;
-        }
-        changed(&transaction)?;
-        for capability in &gone {
-            let event = AuditEvent::Revoked { capability: capability.clone(), by: by.to_owned() };
-            append(&transaction, plugin, None, &event)?;
-        }
-        transaction.commit().map_err(|error| failed(&error))?;
+            if capability.is_none() {
+                transaction
+                    .execute("DELETE FROM approval WHERE plugin = ?1", [plugin])
+                    .map_err(|error| failed(&error))?;
+            }
+            changed(transaction)?;
+            for capability in &gone {
+                let event = AuditEvent::Revoked { capability: capability.clone(), by: by.to_owned() };
+                append(transaction, plugin, None, &event)?;
+            }
+            Ok(gone)
+        })?;
         self.changes.happened();
         Ok(gone)
     }
@@ -230,10 +231,7 @@ impl GrantStore for Store {
     }
 
     fn decide(&self, plugin: &Identity, decisions: &[Grant], by: &str) -> Result<()> {
-        let mut connection = self.connection();
-        let transaction = writing(&mut connection)?;
-        decide(&transaction, self.session(), plugin, decisions, by)?;
-        transaction.commit().map_err(|error| failed(&error))?;
+        self.transact(|transaction| decide(transaction, self.session(), plugin, decisions, by))?;
         self.changes.happened();
         Ok(())
     }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::append;
-use crate::db::{failed, now, writing};
+use crate::db::{failed, now};
 use crate::grants::{changed, decide, read_digest};
 use crate::{Package, Store};
 
@@ -138,39 +138,38 @@ impl Store {
     ) -> Result<Installed> {
         let NewVersion { package, facts, decisions, by } = new;
         let name = package.name();
-        let mut connection = self.connection();
-        let transaction = writing(&mut connection)?;
-        let before = current(&transaction, name)?;
-        let from = before.as_ref().map(Installed::digest).transpose()?;
-        allowed(before)?;
-        // Within the transaction, so that nobody sweeps up what is not named yet. Killed
-        // before its end, they are orphans.
-        let mut digests = BTreeMap::new();
-        for (path, bytes) in package.files() {
-            let digest = match package.link() {
-                Some(_) => Digest::of(bytes),
-                None => self.keep_artifact(bytes)?,
-            };
-            digests.insert(path.to_owned(), digest);
-        }
-        let version = package.manifest().and_then(|manifest| manifest.version.clone());
-        let id = insert(&transaction, package, &version, facts, &digests)?;
-        set_current(&transaction, name, id)?;
-        prune(&transaction, name)?;
+        let installed = self.transact(|transaction| {
+            let before = current(transaction, name)?;
+            let from = before.as_ref().map(Installed::digest).transpose()?;
+            allowed(before)?;
+            // Within the transaction, so that nobody sweeps up what is not named yet. Killed
+            // before its end, they are orphans.
+            let mut digests = BTreeMap::new();
+            for (path, bytes) in package.files() {
+                let digest = match package.link() {
+                    Some(_) => Digest::of(bytes),
+                    None => self.keep_artifact(bytes)?,
+                };
+                digests.insert(path.to_owned(), digest);
+            }
+            let version = package.manifest().and_then(|manifest| manifest.version.clone());
+            let id = insert(transaction, package, &version, facts, &digests)?;
+            set_current(transaction, name, id)?;
+            prune(transaction, name)?;
 
-        let (digest, source) = (digests.get(package.entry()).copied(), package.source().to_owned());
-        let event = match from {
-            None => AuditEvent::Installed { version, source },
-            Some(from) => AuditEvent::Updated { from, version, source },
-        };
-        append(&transaction, name, digest, &event)?;
-        let distinct: BTreeSet<Digest> = digests.values().copied().collect();
-        for digest in distinct {
-            let identity = Identity { name: name.to_owned(), digest };
-            decide(&transaction, self.session(), &identity, decisions, by)?;
-        }
-        let installed = version_by_id(&transaction, id)?;
-        transaction.commit().map_err(|error| failed(&error))?;
+            let (digest, source) = (digests.get(package.entry()).copied(), package.source().to_owned());
+            let event = match from {
+                None => AuditEvent::Installed { version, source },
+                Some(from) => AuditEvent::Updated { from, version, source },
+            };
+            append(transaction, name, digest, &event)?;
+            let distinct: BTreeSet<Digest> = digests.values().copied().collect();
+            for digest in distinct {
+                let identity = Identity { name: name.to_owned(), digest };
+                decide(transaction, self.session(), &identity, decisions, by)?;
+            }
+            version_by_id(transaction, id)
+        })?;
         self.changes.happened();
         Ok(installed)
     }
@@ -182,26 +181,22 @@ impl Store {
     /// [`ErrorKind::NotInstalled`]; [`ErrorKind::InvalidSetting`] when there is no version
     /// before; [`ErrorKind::CommandTaken`] when another plugin has taken one of its commands.
     pub fn rollback(&self, name: &str) -> Result<(Installed, Installed)> {
-        let mut connection = self.connection();
-        let transaction = writing(&mut connection)?;
-        let now = current(&transaction, name)?.ok_or_else(|| not_installed(&transaction, name))?;
-        let before: Option<i64> = transaction
-            .query_row(
-                "SELECT max(id) FROM version WHERE plugin = ?1 AND id < ?2",
-                params![name, now.id],
-                |row| row.get(0),
-            )
-            .map_err(|error| failed(&error))?;
-        let Some(before) = before else {
-            let reason = "there is no version before this one".to_owned();
-            return Err(Error::new(ErrorKind::InvalidSetting { name: name.to_owned(), reason }));
-        };
-        set_current(&transaction, name, before)?;
-        let before = version_by_id(&transaction, before)?;
-        let event = AuditEvent::RolledBack { from: now.digest()? };
-        append(&transaction, name, Some(before.digest()?), &event)?;
-        transaction.commit().map_err(|error| failed(&error))?;
-        Ok((now, before))
+        self.transact(|transaction| {
+            let now = current(transaction, name)?.ok_or_else(|| not_installed(transaction, name))?;
+            let sql = "SELECT max(id) FROM version WHERE plugin = ?1 AND id < ?2";
+            let before: Option<i64> = transaction
+                .query_row(sql, params![name, now.id], |row| row.get(0))
+                .map_err(|error| failed(&error))?;
+            let Some(before) = before else {
+                let reason = "there is no version before this one".to_owned();
+                return Err(Error::new(ErrorKind::InvalidSetting { name: name.to_owned(), reason }));
+            };
+            set_current(transaction, name, before)?;
+            let before = version_by_id(transaction, before)?;
+            let event = AuditEvent::RolledBack { from: now.digest()? };
+            append(transaction, name, Some(before.digest()?), &event)?;
+            Ok((now, before))
+        })
     }
 
     /// Removes a plugin with all its versions, its grants, and with `data` what it keeps.
@@ -209,23 +204,22 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::NotInstalled`]; when the state cannot be written.
     pub fn remove(&self, name: &str, data: bool) -> Result<Installed> {
-        let mut connection = self.connection();
-        let transaction = writing(&mut connection)?;
-        let removed = current(&transaction, name)?.ok_or_else(|| not_installed(&transaction, name))?;
-        let mut tables = vec!["version", "approval"];
-        if data {
-            tables.push("kv");
-        }
-        for table in tables {
-            transaction
-                .execute(&format!("DELETE FROM {table} WHERE plugin = ?1"), [name])
-                .map_err(|error| failed(&error))?;
-        }
-        changed(&transaction)?;
-        append(&transaction, name, Some(removed.digest()?), &AuditEvent::Removed)?;
-        transaction.commit().map_err(|error| failed(&error))?;
+        let removed = self.transact(|transaction| {
+            let removed = current(transaction, name)?.ok_or_else(|| not_installed(transaction, name))?;
+            let mut tables = vec!["version", "approval"];
+            if data {
+                tables.push("kv");
+            }
+            for table in tables {
+                transaction
+                    .execute(&format!("DELETE FROM {table} WHERE plugin = ?1"), [name])
+                    .map_err(|error| failed(&error))?;
+            }
+            changed(transaction)?;
+            append(transaction, name, Some(removed.digest()?), &AuditEvent::Removed)?;
+            Ok(removed)
+        })?;
         self.changes.happened();
-        drop(connection);
         // One that is left over is harmless, and the doctor's.
         if let Err(error) = self.sweep_artifacts() {
             tracing::warn!(%error, "artifacts of the removed plugin are left");

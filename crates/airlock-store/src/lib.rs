@@ -25,9 +25,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use airlock_core::{Error, ErrorKind, Result};
+use airlock_core::{Error, ErrorKind, OnAuditFailure, Result};
 use airlock_files::Folder;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
 // The public interface is:
 pub use audit::{AuditFilter, AuditHead, AuditLog, AuditRecord, AuditVerified};
@@ -49,6 +49,7 @@ pub struct Store {
     connection: Mutex<Connection>,
     session: String,
     changes: grants::Changes,
+    lines: Option<(Mutex<audit::Lines>, OnAuditFailure)>,
 }
 
 impl Store {
@@ -70,6 +71,7 @@ impl Store {
             connection: Mutex::new(connection),
             session,
             changes: grants::Changes::new(),
+            lines: None,
         })
     }
 
@@ -79,6 +81,17 @@ impl Store {
     pub fn in_session(mut self, session: impl Into<String>) -> Self {
         self.session = session.into();
         self
+    }
+
+    /// The same with each audit record that it writes also appended to a file, as one line of
+    /// JSON. When that fails, what was done stays done, and is an error unless `on_failure`
+    /// says otherwise.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn with_lines(mut self, file: &Path, on_failure: OnAuditFailure) -> Result<Self> {
+        self.lines = Some((Mutex::new(audit::Lines::open(file)?), on_failure));
+        Ok(self)
     }
 
     /// The folder.
@@ -92,6 +105,28 @@ impl Store {
 
     fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// Does `work` in one transaction: all of it, or nothing when it fails.
+    fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.connection();
+        let transaction = db::writing(&mut connection)?;
+        let before = match &self.lines {
+            Some(_) => audit::head(&transaction).map_err(|error| db::failed(&error))?.0,
+            None => 0,
+        };
+        let value = work(&transaction)?;
+        transaction.commit().map_err(|error| db::failed(&error))?;
+        let Some((lines, on_failure)) = &self.lines else { return Ok(value) };
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        match (lines.append(&connection, before), on_failure) {
+            (Err(error), OnAuditFailure::Refuse) => Err(error),
+            (Err(error), OnAuditFailure::Continue) => {
+                tracing::warn!(%error, "an audit record is not in the file of lines");
+                Ok(value)
+            }
+            (Ok(()), _) => Ok(value),
+        }
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

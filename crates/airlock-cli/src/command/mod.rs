@@ -5,6 +5,7 @@ mod build;
 mod cache;
 mod call;
 mod candidate;
+mod check;
 mod doctor;
 mod grant;
 mod grants;
@@ -24,10 +25,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use airlock_host::{
-    Approval, AuditSink, Cache, Error, ErrorKind, Host, HostBuilder, LoadOptions, Manifest, Plugin, Source,
-    Worker,
+    Approval, Cache, Error, ErrorKind, Host, HostBuilder, LoadOptions, Manifest, Plugin, Source, Worker,
 };
-use airlock_store::{AuditLog, Installed, Store};
+use airlock_store::{Installed, Store};
 use clap::CommandFactory as _;
 use serde_json::{Map, Value};
 
@@ -79,6 +79,7 @@ impl Session {
             Verb::Inspect(inspect) => inspect::run(self, &inspect),
             Verb::Install(install) => install::run(self, &install),
             Verb::List => list::run(self),
+            Verb::Check { source, strict } => check::run(self, &source, strict),
             Verb::Info { name } => info::run(self, &name),
             Verb::Update(update) => update::run(self, &update),
             Verb::Rollback { name } => rollback::run(self, &name),
@@ -99,7 +100,10 @@ impl Session {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let store = Store::open(&config::data()?)?.in_session(login_session());
+        let mut store = Store::open(&config::data()?)?.in_session(login_session());
+        if let Some(file) = &self.config.audit.file {
+            store = store.with_lines(file, self.config.audit.on_failure())?;
+        }
         Ok(self.store.get_or_init(|| Arc::new(store)))
     }
 
@@ -132,11 +136,7 @@ impl Session {
             Approval::new(store.clone()).prompt(Terminal).carry_over(self.config.grants.keep_on_update);
         let mut builder = self.host(load)?.approval(approval);
         if self.config.audit.calls {
-            let sink: Arc<dyn AuditSink> = match &self.config.audit.file {
-                Some(file) => Arc::new(AuditLog::open(store.data(), Some(file))?),
-                None => store.clone(),
-            };
-            builder = builder.audit(sink, self.config.audit.on_failure());
+            builder = builder.audit(store.clone(), self.config.audit.on_failure());
         }
         let host = self.compiling(builder, load.no_cache)?;
         let message = format!("compiling {}", plugin.display());

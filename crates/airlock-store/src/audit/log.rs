@@ -109,7 +109,7 @@ impl Writer {
         }
         transaction.commit().map_err(|error| failed(&error))?;
         match &mut self.lines {
-            Some(lines) => lines.append(&self.store, before),
+            Some(lines) => lines.append(&self.connection, before),
             None => Ok(()),
         }
     }
@@ -128,23 +128,23 @@ impl Writer {
 
 /// A file with a line of JSON for each record.
 #[derive(Debug)]
-struct Lines {
+pub(crate) struct Lines {
     file: File,
     path: PathBuf,
 }
 
 impl Lines {
-    fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
         let file = opened.map_err(|error| unwritable(path, error))?;
         Ok(Lines { file, path: path.to_owned() })
     }
 
     /// Appends what came after the record `before`, in one write.
-    fn append(&mut self, store: &Store, before: u64) -> Result<()> {
+    pub(crate) fn append(&mut self, connection: &Connection, before: u64) -> Result<()> {
         let filter = AuditFilter { after: Some(before), ..AuditFilter::default() };
         let mut text = Vec::new();
-        for record in store.audit(&filter)? {
+        for record in super::select(connection, &filter)? {
             serde_json::to_writer(&mut text, &record)
                 .map_err(|error| Error::host("a record cannot be written").with_source(error))?;
             text.push(b'\n');

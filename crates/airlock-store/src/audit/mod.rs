@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::log::AuditLog;
+pub(crate) use self::log::Lines;
 use crate::Store;
 use crate::db::{failed, now, writing};
 
@@ -92,16 +93,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>> {
-        let connection = self.connection();
-        let sql = "SELECT seq, at, plugin, record, hash FROM audit
-             WHERE (?1 IS NULL OR plugin = ?1) AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR at >= ?3)
-                   AND seq > ?4 ORDER BY seq";
-        let records = connection.prepare_cached(sql).and_then(|mut select| {
-            let after = filter.after.unwrap_or(0).cast_signed();
-            let rows = select.query_map(params![filter.plugin, filter.kind, filter.since, after], read)?;
-            rows.map(|row| row.map(Row::record)).collect::<Result<Vec<_>, _>>()
-        });
-        records.map_err(|error| failed(&error))
+        select(&self.connection(), filter)
     }
 
     /// The end of the chain, to be kept somewhere else.
@@ -233,24 +225,36 @@ impl Store {
     }
 }
 
+/// The records that `filter` lets through, oldest first.
+fn select(connection: &Connection, filter: &AuditFilter) -> Result<Vec<AuditRecord>> {
+    let sql = "SELECT seq, at, plugin, record, hash FROM audit
+         WHERE (?1 IS NULL OR plugin = ?1) AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR at >= ?3)
+               AND seq > ?4 ORDER BY seq";
+    let records = connection.prepare_cached(sql).and_then(|mut select| {
+        let after = filter.after.unwrap_or(0).cast_signed();
+        let rows = select.query_map(params![filter.plugin, filter.kind, filter.since, after], read)?;
+        rows.map(|row| row.map(Row::record)).collect::<Result<Vec<_>, _>>()
+    });
+    records.map_err(|error| failed(&error))
+}
+
 impl AuditSink for Store {
     /// Written by the calling thread; for a process that makes a call or two and ends. Of many
     /// threads, [`AuditLog`] takes less.
     fn record(&self, plugin: &Identity, events: &[AuditEvent]) -> Result<()> {
-        let mut connection = self.connection();
         // A call's record has to outlive this process, and not the machine.
-        let safe = |connection: &Connection, level: &str| {
-            connection.pragma_update(None, "synchronous", level).map_err(|error| failed(&error))
-        };
-        safe(&connection, "NORMAL")?;
-        let written = writing(&mut connection).and_then(|transaction| {
-            for event in events {
-                append(&transaction, &plugin.name, Some(plugin.digest), event)?;
-            }
-            transaction.commit().map_err(|error| failed(&error))
+        self.synchronous("NORMAL")?;
+        let written = self.transact(|transaction| {
+            events.iter().try_for_each(|event| append(transaction, &plugin.name, Some(plugin.digest), event))
         });
-        safe(&connection, "FULL")?;
+        self.synchronous("FULL")?;
         written
+    }
+}
+
+impl Store {
+    fn synchronous(&self, level: &str) -> Result<()> {
+        self.connection().pragma_update(None, "synchronous", level).map_err(|error| failed(&error))
     }
 }
 
@@ -376,7 +380,7 @@ pub(crate) fn append(
 }
 
 /// The last record's number and hash; the anchor's when there is none.
-fn head(connection: &Connection) -> rusqlite::Result<(u64, [u8; 32])> {
+pub(crate) fn head(connection: &Connection) -> rusqlite::Result<(u64, [u8; 32])> {
     let last = connection
         .prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")?
         .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
