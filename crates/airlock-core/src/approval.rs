@@ -395,10 +395,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::{
-        Approval, Ci, Permissive, Prompt, Question, RecordingPrompt, Strategy, Strict, TrustAll, Verdict,
+        Approval, Ci, Permissive, Question, RecordingPrompt, Strategy, Strict, TrustAll, Verdict,
         allow_arguments,
     };
-    use crate::{Capability, Digest, Grant, GrantStore, Identity, Lasting, MemoryGrants, Request, Result};
+    use crate::{Capability, Digest, Grant, GrantStore, Identity, Lasting, MemoryGrants, Request};
 
     fn plugin(bytes: &str) -> Identity {
         Identity { name: "a".to_owned(), digest: Digest::of(bytes.as_bytes()) }
