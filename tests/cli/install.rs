@@ -179,6 +179,21 @@ fn two_plugins_one_command_is_refused_with_both_named_and_neither_breaks() {
     one  1.0.0  json  6bde2062f784  [FOLDER]/sources/one
     ");
     assert_eq!(place.ok(&["call", "hello", "f", "{}"]), "\"one\"\n");
+    let named = place.source("named", &Source { name: "hello", ..PLAIN });
+    assert_snapshot!(place.show(&["install", &named]), @r"
+    exit 125
+    --- stderr
+    error: `one` and `hello` both want the command `hello`
+    hint: `airlock remove one` makes room
+    ");
+    let commanding = r#","cliCommands":[{"name":"one"}]"#;
+    let three = place.source("three", &Source { name: "three", manifest: commanding, ..PLAIN });
+    assert_snapshot!(place.show(&["install", &three]), @r"
+    exit 125
+    --- stderr
+    error: `one` and `three` both want the command `one`
+    hint: `airlock remove one` makes room
+    ");
     place.ok(&["remove", "one"]);
     place.ok(&["install", &two]);
     assert_eq!(place.ok(&["call", "two", "f", "{}"]), "\"one\"\n");

@@ -65,13 +65,13 @@ pub(crate) enum Verb {
         /// Its name
         name: String,
     },
-    /// Remove an installed plugin and its grants
+    /// Remove an installed plugin, its grants and what it keeps
     Remove {
         /// Its name
         name: String,
-        /// Remove what it keeps as well
+        /// Leave what it keeps for whatever is installed under its name next
         #[arg(long)]
-        data: bool,
+        keep_data: bool,
     },
     /// Grant capabilities to an installed plugin
     Grant(Grant),

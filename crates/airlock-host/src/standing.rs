@@ -85,8 +85,11 @@ impl Standing {
         Ok(standing)
     }
 
-    /// What is in force now.
+    /// What is in force now; nothing where grants cannot be looked up.
     pub(crate) fn policy(&self) -> Arc<Policy> {
+        if self.follow().is_err() {
+            return Arc::default();
+        }
         self.current.load().policy.clone()
     }
 

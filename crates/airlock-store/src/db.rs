@@ -34,6 +34,20 @@ pub(crate) enum Durable {
     Process,
 }
 
+impl Durable {
+    fn level(self) -> &'static str {
+        match self {
+            Durable::Machine => "FULL",
+            Durable::Process => "NORMAL",
+        }
+    }
+
+    /// Makes later commits as safe as this.
+    pub(crate) fn set(self, connection: &Connection) -> Result<()> {
+        connection.pragma_update(None, "synchronous", self.level()).map_err(|error| failed(&error))
+    }
+}
+
 /// Opens the database in `folder`, which only this user can have written, and makes it at
 /// the first use.
 ///
@@ -54,9 +68,10 @@ pub(crate) fn open(folder: &Path, durable: Durable) -> Result<Connection> {
     connection.busy_timeout(BUSY).map_err(unusable)?;
     // A process that makes one call would write everything back when it ends.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(unusable)?;
-    let (synchronous, pages) = match durable {
-        Durable::Machine => ("FULL", FEW_PAGES),
-        Durable::Process => ("NORMAL", MANY_PAGES),
+    let synchronous = durable.level();
+    let pages = match durable {
+        Durable::Machine => FEW_PAGES,
+        Durable::Process => MANY_PAGES,
     };
     connection
         .execute_batch(&format!(

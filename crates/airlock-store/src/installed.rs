@@ -199,15 +199,16 @@ impl Store {
         })
     }
 
-    /// Removes a plugin with all its versions, its grants, and with `data` what it keeps.
+    /// Removes a plugin with all its versions, its grants, and what it keeps unless
+    /// `keep_data`. What stays is there for whatever is installed under the name next.
     ///
     /// # Errors
     /// [`ErrorKind::NotInstalled`]; when the state cannot be written.
-    pub fn remove(&self, name: &str, data: bool) -> Result<Installed> {
+    pub fn remove(&self, name: &str, keep_data: bool) -> Result<Installed> {
         let removed = self.transact(|transaction| {
             let removed = current(transaction, name)?.ok_or_else(|| not_installed(transaction, name))?;
             let mut tables = vec!["version", "approval"];
-            if data {
+            if !keep_data {
                 tables.push("kv");
             }
             for table in tables {
@@ -338,18 +339,19 @@ fn set_current(transaction: &Transaction<'_>, name: &str, id: i64) -> Result<()>
             transaction.execute(sql, [name])
         })
         .map_err(fails)?;
+    let taken = |command: &str, holder: String| {
+        let (command, plugin) = (command.to_owned(), name.to_owned());
+        Error::new(ErrorKind::CommandTaken { command, holder, plugin })
+    };
+    // A plugin is called by its name as well, so that a word is either one's name or one's
+    // command.
+    if let Some(holder) = command_holder(transaction, name)? {
+        return Err(taken(name, holder));
+    }
     for (command, path) in &version_by_id(transaction, id)?.facts.commands {
-        let holder: Option<String> = transaction
-            .query_row(
-                "SELECT plugin FROM command JOIN version ON version.id = command.version WHERE name = ?1",
-                [command],
-                |row| row.get(0),
-            )
-            .optional()
-            .map_err(fails)?;
-        if let Some(holder) = holder {
-            let (command, plugin) = (command.clone(), name.to_owned());
-            return Err(Error::new(ErrorKind::CommandTaken { command, holder, plugin }));
+        let named = current(transaction, command)?.map(|plugin| plugin.name).filter(|named| named != name);
+        if let Some(holder) = command_holder(transaction, command)?.or(named) {
+            return Err(taken(command, holder));
         }
         transaction
             .execute(
@@ -359,6 +361,12 @@ fn set_current(transaction: &Transaction<'_>, name: &str, id: i64) -> Result<()>
             .map_err(fails)?;
     }
     Ok(())
+}
+
+/// The plugin that has this word of the command line.
+fn command_holder(connection: &Connection, word: &str) -> Result<Option<String>> {
+    let sql = "SELECT plugin FROM command JOIN version ON version.id = command.version WHERE name = ?1";
+    connection.query_row(sql, [word], |row| row.get(0)).optional().map_err(|error| failed(&error))
 }
 
 /// Removes versions beyond those that are kept, oldest first and never the current one.

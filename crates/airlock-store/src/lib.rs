@@ -29,6 +29,8 @@ use airlock_core::{Error, ErrorKind, OnAuditFailure, Result};
 use airlock_files::Folder;
 use rusqlite::{Connection, Transaction};
 
+use crate::db::Durable;
+
 // The public interface is:
 pub use audit::{AuditFilter, AuditHead, AuditLog, AuditRecord, AuditVerified};
 pub use difference::{Change, Difference};
@@ -109,8 +111,31 @@ impl Store {
 
     /// Does `work` in one transaction: all of it, or nothing when it fails.
     fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.transact_for(Durable::Machine, work)
+    }
+
+    /// The same, as safe as that when it returns.
+    fn transact_for<T>(
+        &self,
+        durable: Durable,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
         let mut connection = self.connection();
-        let transaction = db::writing(&mut connection)?;
+        if durable == Durable::Machine {
+            return self.transact_on(&mut connection, work);
+        }
+        durable.set(&connection)?;
+        let done = self.transact_on(&mut connection, work);
+        Durable::Machine.set(&connection)?;
+        done
+    }
+
+    fn transact_on<T>(
+        &self,
+        connection: &mut Connection,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let transaction = db::writing(connection)?;
         let before = match &self.lines {
             Some(_) => audit::head(&transaction).map_err(|error| db::failed(&error))?.0,
             None => 0,
@@ -119,7 +144,7 @@ impl Store {
         transaction.commit().map_err(|error| db::failed(&error))?;
         let Some((lines, on_failure)) = &self.lines else { return Ok(value) };
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-        match (lines.append(&connection, before), on_failure) {
+        match (lines.append(connection, before), on_failure) {
             (Err(error), OnAuditFailure::Refuse) => Err(error),
             (Err(error), OnAuditFailure::Continue) => {
                 tracing::warn!(%error, "an audit record is not in the file of lines");

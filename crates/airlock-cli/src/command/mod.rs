@@ -83,7 +83,7 @@ impl Session {
             Verb::Info { name } => info::run(self, &name),
             Verb::Update(update) => update::run(self, &update),
             Verb::Rollback { name } => rollback::run(self, &name),
-            Verb::Remove { name, data } => remove::run(self, &name, data),
+            Verb::Remove { name, keep_data } => remove::run(self, &name, keep_data),
             Verb::Grant(grant) => grant::run(self, &grant),
             Verb::Revoke { name, capabilities, all } => revoke::run(self, &name, &capabilities, all),
             Verb::Grants { name: _, import: Some(file) } => grants::import(self, &file),

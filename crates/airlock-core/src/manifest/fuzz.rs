@@ -85,7 +85,7 @@ fn judge_place(at: Location, text: &[u8]) {
 
 fn judge_accepted(manifest: &Manifest, text: &[u8]) {
     let Manifest { name, entry_point, functions, requests, memory, warnings, .. } = manifest;
-    assert!((1..=128).contains(&name.chars().count()) && !name.chars().any(char::is_control));
+    assert!((1..=128).contains(&name.chars().count()) && !name.chars().any(|c| c.is_control() || c == '`'));
 
     let parts: Vec<&str> = entry_point.split('/').collect();
     assert!(!entry_point.starts_with('/') && !parts.contains(&".."), "{entry_point}");

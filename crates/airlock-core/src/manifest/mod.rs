@@ -70,7 +70,7 @@ pub struct MemoryRequest {
 pub struct Manifest {
     /// Whose format it was.
     pub format: ManifestFormat,
-    /// The plugin's name: 1 to 128 characters, none of them a control character.
+    /// The plugin's name: 1 to 128 characters, none of them a backtick or control character.
     pub name: String,
     /// Its version, as written.
     pub version: Option<String>,
@@ -145,8 +145,10 @@ fn invalid(file: &str, reason: impl Into<String>) -> Error {
 /// Checks a name that will be shown, logged and used as a key.
 fn checked_name(file: &str, name: String) -> Result<String> {
     let length = name.chars().count();
-    if !(1..=128).contains(&length) || name.chars().any(char::is_control) {
-        return Err(invalid(file, "`name` must be 1 to 128 characters, none of them a control character"));
+    // Names are shown in backticks.
+    if !(1..=128).contains(&length) || name.chars().any(|c| c.is_control() || c == '`') {
+        let reason = "`name` must be 1 to 128 characters, none of them a backtick or control character";
+        return Err(invalid(file, reason));
     }
     Ok(name)
 }

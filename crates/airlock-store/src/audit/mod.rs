@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 pub use self::log::AuditLog;
 pub(crate) use self::log::Lines;
 use crate::Store;
-use crate::db::{failed, now, writing};
+use crate::db::{Durable, failed, now, writing};
 
 /// The hash before the first record.
 const GENESIS: [u8; 32] = [0; 32];
@@ -243,18 +243,9 @@ impl AuditSink for Store {
     /// threads, [`AuditLog`] takes less.
     fn record(&self, plugin: &Identity, events: &[AuditEvent]) -> Result<()> {
         // A call's record has to outlive this process, and not the machine.
-        self.synchronous("NORMAL")?;
-        let written = self.transact(|transaction| {
+        self.transact_for(Durable::Process, |transaction| {
             events.iter().try_for_each(|event| append(transaction, &plugin.name, Some(plugin.digest), event))
-        });
-        self.synchronous("FULL")?;
-        written
-    }
-}
-
-impl Store {
-    fn synchronous(&self, level: &str) -> Result<()> {
-        self.connection().pragma_update(None, "synchronous", level).map_err(|error| failed(&error))
+        })
     }
 }
 
