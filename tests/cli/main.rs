@@ -7,6 +7,7 @@ mod bad_input;
 mod call;
 mod compile;
 mod docs;
+mod environment;
 mod inspect;
 mod install;
 mod plugins;

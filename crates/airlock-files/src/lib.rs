@@ -182,15 +182,31 @@ impl Folder {
         name.starts_with(UNFINISHED)
     }
 
+    /// Takes the lock `name`, and waits for it while another process or thread has it.
+    pub fn lock(&self, name: &str) -> io::Result<Lock> {
+        let file = self.lock_file(name)?;
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(Lock(file)),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Takes the lock `name`, unless another process or thread has it.
     pub fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let file = self.lock_file(name)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Lock(file))),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn lock_file(&self, name: &str) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?)
     }
 
     /// Sets the time `name` was last modified to now.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use airlock_core::{
     AbiId, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Identity, LimitKind, Limits, Manifest,
-    Overrides, Place, Request, Result,
+    Overrides, Place, Request, Result, Risk,
 };
 use airlock_engine::{Artifact, Compiled, EngineKey, Feature, Shape};
 use tokio::sync::oneshot;
@@ -79,7 +79,8 @@ impl LoadOptions {
         self
     }
 
-    /// Grants whatever the plugin asks for. Right for a plugin one has written oneself.
+    /// Grants whatever the plugin's manifest asks for, and of what its imports imply that
+    /// which gives nothing away. Right for a plugin one has written oneself.
     #[must_use]
     pub fn allow_all_requested(mut self) -> Self {
         self.allow_requested = true;
@@ -282,7 +283,13 @@ impl Host {
             }));
         }
         let grants: Vec<Capability> = match options.allow_requested {
-            true => requests.iter().map(|request| request.capability.clone()).collect(),
+            true => {
+                // A libc imports all there is: that it could use something is no request.
+                let asked = manifest.map(|manifest| manifest.requests.as_slice()).unwrap_or_default();
+                let is_asked =
+                    |request: &&Request| asked.contains(request) || request.capability.risk() == Risk::Low;
+                requests.iter().filter(is_asked).map(|request| request.capability.clone()).collect()
+            }
             false => options.allow.clone(),
         };
         let working = match &options.working {
@@ -337,13 +344,14 @@ fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
 
 /// What this version can enforce. Granting anything else is an error, so that no grant is
 /// ever taken and silently ignored.
-const GRANTABLE: [CapabilityKind; 2] = [CapabilityKind::Clock, CapabilityKind::Random];
+const GRANTABLE: [CapabilityKind; 3] = [CapabilityKind::Clock, CapabilityKind::Random, CapabilityKind::Env];
 
 /// What a plugin asks for: in its manifest, and by what it imports.
 fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
     let imported = [
         (CapabilityKind::Clock, ["clock_time_get", "poll_oneoff"].as_slice()),
         (CapabilityKind::Random, ["random_get"].as_slice()),
+        (CapabilityKind::Env, ["environ_get"].as_slice()),
     ];
     let implied = imported.into_iter().filter_map(|(kind, names)| {
         let asks = names.iter().any(|name| shape.imports_item(wasi::PREVIEW1, name));

@@ -79,6 +79,14 @@ impl CallState {
         may
     }
 
+    /// Counts what is in force of a kind as used, when uses are recorded.
+    pub(crate) fn note_use(&mut self, kind: CapabilityKind) {
+        if self.plugin.host().0.recorder.is_some() {
+            let policy = self.plugin.standing().policy();
+            policy.of(kind).for_each(|capability| self.uses.count(capability, true));
+        }
+    }
+
     /// When the call must end, where the clock was looked at.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline

@@ -1,5 +1,6 @@
 //! The database file: opened, trusted, brought to this version's schema.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,9 @@ pub(crate) const FILE: &str = "airlock.db";
 /// Each brings the schema from the version of its place to the next. Never changed once
 /// released; only added to.
 const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+
+/// The lock of whoever sets the database up.
+const LOCK: &str = "airlock.lock";
 
 /// How long a process waits for others that write.
 const BUSY: Duration = Duration::from_secs(10);
@@ -57,8 +61,13 @@ impl Durable {
 /// opened.
 pub(crate) fn open(folder: &Path, durable: Durable) -> Result<Connection> {
     let path = folder.join(FILE);
-    trust(folder)?;
+    let trusted = trust(folder)?;
     let unusable = |error: rusqlite::Error| broken(&path, &error);
+    // Changing the kind of journal waits for nobody, and fails when anybody reads.
+    let first = (!is_wal(&trusted)).then(|| trusted.lock(LOCK)).transpose();
+    let _first = first.map_err(|error| {
+        Error::new(ErrorKind::StateUnusable { path: folder.join(LOCK), reason: error.to_string() })
+    })?;
     // The name is not resolved any further: `trust` has seen that it is no symbolic link.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -85,7 +94,7 @@ pub(crate) fn open(folder: &Path, durable: Durable) -> Result<Connection> {
 }
 
 /// Refuses a folder or a file in it that others can write to, or read the database of.
-fn trust(folder: &Path) -> Result<()> {
+fn trust(folder: &Path) -> Result<Folder> {
     let untrusted = |path: PathBuf, error: &std::io::Error| {
         let kind = match error.kind() {
             std::io::ErrorKind::PermissionDenied => {
@@ -103,7 +112,15 @@ fn trust(folder: &Path) -> Result<()> {
         // SQLite would make it as the process's mask has it.
         opened.put_new(FILE, &[]).map_err(|error| untrusted(folder.join(FILE), &error))?;
     }
-    Ok(())
+    Ok(opened)
+}
+
+/// Whether the database says of itself that it has a write-ahead log: the two bytes after its
+/// page size are 2 (the database file format, 1.3.3).
+fn is_wal(folder: &Folder) -> bool {
+    let mut header = [0; 20];
+    let read = folder.file(FILE).ok().flatten().map(|(mut file, _)| file.read_exact(&mut header));
+    matches!(read, Some(Ok(()))) && header[18..] == [2, 2]
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
@@ -189,6 +206,18 @@ mod tests {
         assert_eq!(version as usize, MIGRATIONS.len());
         let mode = |path: &std::path::Path| path.metadata().expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&folder), mode(&folder.join(FILE))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn many_that_open_a_new_database_at_once_all_get_it() {
+        for _ in 0..20 {
+            let home = tempfile::tempdir().expect("a folder");
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| open(home.path(), Durable::Machine).expect("made by one of them"));
+                }
+            });
+        }
     }
 
     #[test]

@@ -2,15 +2,18 @@
 //!
 //! wasmtime-wasi does the work that needs no decision; what a guest may observe is
 //! decided here: [`clocks`] and random by the policy, [`stdio`] captured within limits,
-//! no files, no environment, no network. wasmtime-wasi's own state is made at the first
+//! the [`environment`] as far as it is granted, no files, no network. wasmtime-wasi's own state is made at the first
 //! call that needs it, so that a guest which never calls pays nothing.
 
 mod clocks;
+mod environment;
 mod poll;
 mod preview1;
 mod stdio;
 
-use airlock_core::{LimitKind, Limits, Printed};
+use std::sync::Arc;
+
+use airlock_core::{LimitKind, Limits, Policy, Printed};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use wasmtime::Linker;
@@ -132,7 +135,7 @@ impl Wasi {
     }
 
     /// wasmtime-wasi's state, made now if nobody needed it before.
-    fn context(&mut self, limits: &Limits) -> &mut WasiP1Ctx {
+    fn context(&mut self, limits: &Limits, policy: impl FnOnce() -> Arc<Policy>) -> &mut WasiP1Ctx {
         let Wasi { input, opened, .. } = self;
         let opened = opened.get_or_insert_with(|| {
             let input = input.take().unwrap_or_else(WasiInput::none);
@@ -142,6 +145,7 @@ impl Wasi {
             let mut builder = WasiCtxBuilder::new();
             builder
                 .args(&input.args)
+                .envs(&environment::granted(&policy()))
                 .stdin(Stdin::new(input.stdin, limits.value(LimitKind::Input)))
                 .stdout(stdout.clone().unwrap_or_else(|| log.clone()))
                 .stderr(log.clone())

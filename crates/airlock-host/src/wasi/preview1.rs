@@ -32,7 +32,8 @@ impl CallState {
     /// wasmtime-wasi's state, with what this call may move across the boundary.
     fn wasi_context(&mut self) -> &mut WasiP1Ctx {
         let fuel = self.wasi.hostcall_fuel;
-        let context = self.wasi.context(self.plugin.limits());
+        let plugin = &self.plugin;
+        let context = self.wasi.context(plugin.limits(), || plugin.standing().policy());
         context.set_hostcall_fuel(fuel);
         context
     }
@@ -133,7 +134,17 @@ impl WasiSnapshotPreview1 for CallState {
 
     delegate!(args_get(argv: GuestPtr<GuestPtr<u8>>, argv_buf: GuestPtr<u8>) -> ());
     delegate!(args_sizes_get() -> (Size, Size));
-    delegate!(environ_get(environ: GuestPtr<GuestPtr<u8>>, environ_buf: GuestPtr<u8>) -> ());
+    fn environ_get(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        environ: GuestPtr<GuestPtr<u8>>,
+        environ_buf: GuestPtr<u8>,
+    ) -> Result<(), Error> {
+        self.guard("environ_get")?;
+        self.note_use(CapabilityKind::Env);
+        self.wasi_context().environ_get(memory, environ, environ_buf)
+    }
+
     delegate!(environ_sizes_get() -> (Size, Size));
     delegate!(async fd_advise(fd: Fd, offset: Filesize, len: Filesize, advice: Advice) -> ());
     delegate!(fd_allocate(fd: Fd, offset: Filesize, len: Filesize) -> ());
