@@ -14,6 +14,7 @@ mod plugins;
 mod run;
 mod session;
 mod state;
+mod streams;
 mod support;
 mod terminal;
 mod walkthrough;

@@ -66,13 +66,18 @@ impl Terminal {
     }
 
     /// Waits for the end: the exit code, and all that was on the screen, without the colours.
-    pub(crate) fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(self) -> (i32, String) {
+        let (code, text) = self.end_raw();
+        (code, strip_colours(&text))
+    }
+
+    /// Waits for the end: the exit code, and every byte that was on the screen.
+    pub(crate) fn end_raw(mut self) -> (i32, String) {
         while let Ok(bytes) = self.screen.recv_timeout(PATIENCE) {
             self.seen.extend(bytes);
         }
         let code = self.child.wait().unwrap().code().unwrap();
-        let text = String::from_utf8_lossy(&self.seen).replace("\r\n", "\n");
-        (code, strip_colours(&text))
+        (code, String::from_utf8_lossy(&self.seen).replace("\r\n", "\n"))
     }
 }
 

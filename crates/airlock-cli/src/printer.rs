@@ -24,9 +24,10 @@ impl Printer {
         answered(writeln!(anstream::stdout(), "{text}"))
     }
 
-    /// What a program wrote to standard output: to a terminal nothing it could act on.
-    pub(crate) fn program_output(&self, bytes: &[u8]) -> Result<(), Error> {
-        answered(copy(bytes, io::stdout().is_terminal(), &mut io::stdout().lock()))
+    /// What a program wrote to standard output: to a terminal nothing it could act on, unless
+    /// it was granted the terminal as it is.
+    pub(crate) fn program_output(&self, bytes: &[u8], raw: bool) -> Result<(), Error> {
+        answered(copy(bytes, !raw && io::stdout().is_terminal(), &mut io::stdout().lock()))
     }
 
     /// What a program wrote to standard error.

@@ -344,7 +344,13 @@ fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
 
 /// What this version can enforce. Granting anything else is an error, so that no grant is
 /// ever taken and silently ignored.
-const GRANTABLE: [CapabilityKind; 3] = [CapabilityKind::Clock, CapabilityKind::Random, CapabilityKind::Env];
+const GRANTABLE: [CapabilityKind; 5] = [
+    CapabilityKind::Clock,
+    CapabilityKind::Random,
+    CapabilityKind::Env,
+    CapabilityKind::Stdin,
+    CapabilityKind::Stdout,
+];
 
 /// What a plugin asks for: in its manifest, and by what it imports.
 fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
@@ -352,9 +358,15 @@ fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
         (CapabilityKind::Clock, ["clock_time_get", "poll_oneoff"].as_slice()),
         (CapabilityKind::Random, ["random_get"].as_slice()),
         (CapabilityKind::Env, ["environ_get"].as_slice()),
+        (CapabilityKind::Stdin, ["fd_read"].as_slice()),
+        (CapabilityKind::Stdout, ["fd_write"].as_slice()),
     ];
     let implied = imported.into_iter().filter_map(|(kind, names)| {
-        let asks = names.iter().any(|name| shape.imports_item(wasi::PREVIEW1, name));
+        // What is printed by anything but a program is a log.
+        let streams = matches!(kind, CapabilityKind::Stdin | CapabilityKind::Stdout);
+        let is_program = shape.function("_start").is_some();
+        let asks =
+            names.iter().any(|name| shape.imports_item(wasi::PREVIEW1, name)) && (is_program || !streams);
         asks.then(|| Request { capability: Capability::all_of(kind), required: false })
     });
     manifest

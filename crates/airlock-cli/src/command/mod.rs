@@ -55,7 +55,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut script);
-            printer.program_output(&script).map(|()| 0)
+            printer.program_output(&script, false).map(|()| 0)
         }
         verb => config::read().and_then(|config| {
             let quiet = json || verbose > 0;

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use airlock_host::{Error, ErrorKind, ProgramInput, StdinSource};
+use airlock_host::{CapabilityKind, Error, ErrorKind, ProgramInput, StdinSource};
 use serde_json::json;
 
 use super::Session;
@@ -17,15 +17,17 @@ pub(super) fn run(session: &Session, run: Run) -> Result<u8, Error> {
         })
     });
     let mut input = ProgramInput::new().args(args.collect::<Result<Vec<_>, _>>()?);
-    // A pipe or file was put there for the program. A terminal is the person's.
-    if !std::io::stdin().is_terminal() {
+    let policy = plugin.policy();
+    // A pipe or file was put there for the program. A terminal is the person's, to be granted.
+    if !std::io::stdin().is_terminal() || policy.allows_any(CapabilityKind::Stdin) {
         input = input.stdin(StdinSource::reader(std::io::stdin()));
     }
     let printer = session.printer;
+    let raw = policy.allows_any(CapabilityKind::Stdout);
     let outcome = plugin.run_blocking(input).inspect_err(|error| {
         if let (Some(printed), false) = (error.printed(), printer.json) {
             // The call's own error is the one to tell.
-            let _ = printer.program_output(&printed.stdout);
+            let _ = printer.program_output(&printed.stdout, raw);
             printer.program_errors(&printed.stderr);
         }
     })?;
@@ -41,7 +43,7 @@ pub(super) fn run(session: &Session, run: Run) -> Result<u8, Error> {
             printer.object(true, fields)?;
         }
     } else {
-        printer.program_output(&program.stdout)?;
+        printer.program_output(&program.stdout, raw)?;
         printer.program_errors(&program.stderr);
         printer.usage(&outcome.usage);
     }

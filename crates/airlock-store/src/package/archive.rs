@@ -55,6 +55,9 @@ impl Unpacked<'_> {
     }
 
     fn file(&mut self, path: String, content: &mut dyn Read) -> Result<()> {
+        if path.is_empty() {
+            return Err(self.refused("there is a file without a name in it"));
+        }
         let left = MAX_BYTES - self.bytes;
         let mut bytes = Vec::new();
         let read = content.take(left + 1).read_to_end(&mut bytes);

@@ -112,7 +112,8 @@ fn a_wasm_file_needs_no_manifest_alone_or_in_an_archive() {
 
 #[test]
 fn an_archive_cannot_write_or_lead_anywhere() {
-    let cases: [(&[Entry<'_>], &str); 9] = [
+    let cases: [(&[Entry<'_>], &str); 10] = [
+        (&[(FILE, "./", WASM)], "there is a file without a name in it"),
         (&[(FILE, "../a.wasm", WASM)], "its `../a.wasm` leads out of it"),
         (&[(FILE, "/etc/a.wasm", WASM)], "its `/etc/a.wasm` leads out of it"),
         (&[(FILE, "x/../../a.wasm", WASM)], "its `x/../../a.wasm` leads out of it"),
