@@ -152,10 +152,10 @@ fn capabilities_that_do_not_exist_or_cannot_be_granted() {
     error: unknown capability `clok`
     hint: did you mean `clock` or `log`?
     ");
-    assert_snapshot!(show(&["run", "--allow", "fs.read=.", GREET]), @r"
+    assert_snapshot!(show(&["run", "--allow", "fs.write=.", GREET]), @r"
     exit 2
     --- stderr
-    error: `fs.read=.`: this version of Airlock cannot grant it yet
+    error: `fs.write=.`: this version of Airlock cannot grant it yet
     ");
 }
 

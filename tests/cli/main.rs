@@ -8,6 +8,7 @@ mod call;
 mod compile;
 mod docs;
 mod environment;
+mod files;
 mod inspect;
 mod install;
 mod plugins;

@@ -95,3 +95,16 @@ fn what_was_printed_before_a_failure_comes_with_the_error() {
     assert_eq!(printed.stdout, b"hello, you\n");
     assert!(String::from_utf8_lossy(&printed.stderr).ends_with("asked to\n"));
 }
+
+#[test]
+fn a_granted_folder_is_read_in_every_call_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "content").unwrap();
+    let wat = include_str!("../guests/cat.wat").replace("FLAGS", "0").replace("RIGHTS", "2");
+    let grant = format!("fs.read={}::/", folder.path().display()).parse().unwrap();
+    let plugin = crate::support::load(&crate::support::host(), &wat, crate::support::text().allow(grant));
+    for mode in crate::support::MODES {
+        let outcome = mode.run(&plugin, ProgramInput::new().args(["file"])).unwrap();
+        assert_eq!((outcome.value.code, outcome.value.stdout), (0, b"content".to_vec()), "{mode:?}");
+    }
+}

@@ -84,6 +84,12 @@ impl Ceiling {
         Ceiling { allow, deny: [self.deny, other.deny].concat() }
     }
 
+    /// Whether a part of `capability` is denied, whatever is granted.
+    pub fn denies(&self, capability: &Capability, place: &Place) -> bool {
+        let capability = capability.resolved(place);
+        self.deny.iter().any(|denied| capability.overlaps(&denied.resolved(place)))
+    }
+
     fn resolved(&self, place: &Place) -> Cow<'_, Ceiling> {
         if self.allow.is_none() && self.deny.is_empty() {
             return Cow::Borrowed(self);

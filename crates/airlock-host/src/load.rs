@@ -276,7 +276,7 @@ impl Host {
         abi: &'static dyn Abi,
         options: &LoadOptions,
     ) -> Result<Standing> {
-        if let Some(grant) = options.allow.iter().find(|grant| !GRANTABLE.contains(&grant.kind())) {
+        if let Some(grant) = options.allow.iter().find(|grant| !can_enforce(grant)) {
             return Err(Error::new(ErrorKind::InvalidSetting {
                 name: grant.to_string(),
                 reason: "this version of Airlock cannot grant it yet".to_owned(),
@@ -342,7 +342,7 @@ fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
     EngineKey { fuel: limits.get(LimitKind::Fuel).is_some(), canonical_nan: false, dwarf: shape.has_dwarf }
 }
 
-/// What this version can enforce. Granting anything else is an error, so that no grant is
+/// What this version can enforce, files beside. Granting anything else is an error, so that no grant is
 /// ever taken and silently ignored.
 const GRANTABLE: [CapabilityKind; 5] = [
     CapabilityKind::Clock,
@@ -352,11 +352,16 @@ const GRANTABLE: [CapabilityKind; 5] = [
     CapabilityKind::Stdout,
 ];
 
+fn can_enforce(grant: &Capability) -> bool {
+    GRANTABLE.contains(&grant.kind()) || wasi::can_enforce(grant)
+}
+
 /// What a plugin asks for: in its manifest, and by what it imports.
 fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
     let imported = [
         (CapabilityKind::Clock, ["clock_time_get", "poll_oneoff"].as_slice()),
         (CapabilityKind::Random, ["random_get"].as_slice()),
+        (CapabilityKind::FsRead, ["path_open"].as_slice()),
         (CapabilityKind::Env, ["environ_get"].as_slice()),
         (CapabilityKind::Stdin, ["fd_read"].as_slice()),
         (CapabilityKind::Stdout, ["fd_write"].as_slice()),

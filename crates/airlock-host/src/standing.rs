@@ -4,6 +4,7 @@
 //! a call. Whoever enforces asks for it anew every time, so that a grant which is taken back
 //! is gone for calls that begin later, and for what running ones do later.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -91,6 +92,13 @@ impl Standing {
             return Arc::default();
         }
         self.current.load().policy.clone()
+    }
+
+    /// Whether nobody may have the files at `path` and below, whatever is granted.
+    pub(crate) fn denies(&self, kind: CapabilityKind, path: &Path) -> bool {
+        let Ground { ceiling, place, .. } = &self.ground;
+        // What cannot be said cannot be known to be harmless.
+        Capability::below(kind, path).is_none_or(|capability| ceiling.denies(&capability, place))
     }
 
     /// Whether something of this kind is in force now.

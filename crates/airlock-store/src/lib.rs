@@ -4,7 +4,7 @@
 //! [`Store`] is the data folder. Everything that changes more than one thing is one
 //! transaction, so that a process that is killed leaves the old state or the new one; wasm
 //! files are written before the transaction that names them, and one that nobody names is
-//! swept up by [`doctor`].
+//! swept up by [`doctor()`].
 //!
 //! The folder and its files belong to one user. Others who could write to them are refused
 //! at the start; other processes of the same user are expected, and wait for each other.

@@ -2,18 +2,17 @@
 //!
 //! wasmtime-wasi does the work that needs no decision; what a guest may observe is
 //! decided here: [`clocks`] and random by the policy, [`stdio`] captured within limits,
-//! the [`environment`] as far as it is granted, no files, no network. wasmtime-wasi's own state is made at the first
+//! the [`environment`] and [`files`] as far as they are granted, no network. wasmtime-wasi's own state is made at the first
 //! call that needs it, so that a guest which never calls pays nothing.
 
 mod clocks;
 mod environment;
+mod files;
 mod poll;
 mod preview1;
 mod stdio;
 
-use std::sync::Arc;
-
-use airlock_core::{LimitKind, Limits, Policy, Printed};
+use airlock_core::{CapabilityKind, LimitKind, Limits, Printed};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use wasmtime::Linker;
@@ -22,8 +21,10 @@ use wasmtime_wasi::p1::{WasiP1Ctx, wasi_snapshot_preview1};
 
 use self::clocks::Clocks;
 use self::stdio::{Capture, Stdin};
+use crate::standing::Standing;
 use crate::store::CallState;
 
+pub(crate) use self::files::can_enforce;
 pub use self::stdio::StdinSource;
 
 /// The module name preview 1 functions are imported from.
@@ -135,23 +136,25 @@ impl Wasi {
     }
 
     /// wasmtime-wasi's state, made now if nobody needed it before.
-    fn context(&mut self, limits: &Limits, policy: impl FnOnce() -> Arc<Policy>) -> &mut WasiP1Ctx {
+    fn context(&mut self, limits: &Limits, standing: &Standing) -> &mut WasiP1Ctx {
         let Wasi { input, opened, .. } = self;
         let opened = opened.get_or_insert_with(|| {
             let input = input.take().unwrap_or_else(WasiInput::none);
             let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
             let log = capture(LimitKind::Log);
             let stdout = input.stdout_is_answer.then(|| capture(LimitKind::Output));
+            let policy = standing.policy();
             let mut builder = WasiCtxBuilder::new();
             builder
                 .args(&input.args)
-                .envs(&environment::granted(&policy()))
+                .envs(&environment::granted(&policy))
                 .stdin(Stdin::new(input.stdin, limits.value(LimitKind::Input)))
                 .stdout(stdout.clone().unwrap_or_else(|| log.clone()))
                 .stderr(log.clone())
                 .allow_tcp(false)
                 .allow_udp(false)
                 .allow_ip_name_lookup(false);
+            files::open(&mut builder, &policy, |path| standing.denies(CapabilityKind::FsRead, path));
             Opened { stdout, log, context: Box::new(builder.build_p1()) }
         });
         &mut opened.context

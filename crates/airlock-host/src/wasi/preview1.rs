@@ -18,7 +18,7 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::clocks::Which;
-use super::poll;
+use super::{files, poll};
 use crate::store::CallState;
 
 /// Bytes of random numbers made at a time.
@@ -33,7 +33,7 @@ impl CallState {
     fn wasi_context(&mut self) -> &mut WasiP1Ctx {
         let fuel = self.wasi.hostcall_fuel;
         let plugin = &self.plugin;
-        let context = self.wasi.context(plugin.limits(), || plugin.standing().policy());
+        let context = self.wasi.context(plugin.limits(), plugin.standing());
         context.set_hostcall_fuel(fuel);
         context
     }
@@ -171,7 +171,31 @@ impl WasiSnapshotPreview1 for CallState {
     delegate!(async path_filestat_get(dirfd: Fd, flags: Lookupflags, path: GuestPtr<str>) -> Filestat);
     delegate!(async path_filestat_set_times(dirfd: Fd, flags: Lookupflags, path: GuestPtr<str>, atim: Timestamp, mtim: Timestamp, fst_flags: Fstflags) -> ());
     delegate!(async path_link(src_fd: Fd, src_flags: Lookupflags, src_path: GuestPtr<str>, target_fd: Fd, target_path: GuestPtr<str>) -> ());
-    delegate!(async path_open(dirfd: Fd, dirflags: Lookupflags, path: GuestPtr<str>, oflags: Oflags, fs_rights_base: Rights, fs_rights_inheriting: Rights, fdflags: Fdflags) -> Fd);
+    async fn path_open(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        dirfd: Fd,
+        dirflags: Lookupflags,
+        path: GuestPtr<str>,
+        oflags: Oflags,
+        fs_rights_base: Rights,
+        fs_rights_inheriting: Rights,
+        fdflags: Fdflags,
+    ) -> Result<Fd, Error> {
+        self.guard("path_open")?;
+        self.note_use(CapabilityKind::FsRead);
+        let context = self.wasi_context();
+        // Opening it is already too late.
+        if let Ok(found) = context.path_filestat_get(memory, dirfd, dirflags, path).await
+            && !files::is_plain(found.filetype)
+        {
+            return Err(Errno::Perm.into());
+        }
+        context
+            .path_open(memory, dirfd, dirflags, path, oflags, fs_rights_base, fs_rights_inheriting, fdflags)
+            .await
+    }
+
     delegate!(async path_readlink(dirfd: Fd, path: GuestPtr<str>, buf: GuestPtr<u8>, buf_len: Size) -> Size);
     delegate!(async path_remove_directory(dirfd: Fd, path: GuestPtr<str>) -> ());
     delegate!(async path_rename(src_fd: Fd, src_path: GuestPtr<str>, dest_fd: Fd, dest_path: GuestPtr<str>) -> ());
