@@ -1,9 +1,10 @@
 //! Grants: what a person allowed, to which bytes, for how long.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 
 use crate::{Capability, Digest, Result};
 
@@ -24,8 +25,9 @@ impl fmt::Display for Identity {
 }
 
 /// How long a decision holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+///
+/// Written `"always"`, `"session"`, `"once"`, or `{"until": MS}` in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lasting {
     /// Until it is revoked.
     Always,
@@ -36,6 +38,22 @@ pub enum Lasting {
     Session,
     /// For one load. Never kept.
     Once,
+}
+
+impl Serialize for Lasting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Lasting::Always => serializer.serialize_str("always"),
+            Lasting::Session => serializer.serialize_str("session"),
+            Lasting::Once => serializer.serialize_str("once"),
+            Lasting::Until(end) => {
+                let since = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("until", &u64::try_from(since).unwrap_or(u64::MAX))?;
+                map.end()
+            }
+        }
+    }
 }
 
 /// One decision over one capability.
@@ -215,6 +233,14 @@ mod tests {
         ];
         store.decide(&one, &decisions, "me").expect("kept");
         assert_eq!(held(&store, &one), Some(vec!["log".to_owned()]));
+    }
+
+    #[test]
+    fn how_long_is_written_in_one_form() {
+        let written = |lasting: Lasting| serde_json::to_string(&lasting).expect("it serialises");
+        assert_eq!(written(Lasting::Always), "\"always\"");
+        let end = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
+        assert_eq!(written(Lasting::Until(end)), r#"{"until":1500}"#);
     }
 
     #[test]
