@@ -445,6 +445,18 @@ fn kill9_install_update_and_grant_leave_the_old_state_or_the_new_one() {
 }
 
 #[test]
+fn one_process_after_another_leaves_no_more_of_a_log_than_the_next_one_can_read_quickly() {
+    let place = Place::new();
+    let source = place.source("plain", &PLAIN);
+    for _ in 0..60 {
+        place.ok(&["install", &source]);
+        place.ok(&["remove", "plain"]);
+    }
+    let log = std::fs::metadata(place.home().join("airlock.db-wal")).unwrap().len();
+    assert!(log < 2 << 20, "{log} bytes");
+}
+
+#[test]
 fn kill9_audit_write_leaves_a_chain_that_verifies() {
     let place = Place::new();
     place.ok(&["install", &place.source("plain", &PLAIN)]);

@@ -387,6 +387,11 @@ impl Plugin {
         }
     }
 
+    /// Whether its policy can change while it is loaded.
+    pub(crate) fn follows_grants(&self) -> bool {
+        self.inner().standing().follows()
+    }
+
     /// Whether it may be called at all.
     #[inline]
     pub(crate) fn admit(&self) -> Result<()> {

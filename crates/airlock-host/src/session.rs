@@ -52,6 +52,9 @@ struct Pace {
     /// look at the clock when it begins.
     is_short: bool,
     may_need_fiber: bool,
+    /// Whether grants may have changed since the last call.
+    follows_grants: bool,
+    is_recorded: bool,
 }
 
 impl Pace {
@@ -62,6 +65,8 @@ impl Pace {
             timeout,
             is_short: timeout < 2 * TICK,
             may_need_fiber: plugin.needs_fiber().unwrap_or(true),
+            follows_grants: plugin.follows_grants(),
+            is_recorded: plugin.host().0.recorder.is_some(),
         }
     }
 }
@@ -270,7 +275,9 @@ impl Session {
 
     #[inline]
     fn begin(&mut self, on_the_clock: bool) -> Result<Steps<'_>> {
-        self.plugin.admit()?;
+        if self.pace.follows_grants {
+            self.plugin.admit()?;
+        }
         self.occupied.enter()?;
         let steps = Steps { session: self };
         let session = &mut *steps.session;
@@ -338,6 +345,9 @@ impl Session {
         result: Result<T>,
         usage: impl FnOnce(&T) -> Option<Usage>,
     ) -> Result<T> {
+        if !self.pace.is_recorded {
+            return result;
+        }
         let uses = || match &mut self.live {
             Some(alive) => alive.live.store.data_mut().uses.take(),
             None => std::mem::take(&mut self.last_uses),

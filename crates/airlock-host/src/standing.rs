@@ -107,6 +107,11 @@ impl Standing {
         self.follow().is_ok() && self.current.load().policy.allows_any(kind)
     }
 
+    /// Whether grants are kept somewhere, and may change there.
+    pub(crate) fn follows(&self) -> bool {
+        self.followed.is_some()
+    }
+
     /// Whether the plugin may be called at all.
     ///
     /// # Errors

@@ -23,11 +23,12 @@ const LOCK: &str = "airlock.lock";
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Pages of 4 KiB in the write-ahead log before they are written back, which waits for the
-/// disk. Whoever opens the database next, with nobody else having it open, reads them all.
-const FEW_PAGES: u32 = 250;
+/// disk.
+const WRITE_BACK_PAGES: u32 = 4000;
 
-/// The same for whoever writes a little all the time.
-const MANY_PAGES: u32 = 4000;
+/// Bytes of write-ahead log that a process leaves behind. Whoever opens the database next, with
+/// nobody else having it open, reads them all.
+const LEFT_BEHIND: u64 = 1 << 20;
 
 /// How safe a commit is when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,19 +79,32 @@ pub(crate) fn open(folder: &Path, durable: Durable) -> Result<Connection> {
     // A process that makes one call would write everything back when it ends.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(unusable)?;
     let synchronous = durable.level();
-    let pages = match durable {
-        Durable::Machine => FEW_PAGES,
-        Durable::Process => MANY_PAGES,
-    };
     connection
         .execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON;
              PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
-             PRAGMA wal_autocheckpoint = {pages};"
+             PRAGMA wal_autocheckpoint = {WRITE_BACK_PAGES};"
         ))
         .map_err(unusable)?;
     migrate(&mut connection, &path)?;
     Ok(connection)
+}
+
+/// Empties the write-ahead log when it has become long and nobody else uses it.
+///
+/// SQLite would do so whenever the last process closes the database, which a process that
+/// makes one call should not wait for; and one after the other would never do so otherwise.
+pub(crate) fn tidy(connection: &Connection, folder: &Path) {
+    let long = std::fs::metadata(folder.join(format!("{FILE}-wal")));
+    if long.is_ok_and(|metadata| metadata.len() > LEFT_BEHIND) {
+        // Who waits for others here gains nothing; the next process tries again.
+        let tidied = connection
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        if let Err(error) = tidied {
+            tracing::debug!(%error, "the write-ahead log stays as long as it is");
+        }
+    }
 }
 
 /// Refuses a folder or a file in it that others can write to, or read the database of.

@@ -54,6 +54,12 @@ pub struct Store {
     lines: Option<(Mutex<audit::Lines>, OnAuditFailure)>,
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        db::tidy(&self.connection(), &self.data);
+    }
+}
+
 impl Store {
     /// Opens the data folder, and makes it at the first use.
     ///
