@@ -87,6 +87,9 @@ impl<P: Params, R: Results> Func<P, R> {
     pub async fn call(&self, session: &mut Session, params: P) -> Result<R> {
         self.check(session)?;
         session.refuse_blocking_only()?;
+        if !session.is_recorded() {
+            return session.steps_awaited()?.step(&self.func, params).await;
+        }
         let result = session.steps_awaited()?.step(&self.func, params).await;
         session.recorded(&self.name, result, |_| None)
     }
@@ -97,6 +100,16 @@ impl<P: Params, R: Results> Func<P, R> {
     /// As [`Func::call`] and [`Plugin::call_blocking`](crate::Plugin::call_blocking).
     pub fn call_blocking(&self, session: &mut Session, params: P) -> Result<R> {
         self.check(session)?;
+        // What a step returns is handed on as it is: a copy of it costs as much as the call.
+        match session.is_recorded() {
+            false => session.steps_blocking()?.step_blocking(&self.func, params),
+            true => self.call_recorded(session, params),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn call_recorded(&self, session: &mut Session, params: P) -> Result<R> {
         let result = session.steps_blocking()?.step_blocking(&self.func, params);
         session.recorded(&self.name, result, |_| None)
     }

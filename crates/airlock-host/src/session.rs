@@ -205,7 +205,10 @@ impl Session {
             None => Err(ended_error(&self.ended)),
         };
         self.put_back(called);
-        self.recorded(name, result, |_| None)
+        match self.is_recorded() {
+            false => result,
+            true => self.recorded(name, result, |_| None),
+        }
     }
 
     /// [`Session::call_func`] on this thread, until it is done.
@@ -220,7 +223,10 @@ impl Session {
             None => Err(ended_error(&self.ended)),
         };
         self.put_back(called);
-        self.recorded(name, result, |_| None)
+        match self.is_recorded() {
+            false => result,
+            true => self.recorded(name, result, |_| None),
+        }
     }
 
     /// Begins a call of several steps in the guest: one deadline, one tank of fuel, one count
@@ -337,17 +343,19 @@ impl Session {
         }
     }
 
-    /// Records what a call of this session used and how it ended, when calls are recorded.
+    /// Whether calls are recorded.
     #[inline]
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.pace.is_recorded
+    }
+
+    /// Records what a call of this session used and how it ended, when calls are recorded.
     pub(crate) fn recorded<T>(
         &mut self,
         function: &str,
         result: Result<T>,
         usage: impl FnOnce(&T) -> Option<Usage>,
     ) -> Result<T> {
-        if !self.pace.is_recorded {
-            return result;
-        }
         let uses = || match &mut self.live {
             Some(alive) => alive.live.store.data_mut().uses.take(),
             None => std::mem::take(&mut self.last_uses),
@@ -433,6 +441,9 @@ impl Steps<'_> {
     pub async fn call<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
         func.check(self.session)?;
         self.session.refuse_blocking_only()?;
+        if !self.session.is_recorded() {
+            return self.step(&func.func, params).await;
+        }
         let result = self.step(&func.func, params).await;
         self.session.recorded(&func.name, result, |_| None)
     }
@@ -443,6 +454,9 @@ impl Steps<'_> {
     /// As [`Func::call_blocking`].
     pub fn call_blocking<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
         func.check(self.session)?;
+        if !self.session.is_recorded() {
+            return self.step_blocking(&func.func, params);
+        }
         let result = self.step_blocking(&func.func, params);
         self.session.recorded(&func.name, result, |_| None)
     }
