@@ -363,6 +363,13 @@ fn a_plugin_put_into_a_folder_by_hand_is_found_and_not_approved() {
     assert!(place.ok(&["grants", "asker"]).contains("prompt"));
     std::fs::write(folder.join("plugin.wasm"), crate::plugins::wasm("\"two\"")).unwrap();
     assert!(place.ok(&["list"]).contains("not approved"));
+
+    // What would block or never end is said and passed over.
+    let bad = place.path("byhand/bad");
+    std::fs::create_dir_all(&bad).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(bad.join("cortex.json")).status().unwrap().success());
+    let shown = place.show(&["list"]);
+    assert!(shown.contains("not approved") && shown.contains("it is no regular file"), "{shown}");
 }
 
 /// Starts `airlock` and kills it after a while, as nothing can be that is caught.

@@ -154,10 +154,13 @@ impl Policy {
     /// # Errors
     /// [`ErrorKind::Denied`] with that capability.
     pub fn require(&self, requests: &[Request]) -> Result<()> {
-        match requests.iter().find(|request| request.required && !self.allows(&request.capability)) {
-            Some(request) => Err(self.denied(&request.capability)),
-            None => Ok(()),
-        }
+        self.missing(requests).map_or(Ok(()), |missing| Err(self.denied(missing)))
+    }
+
+    /// The first of `requests` that is required and not wholly in force.
+    pub fn missing<'a>(&self, requests: &'a [Request]) -> Option<&'a Capability> {
+        let missing = |request: &&Request| request.required && !self.allows(&request.capability);
+        requests.iter().find(missing).map(|request| &request.capability)
     }
 
     /// The error for a capability that is needed and not in force.

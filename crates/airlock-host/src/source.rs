@@ -106,10 +106,7 @@ fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
         }
         return Ok((Some(manifest), entry));
     }
-    Err(Error::new(ErrorKind::NoManifest {
-        folder: folder.to_owned(),
-        looked_for: "`cortex.json`, `manifest.json`, `plugin.toml`",
-    }))
+    Err(Error::new(ErrorKind::NoManifest(folder.to_owned())))
 }
 
 /// Reads a file of at most `maximum` bytes, however large it says it is.

@@ -65,8 +65,7 @@ impl Ground {
         let grants: Vec<Capability> = self.grants.iter().cloned().chain(kept).collect();
         let Ground { requests, baseline, ceiling, place, .. } = self;
         let policy = Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place });
-        let missing = requests.iter().find(|request| request.required && !policy.allows(&request.capability));
-        let missing = missing.map(|request| request.capability.clone());
+        let missing = policy.missing(requests).cloned();
         Decided { policy: Arc::new(policy), missing }
     }
 }

@@ -38,7 +38,7 @@ pub use doctor::{Finding, doctor};
 pub use grants::KeptGrant;
 pub use import::{Imported, read_grants};
 pub use installed::{Facts, Installed, NewVersion};
-pub use package::Package;
+pub use package::{Package, manifest_of};
 
 /// How long after a change of grants every process has noticed it.
 pub const GRANTS_SETTLE: Duration = grants::NOTICE.saturating_mul(2);

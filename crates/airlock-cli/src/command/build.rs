@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use airlock_host::{Error, ErrorKind, Manifest, shell_quoted, visible};
+use airlock_host::{Error, ErrorKind, shell_quoted, visible};
+use airlock_store::manifest_of;
 use tempfile::TempDir;
 
-use super::{Session, read_manifest};
+use super::Session;
 use crate::prompt;
 
 /// What is large, made again by building, and never part of a source.
@@ -22,9 +23,9 @@ pub(super) fn build(session: &Session, source: &Path) -> Result<TempDir, Error> 
     let refused = |reason: String| {
         Error::new(ErrorKind::NotInstallable { source: source.display().to_string(), reason })
     };
-    let manifest: Manifest = match read_manifest(source) {
-        Some(manifest) => manifest?,
-        None => return Err(refused("only a folder with a manifest can be built".to_owned())),
+    let manifest = if source.is_dir() { manifest_of(source)? } else { None };
+    let Some((_, _, manifest)) = manifest else {
+        return Err(refused("only a folder with a manifest can be built".to_owned()));
     };
     let Some(hook) = manifest.hooks.get("build") else {
         return Err(refused("its manifest has no build command".to_owned()));

@@ -25,9 +25,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use airlock_host::{
-    Approval, Cache, Error, ErrorKind, Host, HostBuilder, LoadOptions, Manifest, Plugin, Source, Worker,
+    Approval, Cache, Error, ErrorKind, Host, HostBuilder, Limits, LoadOptions, Plugin, Source, Worker,
 };
-use airlock_store::{Installed, Store};
+use airlock_store::{Installed, Package, Store};
 use clap::CommandFactory as _;
 use serde_json::{Map, Value};
 
@@ -211,12 +211,13 @@ impl Session {
 
     /// A plugin of this name in one of the folders that the operator named.
     fn in_folders(&self, name: &str) -> Option<std::path::PathBuf> {
-        self.found().into_iter().find(|(_, manifest)| manifest.name == name).map(|(folder, _)| folder)
+        self.found().into_iter().find(|package| package.name() == name).map(|package| package.source().into())
     }
 
-    /// The plugins in the folders that the operator named, with their manifests. What is not
-    /// one, or cannot be read, is passed over with a warning.
-    fn found(&self) -> Vec<(std::path::PathBuf, Manifest)> {
+    /// The plugins in the folders that the operator named. What has no manifest is passed over,
+    /// and what cannot be read with a warning.
+    fn found(&self) -> Vec<Package> {
+        let limits = Limits::default().with(&self.config.limits());
         let mut found = Vec::new();
         for folder in &self.config.folders {
             let entries = match std::fs::read_dir(folder) {
@@ -226,28 +227,21 @@ impl Session {
                     continue;
                 }
             };
-            let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            let paths = entries.flatten().map(|entry| entry.path());
+            let mut folders: Vec<_> = paths.filter(|path| path.is_dir()).collect();
             folders.sort();
             for folder in folders {
-                match read_manifest(&folder) {
-                    Some(Ok(manifest)) => found.push((folder, manifest)),
-                    Some(Err(error)) => self.printer.warning(&format!("`{}`: {error}", folder.display())),
-                    None => {}
+                match Package::read(&folder, &limits) {
+                    Ok(package) if package.manifest().is_some() => found.push(package),
+                    Err(error) if !matches!(error.kind(), ErrorKind::NoManifest(_)) => {
+                        self.printer.warning(&format!("`{}`: {error}", folder.display()));
+                    }
+                    _ => {}
                 }
             }
         }
         found
     }
-}
-
-/// The manifest in a folder; `None` when there is none.
-fn read_manifest(folder: &Path) -> Option<Result<Manifest, Error>> {
-    let name = Manifest::FILE_NAMES.into_iter().find(|name| folder.join(name).is_file())?;
-    let text = std::fs::read(folder.join(name));
-    Some(match text {
-        Ok(text) => Manifest::read(name, &text),
-        Err(error) => Err(Error::new(ErrorKind::Unreadable(folder.join(name))).with_source(error)),
-    })
 }
 
 /// The login at the terminal that this process belongs to. A number of a process is given

@@ -104,12 +104,7 @@ pub enum ErrorKind {
     /// A file exists but cannot be read.
     Unreadable(PathBuf),
     /// A folder holds no manifest that Airlock knows.
-    NoManifest {
-        /// The folder.
-        folder: PathBuf,
-        /// The file names looked for.
-        looked_for: &'static str,
-    },
+    NoManifest(PathBuf),
     /// A manifest is not what its format says.
     InvalidManifest {
         /// The manifest's file name.
@@ -425,7 +420,7 @@ impl Error {
         match &self.0.kind {
             ErrorKind::PluginNotFound(_) => ("plugin-not-found", Operator, 127),
             ErrorKind::Unreadable(_) => ("unreadable", Operator, 125),
-            ErrorKind::NoManifest { .. } => ("no-manifest", Operator, 127),
+            ErrorKind::NoManifest(_) => ("no-manifest", Operator, 127),
             ErrorKind::InvalidManifest { .. } => ("invalid-manifest", Guest, 125),
             ErrorKind::UnknownName { .. } => ("unknown-name", Operator, 2),
             ErrorKind::InvalidSetting { .. } => ("invalid-setting", Operator, 2),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Error, ErrorKind, Location};
-use crate::{AbiId, LimitKind, visible};
+use crate::{AbiId, LimitKind, Manifest, visible};
 
 /// What to do about an error of this kind, where that is always the same.
 pub(super) fn hint(kind: &ErrorKind) -> Option<String> {
@@ -46,7 +46,7 @@ pub(super) fn hint(kind: &ErrorKind) -> Option<String> {
         ErrorKind::WrongVerb { .. } => {
             Some("`airlock call PLUGIN FUNCTION [INPUT]` calls a function".to_owned())
         }
-        ErrorKind::NoManifest { .. } => {
+        ErrorKind::NoManifest(_) => {
             Some("name the `.wasm` file itself to run it without a manifest".to_owned())
         }
         _ => None,
@@ -68,7 +68,8 @@ impl fmt::Display for Error {
         match self.kind() {
             ErrorKind::PluginNotFound(path) => write!(f, "no plugin at `{}`", v(&path.to_string_lossy())),
             ErrorKind::Unreadable(path) => write!(f, "cannot read `{}`", v(&path.to_string_lossy())),
-            ErrorKind::NoManifest { folder, looked_for } => {
+            ErrorKind::NoManifest(folder) => {
+                let looked_for = Manifest::FILE_NAMES.map(|name| format!("`{name}`")).join(", ");
                 write!(f, "no manifest in `{}` (looked for {looked_for})", v(&folder.to_string_lossy()))
             }
             ErrorKind::InvalidManifest { file, at, reason } => {

@@ -126,13 +126,7 @@ impl Package {
     }
 
     fn of_folder(folder: &Path, source: String, limits: &Limits) -> Result<Self> {
-        for name in Manifest::FILE_NAMES {
-            let path = folder.join(name);
-            if !path.exists() {
-                continue;
-            }
-            let text = read_file(&inside(folder, &path, name)?, Manifest::MAX_BYTES + 1)?;
-            let manifest = Manifest::read(name, &text)?;
+        if let Some((name, text, manifest)) = manifest_of(folder)? {
             let mut files = Files::new();
             for file in manifest.files() {
                 let path = folder.join(file);
@@ -145,8 +139,7 @@ impl Package {
             }
             return Package::of_manifest(source, name, text, manifest, files).checked(limits);
         }
-        let looked_for = "`cortex.json`, `manifest.json`, `plugin.toml`";
-        Err(Error::new(ErrorKind::NoManifest { folder: folder.to_owned(), looked_for }))
+        Err(Error::new(ErrorKind::NoManifest(folder.to_owned())))
     }
 
     /// Of an archive's files: those beside the manifest, wherever it is, or the only wasm file.
@@ -214,6 +207,22 @@ impl Package {
     fn refused(&self, reason: &str) -> Error {
         refused(&self.source, reason)
     }
+}
+
+/// The manifest of a plugin's folder, whether or not what it names is there: its file's name,
+/// its text, and what it says; `None` when there is none.
+///
+/// # Errors
+/// [`ErrorKind::InvalidManifest`], also when a symbolic link leads it out of the folder;
+/// [`ErrorKind::NotInstallable`] when it is no regular file.
+pub fn manifest_of(folder: &Path) -> Result<Option<(&'static str, Vec<u8>, Manifest)>> {
+    let folder = folder.canonicalize().map_err(|error| unreadable(folder, error))?;
+    let Some(name) = Manifest::FILE_NAMES.into_iter().find(|name| folder.join(name).exists()) else {
+        return Ok(None);
+    };
+    let text = read_file(&inside(&folder, &folder.join(name), name)?, Manifest::MAX_BYTES + 1)?;
+    let manifest = Manifest::read(name, &text)?;
+    Ok(Some((name, text, manifest)))
 }
 
 fn refused(source: &str, reason: &str) -> Error {
