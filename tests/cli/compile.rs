@@ -165,6 +165,8 @@ fn cache_process_killed_while_compiling_leaves_nothing_in_the_way() {
     let mut first = call(home.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     // Until it has the lock, or is done already.
     while std::fs::read_dir(home.path().join("code")).map_or(0, Iterator::count) == 0 {
+        let ended = first.try_wait().unwrap();
+        assert!(ended.is_none_or(|status| status.success()), "{ended:?}");
         std::thread::yield_now();
     }
     first.kill().unwrap();

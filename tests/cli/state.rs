@@ -85,6 +85,33 @@ fn a_grant_for_a_session_ends_with_it() {
     assert!(!String::from_utf8_lossy(&output.stdout).contains("this session"), "{}", describe(&output));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_session_whose_leader_is_outside_the_container_is_as_long_as_the_container() {
+    let place = Place::new();
+    place.ok(&["install", &place.source("asker", &ASKER), "--deny", "net=*", "--deny", "fs.read=/"]);
+    let script = format!(
+        "{airlock} grant asker --session fs.read=data && {airlock} grants",
+        airlock = env!("CARGO_BIN_EXE_airlock")
+    );
+    // A container by the kernel's own parts: this process's session is not seen in it.
+    let contained = |script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "sh", "-c", script]);
+        command.env("AIRLOCK_HOME", place.home()).output().unwrap()
+    };
+    if !contained("true").status.success() {
+        eprintln!("no container can be made here: nothing looked at");
+        return;
+    }
+    let output = contained(&script);
+    assert!(output.status.success(), "{}", describe(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("this session"), "{}", describe(&output));
+    let after = contained(&format!("{} grants", env!("CARGO_BIN_EXE_airlock")));
+    assert!(after.status.success(), "{}", describe(&after));
+    assert!(!String::from_utf8_lossy(&after.stdout).contains("this session"), "{}", describe(&after));
+}
+
 #[test]
 fn grants_of_other_systems_are_taken_over_for_the_installed_bytes() {
     let place = Place::new();

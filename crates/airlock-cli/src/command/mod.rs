@@ -246,10 +246,28 @@ impl Session {
 
 /// The login at the terminal that this process belongs to. A number of a process is given
 /// out again; with the time that process began it is not.
+///
+/// A leader outside the container that this process is in has the number 0 here. What such
+/// processes share is the container, so for them the session is as long as its first process.
+#[cfg(target_os = "linux")]
 fn login_session() -> String {
-    let leader = rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get());
-    let stat = std::fs::read_to_string(format!("/proc/{leader}/stat")).unwrap_or_default();
-    // After the name, which is in parentheses and may hold anything: field 22 of all.
-    let began = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(19));
-    format!("login {leader} {}", began.unwrap_or_default())
+    // Not through rustix, for which a leader that is out of sight is a broken kernel.
+    let leader = stat_field("self", 6).unwrap_or_default();
+    let seen = if leader == "0" { "1" } else { leader.as_str() };
+    format!("login {leader} {}", stat_field(seen, 22).unwrap_or_default())
+}
+
+/// The login at the terminal that this process belongs to.
+#[cfg(not(target_os = "linux"))]
+fn login_session() -> String {
+    format!("login {}", rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get()))
+}
+
+/// A field of a process's `stat`, by its number in proc(5), from 3.
+#[cfg(target_os = "linux")]
+fn stat_field(process: &str, number: usize) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // After the name, which is in parentheses and may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(number - 3).map(str::to_owned)
 }
