@@ -39,7 +39,7 @@ fn policy(report: &mut Report) {
     let requests: Vec<Request> =
         grants.iter().map(|capability| Request { capability: capability.clone(), required: true }).collect();
     let ceiling = Ceiling::new().deny(["fs.read=/etc".parse().unwrap(), "net=10.0.0.0/8".parse().unwrap()]);
-    let place = Place { working: "/srv/app".into(), home: Some("/home/me".into()), own: None };
+    let place = Place { working: "/srv/app".into(), home: Some("/home/me".into()), ..Place::default() };
     let decide = |requests: &[Request], grants: &[Capability]| {
         let basis = Basis { requests, grants, baseline: &[], ceiling: &ceiling, place: &place };
         std::hint::black_box(Policy::decide(basis));

@@ -260,7 +260,7 @@ pub(crate) fn data() -> Result<PathBuf, Error> {
 pub(crate) fn place() -> Place {
     // A folder that is gone covers nothing.
     let working = std::env::current_dir().unwrap_or_default();
-    Place { working, home: std::env::home_dir(), own: None }
+    Place { working, home: std::env::home_dir(), ..Place::default() }
 }
 
 /// What no plugin is ever given, whatever is granted: who can write there decides what is

@@ -11,6 +11,8 @@
 //! - [`Limits`] are the bounds of every phase, one table from which flags, TOML keys
 //!   and docs are made.
 //! - [`Error`] says who is at fault, with a stable code and an exit code.
+//! - [`Gate`] is a call's way to the services, which are traits here; each of their methods
+//!   takes a [`Permit`] that only a gate gives.
 //! - [`Outcome`] is what a call gave back, with its [`Usage`].
 
 #![forbid(unsafe_code)]
@@ -21,11 +23,13 @@ mod audit;
 mod capability;
 mod digest;
 mod error;
+mod gate;
 mod grant;
 mod limits;
 mod manifest;
 mod outcome;
 mod policy;
+mod service;
 mod suggest;
 mod text;
 mod uses;
@@ -44,6 +48,7 @@ pub use capability::{
 };
 pub use digest::Digest;
 pub use error::{Culprit, Error, ErrorKind, Location, Phase, Printed, Result, TrapFrame};
+pub use gate::{Gate, Need, Permit};
 pub use grant::{Grant, GrantStore, Identity, Lasting, MemoryGrants};
 pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};
 pub use manifest::{
@@ -51,6 +56,11 @@ pub use manifest::{
 };
 pub use outcome::{Outcome, Usage};
 pub use policy::{Basis, Ceiling, Place, Policy};
+pub use service::{
+    Config, EVENT_PAYLOAD, EVENT_TOPIC, Ended, Event, Events, Exec, Http, HttpBody, HttpRequest,
+    HttpResponse, KV_KEY, Kv, KvChange, Log, LogLevel, Metadata, ProgramRun, Redactor, Secret, Secrets,
+    ServiceError, ServiceFuture, Stream, Subscription, Tool, ToolInfo, Tools,
+};
 pub use suggest::nearest;
 pub use text::{escape_json, shell_quoted, visible};
 pub use uses::Uses;

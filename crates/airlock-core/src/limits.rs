@@ -75,6 +75,17 @@ pub enum LimitKind {
     HostCalls,
     Instances,
     HostMemory,
+    WrittenBytes,
+    CreatedFiles,
+    FolderSize,
+    HttpRequests,
+    HttpBody,
+    HttpTime,
+    Programs,
+    ProgramOutput,
+    ProgramTime,
+    Events,
+    ToolDepth,
 }
 
 /// One row of the table.
@@ -110,7 +121,7 @@ const MIB: u64 = 1 << 20;
 const SECOND: u64 = 1_000_000_000;
 
 /// Every limit, in the order of [`LimitKind`].
-pub static LIMITS: [LimitRow; 20] = [
+pub static LIMITS: [LimitRow; 31] = [
     row(
         LimitKind::ArtifactSize,
         "artifact_size",
@@ -264,6 +275,73 @@ pub static LIMITS: [LimitRow; 20] = [
         "instantiate to end of call",
         "Memory and tables of all instances of a host together",
     ),
+    row(
+        LimitKind::WrittenBytes,
+        "written_bytes",
+        Unit::Bytes,
+        Some(256 * MIB),
+        "call",
+        "Bytes that a call may write to files",
+    ),
+    row(
+        LimitKind::CreatedFiles,
+        "created_files",
+        Unit::Count,
+        Some(10_000),
+        "call",
+        "Files, folders and links that a call may create",
+    ),
+    row(
+        LimitKind::FolderSize,
+        "folder_size",
+        Unit::Bytes,
+        Some(1 << 30),
+        "call",
+        "What a writable folder may hold, as far as a call is begun and goes on to write",
+    ),
+    row(
+        LimitKind::HttpRequests,
+        "http_requests",
+        Unit::Count,
+        Some(100),
+        "call",
+        "Requests and connections that a call may make, redirects aside",
+    ),
+    row(
+        LimitKind::HttpBody,
+        "http_body",
+        Unit::Bytes,
+        Some(16 * MIB),
+        "call",
+        "Body of a request, and of a response once it is unpacked",
+    ),
+    row(
+        LimitKind::HttpTime,
+        "http_time",
+        Unit::Time,
+        Some(30 * SECOND),
+        "call",
+        "Wall clock of one request with its redirects and its body",
+    ),
+    row(LimitKind::Programs, "programs", Unit::Count, Some(100), "call", "Programs that a call may run"),
+    row(
+        LimitKind::ProgramOutput,
+        "program_output",
+        Unit::Bytes,
+        Some(10 * MIB),
+        "call",
+        "Standard output and standard error of one program, each",
+    ),
+    row(
+        LimitKind::ProgramTime,
+        "program_time",
+        Unit::Time,
+        Some(300 * SECOND),
+        "call",
+        "Wall clock of one program, which ends with its call at the latest",
+    ),
+    row(LimitKind::Events, "events", Unit::Count, Some(1_000), "call", "Events that a call may publish"),
+    row(LimitKind::ToolDepth, "tool_depth", Unit::Count, Some(8), "call", "How deep tools may call tools"),
 ];
 
 impl LimitKind {
@@ -305,6 +383,17 @@ impl LimitKind {
             LimitKind::HostCalls => "limit-host-calls",
             LimitKind::Instances => "limit-instances",
             LimitKind::HostMemory => "limit-host-memory",
+            LimitKind::WrittenBytes => "limit-written-bytes",
+            LimitKind::CreatedFiles => "limit-created-files",
+            LimitKind::FolderSize => "limit-folder-size",
+            LimitKind::HttpRequests => "limit-http-requests",
+            LimitKind::HttpBody => "limit-http-body",
+            LimitKind::HttpTime => "limit-http-time",
+            LimitKind::Programs => "limit-programs",
+            LimitKind::ProgramOutput => "limit-program-output",
+            LimitKind::ProgramTime => "limit-program-time",
+            LimitKind::Events => "limit-events",
+            LimitKind::ToolDepth => "limit-tool-depth",
         }
     }
 

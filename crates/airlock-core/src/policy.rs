@@ -1,9 +1,10 @@
 //! What a plugin may do: the only thing enforcement reads.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use crate::{Capability, CapabilityKind, Error, ErrorKind, Request, Result};
+use crate::{Capability, CapabilityKind, Error, ErrorKind, Need, Request, Result};
 
 /// The capabilities in force for a plugin: what it asked for and was granted, and what its
 /// ABI gives every plugin, as far as the operator lets any plugin have it.
@@ -25,6 +26,9 @@ pub struct Place {
     pub home: Option<PathBuf>,
     /// The folder that is kept for the plugin, when there is one.
     pub own: Option<PathBuf>,
+    /// Where programs are that capabilities call by a name: looked up once, when the policy
+    /// is decided, so that another one of the same name is not what was granted.
+    pub programs: BTreeMap<String, PathBuf>,
 }
 
 /// What a policy is decided over.
@@ -139,6 +143,25 @@ impl Policy {
         self.allowed.iter().any(|allowed| allowed.covers(&capability))
     }
 
+    /// Whether what is in force is enough for this.
+    pub fn meets(&self, need: Need<'_>) -> bool {
+        let need = match need {
+            Need::Program { program, args } => Need::Program { program: self.program(program), args },
+            need => need,
+        };
+        self.allowed.iter().any(|allowed| need.is_met_by(allowed))
+    }
+
+    /// The path of the program that goes by this name here; the name itself where none does.
+    pub fn program<'a>(&'a self, name: &'a str) -> &'a str {
+        self.place.programs.get(name).and_then(|path| path.to_str()).unwrap_or(name)
+    }
+
+    /// The folder that the plugin is run in.
+    pub fn working(&self) -> &Path {
+        &self.place.working
+    }
+
     /// Whether something of this kind is in force.
     pub fn allows_any(&self, kind: CapabilityKind) -> bool {
         self.of(kind).next().is_some()
@@ -202,7 +225,7 @@ mod tests {
         baseline: &[CapabilityKind],
         ceiling: &Ceiling,
     ) -> Policy {
-        let place = Place { working: "/w".into(), home: Some("/h".into()), own: None };
+        let place = Place { working: "/w".into(), home: Some("/h".into()), ..Place::default() };
         let grants = capabilities(granted);
         Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place: &place })
     }

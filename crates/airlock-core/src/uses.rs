@@ -1,6 +1,6 @@
 //! What a call used of what it may, counted so that a loop costs one record.
 
-use crate::{AuditEvent, Capability};
+use crate::{AuditEvent, Capability, Need};
 
 /// Different capabilities that are told apart in one call; what comes beyond is counted
 /// with the kind's whole.
@@ -30,6 +30,18 @@ impl Uses {
             self.counted.push((capability.clone(), allowed, 1));
         } else {
             self.count_whole(&Capability::all_of(capability.kind()), allowed);
+        }
+    }
+
+    /// Counts a use or a refusal of what was needed, under the narrowest capability that says
+    /// it. One that was counted before costs no allocation.
+    pub fn count_need(&mut self, need: Need<'_>, allowed: bool) {
+        let same = |(known, was_allowed, _): &&mut (Capability, bool, u64)| {
+            *was_allowed == allowed && need.is_called(known)
+        };
+        match self.counted.iter_mut().find(same) {
+            Some((_, _, count)) => *count = count.saturating_add(1),
+            None => self.count(&need.capability(), allowed),
         }
     }
 

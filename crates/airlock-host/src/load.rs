@@ -297,7 +297,8 @@ impl Host {
             None => std::env::current_dir(),
         };
         // A folder that is gone covers nothing, and most plugins ask for none.
-        let place = Place { working: working.unwrap_or_default(), home: std::env::home_dir(), own: None };
+        let place =
+            Place { working: working.unwrap_or_default(), home: std::env::home_dir(), ..Place::default() };
         let ceiling = self.0.rules.ceiling(&identity.name).and(options.ceiling.clone());
         let baseline = abi.profile().baseline;
         let ground = Ground { requests: requests.to_vec(), grants, baseline, ceiling, place };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::shell_quoted;
+use crate::{Place, shell_quoted};
 
 /// A program with the arguments it may be run with.
 ///
@@ -38,6 +38,18 @@ impl CommandPattern {
         self.program.as_deref().is_none_or(|mine| mine == program)
             && (args.len() == self.args.len() || (self.open && args.len() > self.args.len()))
             && self.args.iter().zip(args).all(|(word, arg)| word.permits(arg.as_ref()))
+    }
+
+    /// Whether it is a program without arguments.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.args.is_empty() && !self.open
+    }
+
+    /// The same with the program's path where `place` knows it.
+    pub(super) fn resolved(&self, place: &Place) -> CommandPattern {
+        let path = self.program.as_ref().and_then(|program| place.programs.get(program));
+        let program = path.and_then(|path| path.to_str()).map(str::to_owned).or_else(|| self.program.clone());
+        CommandPattern { program, ..self.clone() }
     }
 
     pub(super) fn covers(&self, other: &CommandPattern) -> bool {

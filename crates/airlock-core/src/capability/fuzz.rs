@@ -36,7 +36,7 @@ fn judged(text: &str) -> Option<Capability> {
 }
 
 fn place() -> Place {
-    Place { working: "/w".into(), home: Some("/h".into()), own: Some("/o".into()) }
+    Place { working: "/w".into(), home: Some("/h".into()), own: Some("/o".into()), ..Place::default() }
 }
 
 fn judge(request: &Capability, grant: &Capability, denied: &Capability) {

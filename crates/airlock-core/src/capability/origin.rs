@@ -143,6 +143,16 @@ impl OriginPattern {
         self.scheme.is_none_or(|mine| mine == scheme) && port_fits && self.host.permits(host)
     }
 
+    /// Whether it names one scheme, host and port.
+    pub(super) fn is_single(&self) -> bool {
+        let host = match &self.host {
+            HostPattern::Name(_) => true,
+            HostPattern::Network { address, bits } => *bits == width(*address),
+            HostPattern::Any | HostPattern::Below(_) => false,
+        };
+        host && self.scheme.is_some() && self.port != PortPattern::Any
+    }
+
     pub(super) fn covers(&self, other: &OriginPattern) -> bool {
         let scheme = match (self.scheme, other.scheme) {
             (None, _) => true,

@@ -132,7 +132,26 @@ impl Scope {
     pub(super) fn resolved(&self, place: &Place) -> Scope {
         match self {
             Scope::Path(path) => Scope::Path(path.resolved(place)),
+            Scope::Command(command) => Scope::Command(command.resolved(place)),
             other => other.clone(),
+        }
+    }
+
+    /// Whether it names one thing and no other. A path does not: it has all below it.
+    pub(crate) fn is_single(&self) -> bool {
+        match self {
+            Scope::Name(name) => name.exact().is_some(),
+            Scope::Origin(origin) => origin.is_single(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is its kind's whole, as [`Capability::all_of`](super::Capability::all_of) gives it.
+    pub(crate) fn is_all(&self) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Quota(quota) => *quota == Quota::MAX,
+            other => other.is_everything(),
         }
     }
 

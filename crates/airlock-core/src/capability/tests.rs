@@ -10,7 +10,7 @@ use crate::Place;
 use super::{CAPABILITIES, Capability, CapabilityKind, Grammar, Risk, Scheme, Scope};
 
 fn place() -> Place {
-    Place { working: "/w".into(), home: Some("/h".into()), own: Some("/o".into()) }
+    Place { working: "/w".into(), home: Some("/h".into()), own: Some("/o".into()), ..Place::default() }
 }
 
 fn read(text: &str) -> Capability {
@@ -226,6 +226,7 @@ fn a_resolved_path_is_absolute_and_seen_where_it_was() {
                 working: "/srv/app".into(),
                 home: Some("/home/me".into()),
                 own: Some("/var/own".into()),
+                programs: [("git".to_owned(), "/usr/bin/git".into())].into(),
             })
             .to_string()
     };
@@ -236,6 +237,8 @@ fn a_resolved_path_is_absolute_and_seen_where_it_was() {
     assert_eq!(here("fs.read=/etc"), "fs.read=/etc");
     assert_eq!(here("fs.write=@::/plugin"), "fs.write=/var/own::/plugin");
     assert_eq!(here("clock"), "clock");
+    assert_eq!(here("exec=git status *"), "exec=/usr/bin/git status *");
+    assert_eq!(here("exec=gitk"), "exec=gitk");
     let homeless = read("fs.read=~/x").resolved(&Place { working: "/srv".into(), ..Place::default() });
     assert_eq!(homeless.to_string(), "fs.read=~/x");
 }

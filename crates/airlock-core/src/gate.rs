@@ -1,0 +1,432 @@
+//! The one way from a guest to the world.
+//!
+//! Every service method takes a [`Permit`], and only a [`Gate`] makes one, of a [`Need`] that
+//! the policy in force allows. So what is checked, counted and recorded of a use is here and
+//! nowhere else: that the capability is there, how often its kind may be used in a call, who
+//! asked, and until when. A service that finds out more about what it needs while it works,
+//! as where a redirect leads, asks its permit ([`Permit::also`]), which is the same question.
+//!
+//! A gate lives as long as its call. When the call has ended, in whatever way, its permits
+//! are over ([`Permit::check`]), so that work that went on elsewhere commits nothing more.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::{
+    AuditEvent, CAPABILITIES, Capability, CapabilityKind, Identity, LimitKind, Limits, Policy, Scheme, Scope,
+    ServiceError, Uses,
+};
+
+/// What a guest is about to use, as it asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Need<'a> {
+    /// Something of a kind that has nothing to choose from, or whose size the service looks
+    /// at: the log, its data between calls.
+    Kind(CapabilityKind),
+    /// Something with a name: a secret, a topic, a tool, an account.
+    Name(CapabilityKind, &'a str),
+    /// A host. Its name in lower case or its address without brackets, as a URL's parser
+    /// gives it.
+    Origin {
+        /// How it is spoken to.
+        scheme: Scheme,
+        /// Who.
+        host: &'a str,
+        /// At which port.
+        port: u16,
+    },
+    /// A program, by the name or the absolute path that the guest said.
+    Program {
+        /// Which.
+        program: &'a str,
+        /// With what.
+        args: &'a [String],
+    },
+    /// A file or folder, by its absolute path.
+    File(CapabilityKind, &'a Path),
+}
+
+impl Need<'_> {
+    /// The kind of what is needed.
+    pub fn kind(&self) -> CapabilityKind {
+        match self {
+            Need::Kind(kind) | Need::Name(kind, _) | Need::File(kind, _) => *kind,
+            Need::Origin { .. } => CapabilityKind::Net,
+            Need::Program { .. } => CapabilityKind::Exec,
+        }
+    }
+
+    /// The narrowest capability that says it, for errors and records. A program's arguments
+    /// are left out: they may hold what nobody should keep.
+    pub fn capability(&self) -> Capability {
+        let of = |kind: CapabilityKind, text: &str| {
+            Capability::scoped(kind, text).unwrap_or_else(|_| Capability::all_of(kind))
+        };
+        match *self {
+            Need::Kind(kind) => Capability::all_of(kind),
+            Need::Name(kind, name) => of(kind, name),
+            Need::Origin { scheme, host, port } => {
+                let brackets = host.contains(':') && !host.starts_with('[');
+                let host = if brackets { format!("[{host}]") } else { host.to_owned() };
+                of(CapabilityKind::Net, &format!("{}://{host}:{port}", scheme.name()))
+            }
+            Need::Program { program, .. } => of(CapabilityKind::Exec, &crate::shell_quoted(program)),
+            Need::File(kind, path) => {
+                Capability::below(kind, path).unwrap_or_else(|| Capability::all_of(kind))
+            }
+        }
+    }
+
+    /// Whether `capability` is the one that [`Need::capability`] gives, found without making
+    /// it: denials are counted by the thousand.
+    pub(crate) fn is_called(&self, capability: &Capability) -> bool {
+        capability.kind() == self.kind()
+            && match (self, capability.scope()) {
+                (Need::Program { program, .. }, Scope::Command(pattern)) => {
+                    pattern.program() == Some(program) && pattern.is_bare()
+                }
+                (Need::Kind(_), scope) => scope.is_all(),
+                (_, scope) => scope.is_single() && self.is_met_by(capability),
+            }
+    }
+
+    /// Whether having `capability` is enough.
+    pub fn is_met_by(&self, capability: &Capability) -> bool {
+        let kind = self.kind();
+        let fits = capability.kind() == kind
+            || (capability.kind() == CapabilityKind::FsWrite && kind == CapabilityKind::FsRead);
+        fits && match (self, capability.scope()) {
+            (Need::Kind(_), _) => true,
+            (Need::Name(_, name), Scope::Name(pattern)) => pattern.permits(name),
+            (Need::Origin { scheme, host, port }, Scope::Origin(origin)) => {
+                origin.permits(*scheme, host, *port)
+            }
+            (Need::Program { program, args }, Scope::Command(pattern)) => pattern.permits(program, args),
+            (Need::File(_, path), Scope::Path(_)) => {
+                Capability::below(kind, path).is_some_and(|needed| capability.covers(&needed))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How often a kind may be used in one call, where that is a limit.
+fn bound(kind: CapabilityKind) -> Option<LimitKind> {
+    match kind {
+        CapabilityKind::Net => Some(LimitKind::HttpRequests),
+        CapabilityKind::Exec => Some(LimitKind::Programs),
+        CapabilityKind::EventsPublish => Some(LimitKind::Events),
+        _ => None,
+    }
+}
+
+/// One call's way to the services.
+#[derive(Debug)]
+pub struct Gate(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    caller: Arc<Identity>,
+    limits: Arc<Limits>,
+    /// The tools that this call is inside of, outermost first.
+    within: Arc<[Arc<str>]>,
+    ended: AtomicBool,
+    used: [AtomicU64; CAPABILITIES.len()],
+    ledger: Mutex<Uses>,
+}
+
+impl Gate {
+    /// For one call of this plugin, under its limits.
+    pub fn new(caller: Arc<Identity>, limits: Arc<Limits>) -> Self {
+        Gate::of(caller, limits, Arc::default())
+    }
+
+    /// For a call that a tool makes, which was called with this permit.
+    pub fn nested(caller: Arc<Identity>, limits: Arc<Limits>, permit: &Permit) -> Self {
+        Gate::of(caller, limits, permit.within.clone())
+    }
+
+    fn of(caller: Arc<Identity>, limits: Arc<Limits>, within: Arc<[Arc<str>]>) -> Self {
+        Gate(Arc::new(Shared {
+            caller,
+            limits,
+            within,
+            ended: AtomicBool::new(false),
+            used: [const { AtomicU64::new(0) }; CAPABILITIES.len()],
+            ledger: Mutex::default(),
+        }))
+    }
+
+    /// Leave to use what is needed, until `deadline`.
+    ///
+    /// # Errors
+    /// [`ServiceError::Denied`] where the policy does not allow it; [`ServiceError::Limit`]
+    /// where this call has used the kind as often as it may.
+    pub fn permit(
+        &self,
+        policy: &Arc<Policy>,
+        deadline: Instant,
+        need: Need<'_>,
+    ) -> Result<Permit, ServiceError> {
+        self.0.allow(policy, need)?;
+        self.0.spend(need.kind())?;
+        let within = self.0.within.clone();
+        Ok(Permit { shared: self.0.clone(), policy: policy.clone(), deadline, kind: need.kind(), within })
+    }
+
+    /// What was used and refused so far, to be recorded; nothing is counted afterwards.
+    pub fn take_uses(&self) -> Vec<AuditEvent> {
+        self.0.ledger().take()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Release);
+    }
+}
+
+impl Shared {
+    fn ledger(&self) -> std::sync::MutexGuard<'_, Uses> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn allow(&self, policy: &Policy, need: Need<'_>) -> Result<(), ServiceError> {
+        let allowed = policy.meets(need);
+        self.ledger().count_need(need, allowed);
+        match allowed {
+            true => Ok(()),
+            false => Err(ServiceError::Denied(need.capability())),
+        }
+    }
+
+    fn spend(&self, kind: CapabilityKind) -> Result<(), ServiceError> {
+        let Some(limit) = bound(kind) else { return Ok(()) };
+        let maximum = self.limits.value(limit);
+        let before = self.used[kind as usize].fetch_add(1, Ordering::Relaxed);
+        match before < maximum {
+            true => Ok(()),
+            false => Err(ServiceError::Limit { limit, maximum }),
+        }
+    }
+}
+
+/// Leave to use one kind of thing, for one call.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    shared: Arc<Shared>,
+    policy: Arc<Policy>,
+    deadline: Instant,
+    kind: CapabilityKind,
+    within: Arc<[Arc<str>]>,
+}
+
+impl Permit {
+    /// Which plugin it was given to.
+    pub fn caller(&self) -> &Identity {
+        &self.shared.caller
+    }
+
+    /// What it is for.
+    pub fn kind(&self) -> CapabilityKind {
+        self.kind
+    }
+
+    /// When the call has to end.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// How long that is from now.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// What bounds the call.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// What was in force when it was given.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The tools that the call is inside of, outermost first.
+    pub fn within(&self) -> &[Arc<str>] {
+        &self.within
+    }
+
+    /// The same permit for what happens inside of this tool.
+    ///
+    /// # Errors
+    /// [`ServiceError::Failed`] for a tool that the call is inside of;
+    /// [`ServiceError::Limit`] where tools nest as deep as they may.
+    pub fn inside(&self, tool: &str) -> Result<Permit, ServiceError> {
+        let chain = self.within.iter().cloned().chain([Arc::from(tool)]);
+        if self.within.iter().any(|outer| **outer == *tool) {
+            let chain: Vec<Arc<str>> = chain.collect();
+            let reason = format!("tools call each other in a circle: {}", chain.join(" > "));
+            return Err(ServiceError::Failed(reason));
+        }
+        let (limit, depth) = (LimitKind::ToolDepth, self.within.len() as u64);
+        let maximum = self.limits().value(limit);
+        match depth < maximum {
+            true => Ok(Permit { within: chain.collect(), ..self.clone() }),
+            false => Err(ServiceError::Limit { limit, maximum }),
+        }
+    }
+
+    /// Bytes that the plugin may keep.
+    pub fn quota(&self) -> u64 {
+        let quotas = self.policy.of(CapabilityKind::Kv).map(|capability| match capability.scope() {
+            Scope::Quota(quota) => quota.bytes(),
+            _ => 0,
+        });
+        quotas.max().unwrap_or_default()
+    }
+
+    /// Leave for something more that is found to be needed on the way.
+    ///
+    /// # Errors
+    /// [`ServiceError::Denied`].
+    pub fn also(&self, need: Need<'_>) -> Result<(), ServiceError> {
+        self.shared.allow(&self.policy, need)
+    }
+
+    /// Whether the call goes on: to be asked before anything is committed.
+    ///
+    /// # Errors
+    /// [`ServiceError::Ended`] when it is over or past its deadline.
+    pub fn check(&self) -> Result<(), ServiceError> {
+        match self.shared.ended.load(Ordering::Acquire) || Instant::now() >= self.deadline {
+            true => Err(ServiceError::Ended),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::{Gate, Need};
+    use crate::{
+        AuditEvent, Basis, Capability, CapabilityKind, Ceiling, Digest, Identity, LimitKind, Limits,
+        Overrides, Place, Policy, Request, Scheme, ServiceError,
+    };
+
+    fn policy(granted: &[&str]) -> Arc<Policy> {
+        let grants: Vec<Capability> = granted.iter().map(|text| text.parse().expect("valid")).collect();
+        let requests: Vec<Request> = grants
+            .iter()
+            .map(|capability| Request { capability: capability.clone(), required: false })
+            .collect();
+        let place = Place { working: "/w".into(), ..Place::default() };
+        let (grants, ceiling) = (grants.as_slice(), &Ceiling::new());
+        Arc::new(Policy::decide(Basis { requests: &requests, grants, baseline: &[], ceiling, place: &place }))
+    }
+
+    fn gate(limits: &[(LimitKind, u64)]) -> Gate {
+        let limits = Limits::default().with(&limits.iter().copied().collect::<Overrides>());
+        let caller = Identity { name: "one".to_owned(), digest: Digest::of(b"1") };
+        Gate::new(Arc::new(caller), Arc::new(limits))
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    const API: Need<'_> = Need::Origin { scheme: Scheme::Https, host: "api.example", port: 443 };
+
+    #[test]
+    fn what_is_not_granted_is_denied_and_both_are_counted() {
+        let (gate, policy) = (gate(&[]), policy(&["net=https://api.example", "secrets=A_*"]));
+        let permit = gate.permit(&policy, soon(), API).expect("granted");
+        assert_eq!((permit.caller().name.as_str(), permit.kind()), ("one", CapabilityKind::Net));
+        let other = Need::Origin { scheme: Scheme::Http, host: "api.example", port: 80 };
+        for _ in 0..3 {
+            let denied = gate.permit(&policy, soon(), other).expect_err("another scheme");
+            assert_eq!(denied, ServiceError::Denied("net=http://api.example".parse().expect("valid")));
+        }
+        permit.also(other).expect_err("no more on the way than at the start");
+        gate.permit(&policy, soon(), Need::Name(CapabilityKind::Secrets, "A_KEY")).expect("granted");
+        gate.permit(&policy, soon(), Need::Name(CapabilityKind::Secrets, "B")).expect_err("not granted");
+        gate.permit(&policy, soon(), Need::Kind(CapabilityKind::Log)).expect_err("not granted");
+        let (used, refused) = (
+            |text: &str, count| AuditEvent::Used { capability: text.parse().expect("valid"), count },
+            |text: &str, count| AuditEvent::Refused { capability: text.parse().expect("valid"), count },
+        );
+        let expected = [
+            used("net=https://api.example", 1),
+            refused("net=http://api.example", 4),
+            used("secrets=A_KEY", 1),
+            refused("secrets=B", 1),
+            refused("log", 1),
+        ];
+        assert_eq!(gate.take_uses(), expected);
+    }
+
+    #[test]
+    fn files_are_needed_by_path_and_what_may_write_may_read() {
+        let (gate, policy) = (gate(&[]), policy(&["fs.write=out", "fs.read=in"]));
+        let may = |kind, path: &str| gate.permit(&policy, soon(), Need::File(kind, path.as_ref())).is_ok();
+        assert!(may(CapabilityKind::FsRead, "/w/in/a") && may(CapabilityKind::FsRead, "/w/out/a"));
+        assert!(may(CapabilityKind::FsWrite, "/w/out") && !may(CapabilityKind::FsWrite, "/w/in"));
+        assert!(!may(CapabilityKind::FsRead, "/w") && !may(CapabilityKind::FsRead, "/w/inside"));
+    }
+
+    #[test]
+    fn a_kind_is_used_as_often_as_its_limit_says() {
+        let (gate, policy) = (gate(&[(LimitKind::HttpRequests, 2)]), policy(&["net=https://api.example"]));
+        gate.permit(&policy, soon(), API).expect("the first");
+        gate.permit(&policy, soon(), API).expect("the second");
+        let error = gate.permit(&policy, soon(), API).expect_err("the third");
+        assert_eq!(error, ServiceError::Limit { limit: LimitKind::HttpRequests, maximum: 2 });
+    }
+
+    #[test]
+    fn a_permit_ends_with_its_call_and_at_its_deadline() {
+        let (gate, policy) = (gate(&[]), policy(&["net=https://api.example"]));
+        let permit = gate.permit(&policy, soon(), API).expect("granted");
+        let late = gate.permit(&policy, Instant::now(), API).expect("granted");
+        assert_eq!((permit.check(), late.check()), (Ok(()), Err(ServiceError::Ended)));
+        drop(gate);
+        assert_eq!(permit.check(), Err(ServiceError::Ended));
+    }
+
+    #[test]
+    fn reenter_a_tool_is_neither_called_inside_of_itself_nor_too_deep() {
+        let (gate, policy) = (gate(&[(LimitKind::ToolDepth, 2)]), policy(&["tools.call=*"]));
+        let permit =
+            gate.permit(&policy, soon(), Need::Name(CapabilityKind::ToolsCall, "a")).expect("granted");
+        let inside = permit.inside("a").and_then(|permit| permit.inside("b")).expect("two deep");
+        let error = inside.inside("a").expect_err("a circle");
+        assert_eq!(error.to_string(), "tools call each other in a circle: a > b > a");
+        assert_eq!(
+            inside.inside("c").expect_err("three deep"),
+            ServiceError::Limit { limit: LimitKind::ToolDepth, maximum: 2 }
+        );
+        let nested = Gate::nested(gate.0.caller.clone(), gate.0.limits.clone(), &inside);
+        let permit =
+            nested.permit(&policy, soon(), Need::Name(CapabilityKind::ToolsCall, "b")).expect("granted");
+        assert_eq!(
+            permit.inside("b").expect_err("still"),
+            ServiceError::Failed("tools call each other in a circle: a > b > b".to_owned())
+        );
+    }
+
+    #[test]
+    fn denied_spin_is_one_record_however_often() {
+        let (gate, policy) = (gate(&[]), policy(&[]));
+        for _ in 0..100_000 {
+            gate.permit(&policy, soon(), API).expect_err("denied");
+        }
+        let refused = AuditEvent::Refused { capability: API.capability(), count: 100_000 };
+        assert_eq!(gate.take_uses(), [refused]);
+    }
+}
