@@ -47,6 +47,7 @@ mod memory;
 mod plugin;
 mod recorded;
 mod running;
+pub mod service;
 mod session;
 mod slots;
 mod source;

@@ -53,6 +53,9 @@ pub enum Ended {
     TimedOut,
 }
 
+/// Where a program's output goes as it comes; an error ends the program.
+pub type OutputSink<'a> = dyn FnMut(Stream, &[u8]) -> Result<(), ServiceError> + Send + 'a;
+
 /// What runs programs.
 pub trait Exec: Send + Sync + fmt::Debug {
     /// Runs a program to its end, and hands its output to `sink` as it comes. Past the limit
@@ -62,6 +65,6 @@ pub trait Exec: Send + Sync + fmt::Debug {
         &'a self,
         permit: &'a Permit,
         run: &'a ProgramRun,
-        sink: &'a mut (dyn FnMut(Stream, &[u8]) -> Result<(), ServiceError> + Send),
+        sink: &'a mut OutputSink<'a>,
     ) -> ServiceFuture<'a, Ended>;
 }

@@ -143,11 +143,10 @@ impl HttpRequest {
     /// [`ServiceError::Failed`] where it leads to nothing that could be asked for.
     pub fn redirected(&self, status: StatusCode, location: &str) -> Result<Self, ServiceError> {
         let failed = |reason: &str| ServiceError::Failed(format!("the server redirects badly: {reason}"));
-        let mut url = self.url.join(location).map_err(|error| failed(&error.to_string()))?;
+        let url = self.url.join(location).map_err(|error| failed(&error.to_string()))?;
         if url.as_str().len() > MAX_URL {
             return Err(failed("the URL is too long"));
         }
-        let _ = url.set_fragment(None);
         let (url, scheme) = HttpRequest::checked(url).map_err(|error| failed(&error.to_string()))?;
         if self.scheme == Scheme::Https && scheme == Scheme::Http {
             return Err(failed("from https to http"));

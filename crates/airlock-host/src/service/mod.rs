@@ -1,0 +1,1 @@
+//! The services that come with Airlock: the host's side of each capability.
