@@ -152,10 +152,10 @@ fn capabilities_that_do_not_exist_or_cannot_be_granted() {
     error: unknown capability `clok`
     hint: did you mean `clock` or `log`?
     ");
-    assert_snapshot!(show(&["run", "--allow", "fs.write=.", GREET]), @r"
+    assert_snapshot!(show(&["run", "--allow", "net=*", GREET]), @r"
     exit 2
     --- stderr
-    error: `fs.write=.`: this version of Airlock cannot grant it yet
+    error: `net=*`: this version of Airlock cannot grant it yet
     ");
 }
 

@@ -44,7 +44,7 @@ fn inspect_as_json_has_the_digest_and_every_limit() {
     assert_eq!(value["limits"]["fuel"], serde_json::Value::Null);
     let asked: Vec<_> =
         value["requests"].as_array().unwrap().iter().map(|r| r["capability"].as_str().unwrap()).collect();
-    assert_eq!(asked, ["clock", "random", "fs.read=/", "env=*", "stdin=inherit", "stdout=raw"]);
+    assert_eq!(asked, ["clock", "random", "fs.read=/", "fs.write=/", "env=*", "stdin=inherit", "stdout=raw"]);
 }
 
 #[test]

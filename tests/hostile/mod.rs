@@ -4,7 +4,9 @@
 
 mod artifacts;
 mod cache;
+mod calls;
 mod compile;
+mod files;
 mod lies;
 mod memory;
 mod time;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use airlock_core::{
     AbiId, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Identity, LimitKind, Limits, Manifest,
-    Overrides, Place, Request, Result, Risk,
+    Overrides, Place, Request, Result, Risk, Scope,
 };
 use airlock_engine::{Artifact, Compiled, EngineKey, Feature, Shape};
 use tokio::sync::oneshot;
@@ -28,6 +28,7 @@ pub struct LoadOptions {
     allow_requested: bool,
     ceiling: Ceiling,
     working: Option<PathBuf>,
+    own: Option<PathBuf>,
     features: Vec<Feature>,
 }
 
@@ -106,6 +107,14 @@ impl LoadOptions {
     #[must_use]
     pub fn working_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.working = Some(folder.into());
+        self
+    }
+
+    /// The folder that is kept for the plugin, which capabilities call `@`. It is made when
+    /// something in it is granted.
+    #[must_use]
+    pub fn own_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.own = Some(folder.into());
         self
     }
 
@@ -297,14 +306,19 @@ impl Host {
             None => std::env::current_dir(),
         };
         // A folder that is gone covers nothing, and most plugins ask for none.
-        let place =
-            Place { working: working.unwrap_or_default(), home: std::env::home_dir(), ..Place::default() };
+        let place = Place {
+            working: working.unwrap_or_default(),
+            home: std::env::home_dir(),
+            own: options.own.clone(),
+            ..Place::default()
+        };
         let ceiling = self.0.rules.ceiling(&identity.name).and(options.ceiling.clone());
         let baseline = abi.profile().baseline;
         let ground = Ground { requests: requests.to_vec(), grants, baseline, ceiling, place };
         let Some(approval) = &self.0.approval else {
             let standing = Standing::new(ground, None)?;
-            return standing.require().map(|()| standing);
+            standing.require()?;
+            return make_own_folder(&standing, options).map(|()| standing);
         };
 
         // What imports imply is not asked about: there is a stand-in for it.
@@ -323,6 +337,7 @@ impl Host {
                 .collect();
             settled.explain(error, &missing)
         })?;
+        make_own_folder(&standing, options)?;
         Ok(standing)
     }
 
@@ -338,36 +353,73 @@ impl Host {
     }
 }
 
+/// Makes the folder that is kept for a plugin, where it may use something in it.
+fn make_own_folder(standing: &Standing, options: &LoadOptions) -> Result<()> {
+    let Some(own) = options.own.as_ref().filter(|own| !own.exists()) else { return Ok(()) };
+    let policy = standing.policy();
+    let in_it = |capability: &Capability| match capability.scope() {
+        Scope::Path(path) => path.absolute().is_some_and(|path| path.starts_with(own)),
+        _ => false,
+    };
+    if !policy.allowed().any(in_it) {
+        return Ok(());
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(own).map_err(|error| {
+        let reason = "it cannot be made for the plugin to keep files in".to_owned();
+        Error::new(ErrorKind::StateUnusable { path: own.clone(), reason }).with_source(error)
+    })
+}
+
 /// What the plugin's code has to be compiled for.
 fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
     EngineKey { fuel: limits.get(LimitKind::Fuel).is_some(), canonical_nan: false, dwarf: shape.has_dwarf }
 }
 
-/// What this version can enforce, files beside. Granting anything else is an error, so that no grant is
+/// What this version can enforce. Granting anything else is an error, so that no grant is
 /// ever taken and silently ignored.
-const GRANTABLE: [CapabilityKind; 5] = [
+const GRANTABLE: [CapabilityKind; 7] = [
     CapabilityKind::Clock,
     CapabilityKind::Random,
+    CapabilityKind::FsRead,
+    CapabilityKind::FsWrite,
     CapabilityKind::Env,
     CapabilityKind::Stdin,
     CapabilityKind::Stdout,
 ];
 
 fn can_enforce(grant: &Capability) -> bool {
-    GRANTABLE.contains(&grant.kind()) || wasi::can_enforce(grant)
+    GRANTABLE.contains(&grant.kind())
 }
+
+/// Functions of preview 1 whose import asks for a capability.
+const IMPLIED: [(CapabilityKind, &[&str]); 7] = [
+    (CapabilityKind::Clock, &["clock_time_get", "poll_oneoff"]),
+    (CapabilityKind::Random, &["random_get"]),
+    (CapabilityKind::FsRead, &["path_open", "path_filestat_get", "path_readlink", "fd_readdir"]),
+    (
+        CapabilityKind::FsWrite,
+        &[
+            "path_open",
+            "path_create_directory",
+            "path_filestat_set_times",
+            "path_link",
+            "path_remove_directory",
+            "path_rename",
+            "path_symlink",
+            "path_unlink_file",
+        ],
+    ),
+    (CapabilityKind::Env, &["environ_get"]),
+    (CapabilityKind::Stdin, &["fd_read"]),
+    (CapabilityKind::Stdout, &["fd_write"]),
+];
 
 /// What a plugin asks for: in its manifest, and by what it imports.
 fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
-    let imported = [
-        (CapabilityKind::Clock, ["clock_time_get", "poll_oneoff"].as_slice()),
-        (CapabilityKind::Random, ["random_get"].as_slice()),
-        (CapabilityKind::FsRead, ["path_open"].as_slice()),
-        (CapabilityKind::Env, ["environ_get"].as_slice()),
-        (CapabilityKind::Stdin, ["fd_read"].as_slice()),
-        (CapabilityKind::Stdout, ["fd_write"].as_slice()),
-    ];
-    let implied = imported.into_iter().filter_map(|(kind, names)| {
+    let implied = IMPLIED.iter().filter_map(|&(kind, names)| {
         // What is printed by anything but a program is a log.
         let streams = matches!(kind, CapabilityKind::Stdin | CapabilityKind::Stdout);
         let is_program = shape.function("_start").is_some();

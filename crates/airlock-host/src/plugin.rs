@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use airlock_core::{
-    AbiId, Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Outcome, Phase, Policy, Request, Result,
+    AbiId, Capability, Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Outcome, Phase, Policy,
+    Request, Result,
 };
 use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape};
 use crossbeam_utils::CachePadded;
@@ -24,7 +25,7 @@ use crate::session::Session;
 use crate::slots::{SHARDS, shard};
 use crate::standing::Standing;
 use crate::store::{CallState, Live, Prepared, after, begin_call, explain, new_store, usage};
-use crate::wasi::{StdinSource, Wasi, WasiInput};
+use crate::wasi::{self, StdinSource, Wasi, WasiInput};
 
 /// Bytes of stack that a blocking call takes from its caller's thread; with a larger limit
 /// it gets a stack of its own.
@@ -282,6 +283,13 @@ impl Plugin {
         R: DeserializeOwned,
     {
         self.invoke_blocking(function, Input::json(input)?)?.try_map(|answer| answer.parse(function))
+    }
+
+    /// Files and folders that it may use, and that are not there or not what they were granted
+    /// as, each with why: it runs without them.
+    pub fn left_out(&self) -> Vec<(Capability, String)> {
+        let standing = self.inner().standing();
+        wasi::left_out(&standing.policy(), |kind, path| standing.denies(kind, path))
     }
 
     /// Calls a function on a fresh instance.

@@ -67,7 +67,7 @@ impl CallState {
         self.usage = Usage::default();
         self.usage.input_bytes = input_bytes;
         self.budget.forget_refusal();
-        self.wasi.begin();
+        self.wasi.begin(self.plugin.standing());
     }
 
     /// Whether all of a kind may be used, which then counts as used.
@@ -77,6 +77,11 @@ impl CallState {
             self.uses.count(&Capability::all_of(kind), true);
         }
         may
+    }
+
+    /// Whether uses are kept in an audit log.
+    pub(crate) fn records_uses(&self) -> bool {
+        self.plugin.host().0.recorder.is_some()
     }
 
     /// Counts what is in force of a kind as used, when uses are recorded.

@@ -225,7 +225,20 @@ impl Store {
         if let Err(error) = self.sweep_artifacts() {
             tracing::warn!(%error, "artifacts of the removed plugin are left");
         }
+        let own = self.own_folder(name);
+        if !keep_data && own.exists() {
+            std::fs::remove_dir_all(&own).map_err(|error| {
+                let reason = "the plugin is removed, but its own folder is not".to_owned();
+                Error::new(ErrorKind::StateUnusable { path: own, reason }).with_source(error)
+            })?;
+        }
         Ok(removed)
+    }
+
+    /// The folder that is kept for the plugin of this name, whether it is there yet or not.
+    /// No other plugin's capabilities lead there unless somebody grants it by its path.
+    pub fn own_folder(&self, name: &str) -> PathBuf {
+        self.data.join("own").join(name)
     }
 
     /// The current version of every plugin, by name.

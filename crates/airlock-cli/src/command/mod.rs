@@ -144,6 +144,9 @@ impl Session {
         for warning in plugin.manifest().map(|manifest| manifest.warnings.as_slice()).unwrap_or_default() {
             self.printer.warning(warning);
         }
+        for (capability, reason) in plugin.left_out() {
+            self.printer.warning(&format!("`{capability}` is not there for the plugin: {reason}"));
+        }
         Ok(plugin)
     }
 
@@ -179,11 +182,13 @@ impl Session {
         let store = self.store()?;
         if let Some((plugin, file)) = store.command(word)? {
             let installed = store.plugin(&plugin)?;
-            return Ok((self.installed(&installed, &file)?, options.name(plugin)));
+            let options = options.own_folder(store.own_folder(&plugin)).name(plugin);
+            return Ok((self.installed(&installed, &file)?, options));
         }
         match store.plugin(word) {
             Ok(installed) => {
-                Ok((self.installed(&installed, &installed.entry)?, options.name(&installed.name)))
+                let options = options.own_folder(store.own_folder(&installed.name)).name(&installed.name);
+                Ok((self.installed(&installed, &installed.entry)?, options))
             }
             Err(error) if !matches!(error.kind(), ErrorKind::NotInstalled { .. }) => Err(error),
             Err(_) if plugin.exists() => Ok(path()),

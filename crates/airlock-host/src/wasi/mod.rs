@@ -12,6 +12,8 @@ mod poll;
 mod preview1;
 mod stdio;
 
+use std::path::Path;
+
 use airlock_core::{CapabilityKind, LimitKind, Limits, Printed};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -20,11 +22,12 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{WasiP1Ctx, wasi_snapshot_preview1};
 
 use self::clocks::Clocks;
+use self::files::Files;
 use self::stdio::{Capture, Stdin};
 use crate::standing::Standing;
 use crate::store::CallState;
 
-pub(crate) use self::files::can_enforce;
+pub(crate) use self::files::left_out;
 pub use self::stdio::StdinSource;
 
 /// The module name preview 1 functions are imported from.
@@ -96,7 +99,17 @@ struct Opened {
     stdout: Option<Capture>,
     /// Standard error, and standard output when the answer is something else.
     log: Capture,
+    files: Box<Files>,
     context: Box<WasiP1Ctx>,
+}
+
+impl Opened {
+    #[cold]
+    fn begin(&mut self, standing: &Standing) {
+        self.stdout.iter().for_each(Capture::clear);
+        self.log.clear();
+        self.files.begin(standing.policy());
+    }
 }
 
 impl Wasi {
@@ -104,12 +117,11 @@ impl Wasi {
         Wasi { input, opened: None, clocks: Clocks::default(), seeded: None, hostcall_fuel: 0 }
     }
 
-    /// Starts another call in a session: its log is empty again.
+    /// Starts another call in a session: its log is empty again, and what is granted now holds.
     #[inline]
-    pub(crate) fn begin(&mut self) {
-        if let Some(opened) = &self.opened {
-            opened.stdout.iter().for_each(Capture::clear);
-            opened.log.clear();
+    pub(crate) fn begin(&mut self, standing: &Standing) {
+        if let Some(opened) = &mut self.opened {
+            opened.begin(standing);
         }
     }
 
@@ -136,9 +148,10 @@ impl Wasi {
     }
 
     /// wasmtime-wasi's state, made now if nobody needed it before.
-    fn context(&mut self, limits: &Limits, standing: &Standing) -> &mut WasiP1Ctx {
+    #[inline]
+    fn opened(&mut self, limits: &Limits, standing: &Standing) -> &mut Opened {
         let Wasi { input, opened, .. } = self;
-        let opened = opened.get_or_insert_with(|| {
+        opened.get_or_insert_with(|| {
             let input = input.take().unwrap_or_else(WasiInput::none);
             let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
             let log = capture(LimitKind::Log);
@@ -154,10 +167,10 @@ impl Wasi {
                 .allow_tcp(false)
                 .allow_udp(false)
                 .allow_ip_name_lookup(false);
-            files::open(&mut builder, &policy, |path| standing.denies(CapabilityKind::FsRead, path));
-            Opened { stdout, log, context: Box::new(builder.build_p1()) }
-        });
-        &mut opened.context
+            let denies = |kind: CapabilityKind, path: &Path| standing.denies(kind, path);
+            let files = Box::new(Files::open(&mut builder, policy, limits, denies));
+            Opened { stdout, log, files, context: Box::new(builder.build_p1()) }
+        })
     }
 
     /// Fills `bytes` with the same numbers in every run.

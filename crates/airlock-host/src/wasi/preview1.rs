@@ -11,18 +11,29 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::types::{
     Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta,
-    Filesize, Filestat, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags,
-    Sdflags, Siflags, Signal, Size, Subscription, Timestamp, Whence,
+    Filesize, Filestat, Filetype, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights,
+    Roflags, Sdflags, Siflags, Signal, Size, Subscription, Timestamp, Whence,
 };
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
+use wasmtime_wasi::runtime::spawn_blocking;
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::clocks::Which;
-use super::{files, poll};
+use super::files::{self, Files, Target};
+use super::poll;
 use crate::store::CallState;
 
 /// Bytes of random numbers made at a time.
 const RANDOM_CHUNK: u32 = 4096;
+
+/// Bytes of a path: what Linux takes.
+const MAX_PATH: u32 = 4096;
+
+/// Buffers of one write: what Linux takes.
+const MAX_BUFFERS: usize = 1024;
+
+/// Bytes of a listing handed out at a time.
+const MAX_LISTED: u32 = 1 << 20;
 
 impl CallState {
     fn guard(&mut self, function: &'static str) -> Result<(), Error> {
@@ -33,14 +44,180 @@ impl CallState {
     fn wasi_context(&mut self) -> &mut WasiP1Ctx {
         let fuel = self.wasi.hostcall_fuel;
         let plugin = &self.plugin;
-        let context = self.wasi.context(plugin.limits(), plugin.standing());
+        let context = &mut self.wasi.opened(plugin.limits(), plugin.standing()).context;
         context.set_hostcall_fuel(fuel);
         context
     }
+
+    /// What the guest may reach of the host's files.
+    fn wasi_files(&mut self) -> &mut Files {
+        let plugin = &self.plugin;
+        &mut self.wasi.opened(plugin.limits(), plugin.standing()).files
+    }
+
+    /// Where a path of the guest's leads.
+    fn target(&mut self, memory: &GuestMemory<'_>, fd: Fd, path: GuestPtr<str>) -> Result<Target, Error> {
+        let path = text(memory, path)?;
+        Ok(self.wasi_files().resolve(fd.into(), &path)?)
+    }
+
+    /// Counts the use of what granted a file.
+    fn note_file(&mut self, target: &Target, _write: bool) {
+        if let Some(root) = target.root
+            && self.records_uses()
+        {
+            let capability = self.wasi_files().capability(root).clone();
+            self.uses.count(&capability, true);
+        }
+    }
+
+    async fn stat(&mut self, target: &Target, flags: Lookupflags) -> Result<Filestat, Error> {
+        let (mut text, path) = Text::of(&target.path);
+        let (fd, flags) = (target.fd.into(), target.flags(flags));
+        self.wasi_context().path_filestat_get(&mut text.memory(), fd, flags, path).await
+    }
+
+    /// Refuses a folder where only files were granted.
+    async fn refuse_folder(&mut self, target: &Target) -> Result<(), Error> {
+        if !target.no_folder {
+            return Ok(());
+        }
+        match self.stat(target, Lookupflags::empty()).await {
+            Ok(found) if found.filetype == Filetype::Directory => Err(Errno::Perm.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether something may be moved or linked from one place to the other. A file that was
+    /// granted by its name keeps it, and from a folder whose folders were not granted nothing
+    /// goes elsewhere, nor comes there.
+    async fn moves(&mut self, from: &Target, to: &Target) -> Result<(), Error> {
+        if from.is_named || to.is_named || ((from.no_folder || to.no_folder) && from.root != to.root) {
+            return Err(Errno::Perm.into());
+        }
+        self.refuse_folder(from).await?;
+        self.note_file(from, true);
+        self.note_file(to, true);
+        Ok(())
+    }
+
+    /// Counts bytes that are about to be written to a file that gets `end` long by it.
+    async fn will_write(&mut self, root: usize, bytes: u64, end: u64) -> Result<(), Error> {
+        if end > self.wasi_files().quota.longest() {
+            return Err(Errno::Fbig.into());
+        }
+        if bytes > 0 && !self.wasi_files().quota.is_measured(root) {
+            let by = self.deadline();
+            let (folder, deep) = self.wasi_files().folder(root);
+            let folder = folder.to_owned();
+            let held = spawn_blocking(move || files::measure(&folder, deep, by)).await;
+            self.wasi_files().quota.measured(root, held);
+        }
+        Ok(self.wasi_files().quota.write(root, bytes)?)
+    }
+
+    /// Gives back what was not written in the end.
+    fn wrote(&mut self, root: usize, bytes: u64, written: Result<Size, Error>) -> Result<Size, Error> {
+        let rest = bytes.saturating_sub(written.as_ref().map_or(0, |written| u64::from(*written)));
+        self.wasi_files().quota.unwrite(root, rest);
+        written
+    }
+
+    /// Reads a folder whole, for its entries to be handed out.
+    async fn list(&mut self, fd: Fd) -> Result<(), Error> {
+        for size in files::listing_sizes() {
+            let mut bytes = vec![0; size];
+            let length = u32::try_from(size).map_err(|_| Errno::Nomem)?;
+            let memory = &mut GuestMemory::Unshared(&mut bytes);
+            let count = self.wasi_context().fd_readdir(memory, fd, GuestPtr::new(0), length, 0).await?;
+            self.check_deadline().map_err(Error::trap)?;
+            if count < length {
+                bytes.truncate(count as usize);
+                return Ok(self.wasi_files().keep_listing(fd.into(), &bytes)?);
+            }
+        }
+        // Too large to be handed out.
+        Err(Errno::Nomem.into())
+    }
+}
+
+/// A text of the guest's, read once.
+fn text(memory: &GuestMemory<'_>, text: GuestPtr<str>) -> Result<String, Error> {
+    match text.len() > MAX_PATH {
+        true => Err(Errno::Nametoolong.into()),
+        false => Ok(memory.as_cow_str(text)?.into_owned()),
+    }
+}
+
+/// The length of the first buffer with anything in it: wasmtime-wasi writes one at a time.
+fn first_length(memory: &GuestMemory<'_>, from: CiovecArray) -> Result<u64, Error> {
+    for buffer in from.iter().take(MAX_BUFFERS) {
+        let length = memory.read(buffer?)?.buf_len;
+        if length > 0 {
+            return Ok(length.into());
+        }
+    }
+    match from.len() as usize > MAX_BUFFERS {
+        true => Err(Errno::Inval.into()),
+        false => Ok(0),
+    }
+}
+
+fn is(error: &Error, errno: Errno) -> bool {
+    error.downcast_ref() == Some(&errno)
+}
+
+/// Whether opening a file of this kind can do no more than read it: a FIFO would block, a
+/// device do anything.
+fn is_plain(kind: Filetype) -> bool {
+    matches!(kind, Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink)
+}
+
+impl Target {
+    fn flags(&self, asked: Lookupflags) -> Lookupflags {
+        if self.follow { asked } else { Lookupflags::empty() }
+    }
+}
+
+/// Texts in memory of the host's, to be handed on as if they were a guest's.
+struct Text(Vec<u8>);
+
+impl Text {
+    fn of(text: &str) -> (Self, GuestPtr<str>) {
+        (Text(text.as_bytes().to_vec()), GuestPtr::new((0, short(text))))
+    }
+
+    fn of_two(one: &str, other: &str) -> (Self, GuestPtr<str>, GuestPtr<str>) {
+        let bytes = [one, other].concat().into_bytes();
+        (Text(bytes), GuestPtr::new((0, short(one))), GuestPtr::new((short(one), short(other))))
+    }
+
+    fn memory(&mut self) -> GuestMemory<'_> {
+        GuestMemory::Unshared(&mut self.0)
+    }
+}
+
+/// The length of a text that was checked to be short.
+fn short(text: &str) -> u32 {
+    u32::try_from(text.len()).unwrap_or_default()
 }
 
 /// Writes methods that count themselves and then let wasmtime-wasi do the work.
 macro_rules! delegate {
+    (file async $name:ident(fd: Fd $(, $arg:ident: $ty:ty)*) -> $ret:ty) => {
+        async fn $name(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, $($arg: $ty),*) -> Result<$ret, Error> {
+            self.guard(stringify!($name))?;
+            self.wasi_files().check(fd.into())?;
+            self.wasi_context().$name(memory, fd, $($arg),*).await
+        }
+    };
+    (file $name:ident(fd: Fd $(, $arg:ident: $ty:ty)*) -> $ret:ty) => {
+        fn $name(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, $($arg: $ty),*) -> Result<$ret, Error> {
+            self.guard(stringify!($name))?;
+            self.wasi_files().check(fd.into())?;
+            self.wasi_context().$name(memory, fd, $($arg),*)
+        }
+    };
     (async $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty) => {
         async fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $ty),*) -> Result<$ret, Error> {
             self.guard(stringify!($name))?;
@@ -146,31 +323,231 @@ impl WasiSnapshotPreview1 for CallState {
     }
 
     delegate!(environ_sizes_get() -> (Size, Size));
-    delegate!(async fd_advise(fd: Fd, offset: Filesize, len: Filesize, advice: Advice) -> ());
-    delegate!(fd_allocate(fd: Fd, offset: Filesize, len: Filesize) -> ());
-    delegate!(async fd_close(fd: Fd) -> ());
-    delegate!(async fd_datasync(fd: Fd) -> ());
-    delegate!(async fd_fdstat_get(fd: Fd) -> Fdstat);
-    delegate!(fd_fdstat_set_flags(fd: Fd, flags: Fdflags) -> ());
-    delegate!(fd_fdstat_set_rights(fd: Fd, fs_rights_base: Rights, fs_rights_inheriting: Rights) -> ());
-    delegate!(async fd_filestat_get(fd: Fd) -> Filestat);
-    delegate!(async fd_filestat_set_size(fd: Fd, size: Filesize) -> ());
-    delegate!(async fd_filestat_set_times(fd: Fd, atim: Timestamp, mtim: Timestamp, fst_flags: Fstflags) -> ());
-    delegate!(async fd_read(fd: Fd, iovs: IovecArray) -> Size);
-    delegate!(async fd_pread(fd: Fd, iovs: IovecArray, offset: Filesize) -> Size);
-    delegate!(async fd_write(fd: Fd, ciovs: CiovecArray) -> Size);
-    delegate!(async fd_pwrite(fd: Fd, ciovs: CiovecArray, offset: Filesize) -> Size);
-    delegate!(fd_prestat_get(fd: Fd) -> Prestat);
-    delegate!(fd_prestat_dir_name(fd: Fd, path: GuestPtr<u8>, path_max_len: Size) -> ());
-    delegate!(async fd_renumber(from_fd: Fd, to_fd: Fd) -> ());
-    delegate!(async fd_seek(fd: Fd, offset: Filedelta, whence: Whence) -> Filesize);
-    delegate!(async fd_sync(fd: Fd) -> ());
-    delegate!(fd_tell(fd: Fd) -> Filesize);
-    delegate!(async fd_readdir(fd: Fd, buf: GuestPtr<u8>, buf_len: Size, cookie: Dircookie) -> Size);
-    delegate!(async path_create_directory(dirfd: Fd, path: GuestPtr<str>) -> ());
-    delegate!(async path_filestat_get(dirfd: Fd, flags: Lookupflags, path: GuestPtr<str>) -> Filestat);
-    delegate!(async path_filestat_set_times(dirfd: Fd, flags: Lookupflags, path: GuestPtr<str>, atim: Timestamp, mtim: Timestamp, fst_flags: Fstflags) -> ());
-    delegate!(async path_link(src_fd: Fd, src_flags: Lookupflags, src_path: GuestPtr<str>, target_fd: Fd, target_path: GuestPtr<str>) -> ());
+    delegate!(file async fd_advise(fd: Fd, offset: Filesize, len: Filesize, advice: Advice) -> ());
+    delegate!(file fd_allocate(fd: Fd, offset: Filesize, len: Filesize) -> ());
+    delegate!(file async fd_datasync(fd: Fd) -> ());
+    delegate!(file async fd_fdstat_get(fd: Fd) -> Fdstat);
+    delegate!(file fd_fdstat_set_flags(fd: Fd, flags: Fdflags) -> ());
+    delegate!(file fd_fdstat_set_rights(fd: Fd, fs_rights_base: Rights, fs_rights_inheriting: Rights) -> ());
+    delegate!(file async fd_filestat_get(fd: Fd) -> Filestat);
+    delegate!(file async fd_filestat_set_times(fd: Fd, atim: Timestamp, mtim: Timestamp, fst_flags: Fstflags) -> ());
+    delegate!(file async fd_read(fd: Fd, iovs: IovecArray) -> Size);
+    delegate!(file async fd_pread(fd: Fd, iovs: IovecArray, offset: Filesize) -> Size);
+    delegate!(file fd_prestat_get(fd: Fd) -> Prestat);
+    delegate!(file fd_prestat_dir_name(fd: Fd, path: GuestPtr<u8>, path_max_len: Size) -> ());
+    delegate!(file async fd_sync(fd: Fd) -> ());
+    delegate!(file fd_tell(fd: Fd) -> Filesize);
+
+    async fn fd_close(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Result<(), Error> {
+        self.guard("fd_close")?;
+        // Also what a grant no longer covers can be closed.
+        if self.wasi_files().check(fd.into()) == Err(Errno::Badf) {
+            return Err(Errno::Badf.into());
+        }
+        self.wasi_context().fd_close(memory, fd).await?;
+        self.wasi_files().closed(fd.into());
+        Ok(())
+    }
+
+    async fn fd_renumber(&mut self, memory: &mut GuestMemory<'_>, from: Fd, to: Fd) -> Result<(), Error> {
+        self.guard("fd_renumber")?;
+        self.wasi_files().check(from.into())?;
+        self.wasi_files().check(to.into())?;
+        self.wasi_context().fd_renumber(memory, from, to).await?;
+        if u32::from(from) != u32::from(to) {
+            self.wasi_files().renumbered(from.into(), to.into());
+        }
+        Ok(())
+    }
+
+    async fn fd_filestat_set_size(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        size: Filesize,
+    ) -> Result<(), Error> {
+        self.guard("fd_filestat_set_size")?;
+        self.wasi_files().check(fd.into())?;
+        if let Some(root) = self.wasi_files().file(fd.into()) {
+            let now = self.wasi_context().fd_filestat_get(memory, fd).await?.size;
+            self.will_write(root, size.saturating_sub(now), size).await?;
+        }
+        self.wasi_context().fd_filestat_set_size(memory, fd, size).await
+    }
+
+    async fn fd_write(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        from: CiovecArray,
+    ) -> Result<Size, Error> {
+        self.guard("fd_write")?;
+        self.wasi_files().check(fd.into())?;
+        let Some(root) = self.wasi_files().file(fd.into()) else {
+            return self.wasi_context().fd_write(memory, fd, from).await;
+        };
+        let length = first_length(memory, from)?;
+        self.will_write(root, length, 0).await?;
+        let written = self.wasi_context().fd_write(memory, fd, from).await;
+        self.wrote(root, length, written)
+    }
+
+    async fn fd_pwrite(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        from: CiovecArray,
+        offset: Filesize,
+    ) -> Result<Size, Error> {
+        self.guard("fd_pwrite")?;
+        self.wasi_files().check(fd.into())?;
+        let Some(root) = self.wasi_files().file(fd.into()) else {
+            return self.wasi_context().fd_pwrite(memory, fd, from, offset).await;
+        };
+        let length = first_length(memory, from)?;
+        self.will_write(root, length, offset.saturating_add(length)).await?;
+        let written = self.wasi_context().fd_pwrite(memory, fd, from, offset).await;
+        self.wrote(root, length, written)
+    }
+
+    async fn fd_seek(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        offset: Filedelta,
+        whence: Whence,
+    ) -> Result<Filesize, Error> {
+        self.guard("fd_seek")?;
+        self.wasi_files().check(fd.into())?;
+        let is_file = self.wasi_files().file(fd.into()).is_some();
+        let longest = self.wasi_files().quota.longest();
+        let to = self.wasi_context().fd_seek(memory, fd, offset, whence).await?;
+        // A file that is written far behind its end gets that long.
+        if is_file && to > longest {
+            let longest = longest.cast_signed();
+            self.wasi_context().fd_seek(memory, fd, longest, Whence::Set).await?;
+            return Err(Errno::Fbig.into());
+        }
+        Ok(to)
+    }
+
+    async fn fd_readdir(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        buf: GuestPtr<u8>,
+        buf_len: Size,
+        cookie: Dircookie,
+    ) -> Result<Size, Error> {
+        self.guard("fd_readdir")?;
+        self.wasi_files().check(fd.into())?;
+        // Where it would not fit the guest's memory there is nothing to fill.
+        let mut buffer = vec![0; buf_len.min(MAX_LISTED) as usize];
+        let filled = match cookie {
+            0 => None,
+            cookie => self.wasi_files().listings.fill(fd.into(), cookie, &mut buffer),
+        };
+        let count = match filled {
+            Some(count) => count,
+            None => {
+                self.list(fd).await?;
+                self.wasi_files().listings.fill(fd.into(), cookie, &mut buffer).unwrap_or_default()
+            }
+        };
+        let length = u32::try_from(count).map_err(|_| Errno::Overflow)?;
+        memory.copy_from_slice(&buffer[..count], buf.as_array(length))?;
+        Ok(length)
+    }
+
+    async fn path_create_directory(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        dirfd: Fd,
+        path: GuestPtr<str>,
+    ) -> Result<(), Error> {
+        self.guard("path_create_directory")?;
+        let to = self.target(memory, dirfd, path)?;
+        if to.no_folder {
+            return Err(Errno::Perm.into());
+        }
+        self.note_file(&to, true);
+        self.wasi_files().quota.create()?;
+        let (mut text, path) = Text::of(&to.path);
+        self.wasi_context().path_create_directory(&mut text.memory(), to.fd.into(), path).await
+    }
+
+    async fn path_filestat_get(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        dirfd: Fd,
+        flags: Lookupflags,
+        path: GuestPtr<str>,
+    ) -> Result<Filestat, Error> {
+        self.guard("path_filestat_get")?;
+        let to = self.target(memory, dirfd, path)?;
+        self.note_file(&to, false);
+        let found = self.stat(&to, flags).await?;
+        match to.no_folder && found.filetype == Filetype::Directory {
+            true => Err(Errno::Perm.into()),
+            false => Ok(found),
+        }
+    }
+
+    async fn path_filestat_set_times(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        dirfd: Fd,
+        flags: Lookupflags,
+        path: GuestPtr<str>,
+        atim: Timestamp,
+        mtim: Timestamp,
+        fst_flags: Fstflags,
+    ) -> Result<(), Error> {
+        self.guard("path_filestat_set_times")?;
+        let to = self.target(memory, dirfd, path)?;
+        self.refuse_folder(&to).await?;
+        self.note_file(&to, true);
+        let (mut text, path) = Text::of(&to.path);
+        self.wasi_context()
+            .path_filestat_set_times(
+                &mut text.memory(),
+                to.fd.into(),
+                to.flags(flags),
+                path,
+                atim,
+                mtim,
+                fst_flags,
+            )
+            .await
+    }
+
+    async fn path_link(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        src_fd: Fd,
+        src_flags: Lookupflags,
+        src_path: GuestPtr<str>,
+        target_fd: Fd,
+        target_path: GuestPtr<str>,
+    ) -> Result<(), Error> {
+        self.guard("path_link")?;
+        let from = self.target(memory, src_fd, src_path)?;
+        let to = self.target(memory, target_fd, target_path)?;
+        self.moves(&from, &to).await?;
+        self.wasi_files().quota.create()?;
+        let (mut text, from_path, to_path) = Text::of_two(&from.path, &to.path);
+        self.wasi_context()
+            .path_link(
+                &mut text.memory(),
+                from.fd.into(),
+                from.flags(src_flags),
+                from_path,
+                to.fd.into(),
+                to_path,
+            )
+            .await
+    }
+
     async fn path_open(
         &mut self,
         memory: &mut GuestMemory<'_>,
@@ -183,24 +560,137 @@ impl WasiSnapshotPreview1 for CallState {
         fdflags: Fdflags,
     ) -> Result<Fd, Error> {
         self.guard("path_open")?;
-        self.note_use(CapabilityKind::FsRead);
-        let context = self.wasi_context();
+        let to = self.target(memory, dirfd, path)?;
+        self.wasi_files().room()?;
+        let writes =
+            oflags.intersects(Oflags::CREAT | Oflags::TRUNC) || fs_rights_base.contains(Rights::FD_WRITE);
+        self.note_file(&to, writes);
         // Opening it is already too late.
-        if let Ok(found) = context.path_filestat_get(memory, dirfd, dirflags, path).await
-            && !files::is_plain(found.filetype)
-        {
+        let found = match self.stat(&to, dirflags).await {
+            Ok(found) if !is_plain(found.filetype) => return Err(Errno::Perm.into()),
+            Ok(found) => Some(found),
+            Err(error) if oflags.contains(Oflags::CREAT) && is(&error, Errno::Noent) => {
+                self.wasi_files().quota.create()?;
+                None
+            }
+            // wasmtime-wasi says what is wrong with it.
+            Err(_) => None,
+        };
+        let is_folder = found.is_some_and(|found| found.filetype == Filetype::Directory);
+        if to.no_folder && (is_folder || oflags.contains(Oflags::DIRECTORY)) {
+            return Err(if is_folder { Errno::Perm } else { Errno::Notdir }.into());
+        }
+        let (mut text, path) = Text::of(&to.path);
+        let context = self.wasi_context();
+        let fd = context
+            .path_open(
+                &mut text.memory(),
+                to.fd.into(),
+                to.flags(dirflags),
+                path,
+                oflags,
+                fs_rights_base,
+                fs_rights_inheriting,
+                fdflags,
+            )
+            .await?;
+        // What was looked at may be something else by now.
+        let opened = context.fd_fdstat_get(&mut GuestMemory::Unshared(&mut []), fd).await?.fs_filetype;
+        if !is_plain(opened) || (to.no_folder && opened == Filetype::Directory) {
+            context.fd_close(&mut GuestMemory::Unshared(&mut []), fd).await?;
             return Err(Errno::Perm.into());
         }
-        context
-            .path_open(memory, dirfd, dirflags, path, oflags, fs_rights_base, fs_rights_inheriting, fdflags)
+        self.wasi_files().opened(fd.into(), &to, opened == Filetype::Directory);
+        Ok(fd)
+    }
+
+    async fn path_readlink(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        dirfd: Fd,
+        path: GuestPtr<str>,
+        buf: GuestPtr<u8>,
+        buf_len: Size,
+    ) -> Result<Size, Error> {
+        self.guard("path_readlink")?;
+        let to = self.target(memory, dirfd, path)?;
+        self.note_file(&to, false);
+        let (mut text, path) = Text::of(&to.path);
+        let (start, room) = (text.0.len(), buf_len.min(MAX_PATH));
+        text.0.resize(start + room as usize, 0);
+        let at = GuestPtr::new(u32::try_from(start).map_err(|_| Errno::Nametoolong)?);
+        let count =
+            self.wasi_context().path_readlink(&mut text.memory(), to.fd.into(), path, at, room).await?;
+        memory.copy_from_slice(&text.0[start..start + count as usize], buf.as_array(count))?;
+        Ok(count)
+    }
+
+    async fn path_remove_directory(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        dirfd: Fd,
+        path: GuestPtr<str>,
+    ) -> Result<(), Error> {
+        self.guard("path_remove_directory")?;
+        let to = self.target(memory, dirfd, path)?;
+        if to.no_folder {
+            return Err(Errno::Perm.into());
+        }
+        self.note_file(&to, true);
+        let (mut text, path) = Text::of(&to.path);
+        self.wasi_context().path_remove_directory(&mut text.memory(), to.fd.into(), path).await
+    }
+
+    async fn path_rename(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        src_fd: Fd,
+        src_path: GuestPtr<str>,
+        dest_fd: Fd,
+        dest_path: GuestPtr<str>,
+    ) -> Result<(), Error> {
+        self.guard("path_rename")?;
+        let from = self.target(memory, src_fd, src_path)?;
+        let to = self.target(memory, dest_fd, dest_path)?;
+        self.moves(&from, &to).await?;
+        let (mut text, from_path, to_path) = Text::of_two(&from.path, &to.path);
+        self.wasi_context()
+            .path_rename(&mut text.memory(), from.fd.into(), from_path, to.fd.into(), to_path)
             .await
     }
 
-    delegate!(async path_readlink(dirfd: Fd, path: GuestPtr<str>, buf: GuestPtr<u8>, buf_len: Size) -> Size);
-    delegate!(async path_remove_directory(dirfd: Fd, path: GuestPtr<str>) -> ());
-    delegate!(async path_rename(src_fd: Fd, src_path: GuestPtr<str>, dest_fd: Fd, dest_path: GuestPtr<str>) -> ());
-    delegate!(async path_symlink(src_path: GuestPtr<str>, dirfd: Fd, dest_path: GuestPtr<str>) -> ());
-    delegate!(async path_unlink_file(dirfd: Fd, path: GuestPtr<str>) -> ());
+    async fn path_symlink(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        src_path: GuestPtr<str>,
+        dirfd: Fd,
+        dest_path: GuestPtr<str>,
+    ) -> Result<(), Error> {
+        self.guard("path_symlink")?;
+        let leads = text(memory, src_path)?;
+        let to = self.target(memory, dirfd, dest_path)?;
+        if to.is_named {
+            return Err(Errno::Perm.into());
+        }
+        self.note_file(&to, true);
+        self.wasi_files().quota.create()?;
+        let (mut text, leads, path) = Text::of_two(&leads, &to.path);
+        self.wasi_context().path_symlink(&mut text.memory(), leads, to.fd.into(), path).await
+    }
+
+    async fn path_unlink_file(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        dirfd: Fd,
+        path: GuestPtr<str>,
+    ) -> Result<(), Error> {
+        self.guard("path_unlink_file")?;
+        let to = self.target(memory, dirfd, path)?;
+        self.note_file(&to, true);
+        let (mut text, path) = Text::of(&to.path);
+        self.wasi_context().path_unlink_file(&mut text.memory(), to.fd.into(), path).await
+    }
+
     delegate!(sock_accept(fd: Fd, flags: Fdflags) -> Fd);
     delegate!(sock_recv(fd: Fd, ri_data: IovecArray, ri_flags: Riflags) -> (Size, Roflags));
     delegate!(sock_send(fd: Fd, si_data: CiovecArray, si_flags: Siflags) -> Size);
