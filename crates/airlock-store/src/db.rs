@@ -14,13 +14,13 @@ pub(crate) const FILE: &str = "airlock.db";
 
 /// Each brings the schema from the version of its place to the next. Never changed once
 /// released; only added to.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The lock of whoever sets the database up.
 const LOCK: &str = "airlock.lock";
 
 /// How long a process waits for others that write.
-const BUSY: Duration = Duration::from_secs(10);
+pub(crate) const BUSY: Duration = Duration::from_secs(10);
 
 /// Pages of 4 KiB in the write-ahead log before they are written back, which waits for the
 /// disk.
@@ -223,6 +223,27 @@ mod tests {
     }
 
     #[test]
+    fn a_database_of_an_earlier_version_is_brought_to_this_one() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = home.path().join("data");
+        drop(open(&folder, Durable::Machine).expect("made"));
+        let path = folder.join(FILE);
+        for companion in ["", "-wal", "-shm"] {
+            std::fs::remove_file(folder.join(format!("{FILE}{companion}"))).expect("removed");
+        }
+        let old = rusqlite::Connection::open(&path).expect("made");
+        old.execute_batch(MIGRATIONS[0]).expect("the first schema");
+        old.execute("INSERT INTO kv VALUES ('one', 'ä', x'0102')", []).expect("kept");
+        old.pragma_update(None, "user_version", 1).expect("set");
+        drop(old);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
+        let connection = open(&folder, Durable::Machine).expect("migrated");
+        let bytes: i64 =
+            connection.query_row("SELECT bytes FROM kv_usage", [], |row| row.get(0)).expect("one");
+        assert_eq!(bytes, 4);
+    }
+
+    #[test]
     fn many_that_open_a_new_database_at_once_all_get_it() {
         for _ in 0..20 {
             let home = tempfile::tempdir().expect("a folder");
@@ -259,7 +280,7 @@ mod tests {
         connection.pragma_update(None, "user_version", 99).expect("set");
         drop(connection);
         assert!(
-            error(&folder).to_string().ends_with("its schema 99 is newer than 1, which this version reads")
+            error(&folder).to_string().ends_with("its schema 99 is newer than 2, which this version reads")
         );
         // What is in the write-ahead log would take its place.
         for companion in ["-wal", "-shm"] {

@@ -19,6 +19,7 @@ mod doctor;
 mod grants;
 mod import;
 mod installed;
+mod kv;
 mod package;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub use doctor::{Finding, doctor};
 pub use grants::KeptGrant;
 pub use import::{Imported, read_grants};
 pub use installed::{Facts, Installed, NewVersion};
+pub use kv::KvData;
 pub use package::{Package, manifest_of};
 
 /// How long after a change of grants every process has noticed it.

@@ -29,7 +29,7 @@ pub use config::Config;
 pub use events::{EVENT_PAYLOAD, EVENT_TOPIC, Event, Events, Subscription};
 pub use exec::{Ended, Exec, OutputSink, ProgramRun, Stream};
 pub use http::{Http, HttpBody, HttpRequest, HttpResponse};
-pub use kv::{KV_KEY, Kv, KvChange};
+pub use kv::{KV_KEY, Kv, KvChange, MemoryKv};
 pub use log::{Log, LogLevel};
 pub use metadata::Metadata;
 pub use secret::{Redactor, Secret, Secrets};
@@ -58,6 +58,13 @@ pub enum ServiceError {
     Invalid(String),
     /// There is no such thing: a program, a tool, an account.
     NotFound(String),
+    /// What a plugin keeps would be more than it may.
+    Full {
+        /// Bytes that it would be.
+        needed: u64,
+        /// Bytes that it may be.
+        quota: u64,
+    },
     /// It took longer than the guest or a limit of the service allows.
     TimedOut,
     /// The call is over, so nothing is done any more.
@@ -76,6 +83,7 @@ impl ServiceError {
             ServiceError::Limit { limit, .. } => limit.code(),
             ServiceError::Invalid(_) => "invalid",
             ServiceError::NotFound(_) => "not-found",
+            ServiceError::Full { .. } => "full",
             ServiceError::TimedOut => "timed-out",
             ServiceError::Ended => "ended",
             ServiceError::Failed(_) => "failed",
@@ -95,6 +103,10 @@ impl fmt::Display for ServiceError {
             | ServiceError::Failed(reason)
             | ServiceError::Unavailable(reason) => f.write_str(&visible(reason, false)),
             ServiceError::NotFound(what) => write!(f, "there is no {}", visible(what, false)),
+            ServiceError::Full { needed, quota } => {
+                let show = |bytes: &u64| crate::Unit::Bytes.show(*bytes);
+                write!(f, "{} would be kept, of which {} are granted", show(needed), show(quota))
+            }
             ServiceError::TimedOut => f.write_str("it took too long"),
             ServiceError::Ended => f.write_str("the call is over"),
         }
