@@ -21,6 +21,7 @@ mod import;
 mod installed;
 mod kv;
 mod package;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,7 @@ pub use import::{Imported, read_grants};
 pub use installed::{Facts, Installed, NewVersion};
 pub use kv::KvData;
 pub use package::{Package, manifest_of};
+pub use secrets::SecretFile;
 
 /// How long after a change of grants every process has noticed it.
 pub const GRANTS_SETTLE: Duration = grants::NOTICE.saturating_mul(2);

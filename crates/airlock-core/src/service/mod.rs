@@ -32,7 +32,7 @@ pub use http::{Http, HttpBody, HttpRequest, HttpResponse};
 pub use kv::{KV_KEY, Kv, KvChange, MemoryKv};
 pub use log::{Log, LogLevel};
 pub use metadata::Metadata;
-pub use secret::{Redactor, Secret, Secrets};
+pub use secret::{Credential, NoSecrets, Redactor, Secret, Secrets};
 pub use tools::{Tool, ToolInfo, Tools};
 
 /// What a service's method returns: dropped, it stops.
