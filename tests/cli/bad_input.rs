@@ -152,10 +152,10 @@ fn capabilities_that_do_not_exist_or_cannot_be_granted() {
     error: unknown capability `clok`
     hint: did you mean `clock` or `log`?
     ");
-    assert_snapshot!(show(&["run", "--allow", "net=*", GREET]), @r"
+    assert_snapshot!(show(&["run", "--allow", "email.read=*", GREET]), @r"
     exit 2
     --- stderr
-    error: `net=*`: this version of Airlock cannot grant it yet
+    error: `email.read=*`: this version of Airlock cannot grant it yet
     ");
 }
 

@@ -68,7 +68,7 @@ impl Terminal {
     /// Waits for the end: the exit code, and all that was on the screen, without the colours.
     pub(crate) fn end(self) -> (i32, String) {
         let (code, text) = self.end_raw();
-        (code, strip_colours(&text))
+        (code, strip_colours(&left_standing(&text)))
     }
 
     /// Waits for the end: the exit code, and every byte that was on the screen.
@@ -79,6 +79,13 @@ impl Terminal {
         let code = self.child.wait().unwrap().code().unwrap();
         (code, String::from_utf8_lossy(&self.seen).replace("\r\n", "\n"))
     }
+}
+
+/// What is left of each line that was erased, as a spinner does on a slow machine.
+fn left_standing(text: &str) -> String {
+    const ERASE: &str = "\x1b[2K";
+    let lines = text.split_inclusive('\n').map(|line| line.rsplit(ERASE).next().unwrap_or(line));
+    lines.collect()
 }
 
 fn strip_colours(text: &str) -> String {

@@ -15,6 +15,7 @@ fn the_walk_through_from_install_to_rollback_is_what_the_page_says() {
     std::fs::create_dir_all(&folder).unwrap();
     std::os::unix::fs::symlink(repository().canonicalize().unwrap().join("plugins"), folder.join("plugins"))
         .unwrap();
+    std::fs::create_dir_all(folder.join("texts")).unwrap();
     let page = std::fs::read_to_string(repository().join("docs/plugins.md")).unwrap();
     let mut typed = 0;
     for block in page.split("```terminal\n").skip(1) {

@@ -12,6 +12,7 @@ mod json;
 mod limits;
 mod modes;
 mod raw;
+mod services;
 mod support;
 
 #[path = "../hostile/mod.rs"]

@@ -66,7 +66,8 @@ impl Need<'_> {
             Capability::scoped(kind, text).unwrap_or_else(|_| Capability::all_of(kind))
         };
         match *self {
-            Need::Kind(kind) => Capability::all_of(kind),
+            // As it is written without a scope: all there is would be more than is needed.
+            Need::Kind(kind) => kind.row().name.parse().unwrap_or_else(|_| Capability::all_of(kind)),
             Need::Name(kind, name) => of(kind, name),
             Need::Origin { scheme, host, port } => {
                 let brackets = host.contains(':') && !host.starts_with('[');
@@ -88,7 +89,7 @@ impl Need<'_> {
                 (Need::Program { program, .. }, Scope::Command(pattern)) => {
                     pattern.program() == Some(program) && pattern.is_bare()
                 }
-                (Need::Kind(_), scope) => scope.is_all(),
+                (Need::Kind(_), _) => *capability == self.capability(),
                 (_, scope) => scope.is_single() && self.is_met_by(capability),
             }
     }

@@ -10,6 +10,7 @@ use airlock_engine::{Cache, Compiler, EngineSettings, InProcess};
 
 use crate::host::Host;
 use crate::recorded::Recorder;
+use crate::service::Services;
 
 /// Calls at once, where nothing else is said: enough for a busy server, little enough
 /// that a pool of it is made in a fraction of a millisecond.
@@ -44,6 +45,7 @@ pub struct HostBuilder {
     rules: Rules,
     approval: Option<Approval>,
     recorder: Option<Recorder>,
+    services: Services,
     compiler: Option<Arc<dyn Compiler>>,
     cache: Option<Arc<Cache>>,
 }
@@ -107,6 +109,13 @@ impl HostBuilder {
         self
     }
 
+    /// The services that plugins reach, as far as they are granted.
+    #[must_use]
+    pub fn services(mut self, services: Services) -> Self {
+        self.services = services;
+        self
+    }
+
     /// What compiles: [`InProcess`] where not said, or a [`Worker`](crate::Worker) that can
     /// be killed.
     #[must_use]
@@ -137,7 +146,7 @@ impl HostBuilder {
             cache: self.cache,
         };
         let concurrent = self.slots.unwrap_or(DEFAULT_SLOTS);
-        let HostBuilder { limits, rules, approval, recorder, .. } = self;
-        Ok(Host::of(settings, limits, rules, approval, recorder, concurrent))
+        let HostBuilder { limits, rules, approval, recorder, services, .. } = self;
+        Ok(Host::of(settings, limits, rules, approval, recorder, services, concurrent))
     }
 }

@@ -17,13 +17,13 @@ pub(crate) struct OutOfBounds {
 impl OutOfBounds {
     /// As an error about `function`, whose `what` it was.
     pub(crate) fn error(self, function: &str, what: &str) -> Error {
+        Error::new(ErrorKind::BadGuest { function: function.to_owned(), reason: self.reason(what) })
+    }
+
+    /// In words, of `what`.
+    pub(crate) fn reason(self, what: &str) -> String {
         let OutOfBounds { pointer, length, size } = self;
-        Error::new(ErrorKind::BadGuest {
-            function: function.to_owned(),
-            reason: format!(
-                "{what} at {pointer}, {length} bytes long, is outside its memory of {size} bytes"
-            ),
-        })
+        format!("{what} at {pointer}, {length} bytes long, is outside its memory of {size} bytes")
     }
 }
 

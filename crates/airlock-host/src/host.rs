@@ -16,6 +16,7 @@ use crate::budget::HostBudget;
 use crate::builder::{HostBuilder, Rules};
 use crate::recorded::Recorder;
 use crate::running::Running;
+use crate::service::Services;
 use crate::slots::{Slot, Slots};
 use crate::store::{CallState, after};
 
@@ -32,6 +33,7 @@ pub(crate) struct HostInner {
     pub(crate) rules: Rules,
     pub(crate) approval: Option<Approval>,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) services: Services,
     pub(crate) running: Running,
     budget: HostBudget,
     slots: Slots,
@@ -59,12 +61,14 @@ impl Host {
     }
 
     /// A host with these settings and limits, and so many calls at once.
+    #[expect(clippy::too_many_arguments, reason = "the builder's fields")]
     pub(crate) fn of(
         settings: EngineSettings,
         overrides: Overrides,
         rules: Rules,
         approval: Option<Approval>,
         recorder: Option<Recorder>,
+        services: Services,
         concurrent: u32,
     ) -> Self {
         let host_memory = Limits::default().with(&overrides).value(LimitKind::HostMemory);
@@ -74,6 +78,7 @@ impl Host {
             rules,
             approval,
             recorder,
+            services,
             running: Running::new(),
             budget: HostBudget::new(host_memory),
             slots: Slots::new(concurrent as usize),

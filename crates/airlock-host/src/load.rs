@@ -1,6 +1,7 @@
 //! From a source to a plugin: read, checked, compiled, linked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use airlock_core::{
@@ -214,7 +215,7 @@ impl Host {
         let standing = self.standing(&identity, &requests, manifest.as_ref(), abi, &options)?;
         let name = identity.name;
         let key = engine_key(&limits, &shape);
-        let waits = shape.imports.iter().any(|import| wasi::waits(&import.module, &import.name));
+        let waits = shape.imports.iter().any(|import| abi.waits(&import.module, &import.name));
         let compiled = Compiled::new(&self.0.engines, key, artifact, shape, &limits)?;
         tracing::info!(
             digest = %compiled.artifact().digest().short(),
@@ -231,7 +232,7 @@ impl Host {
             adapter,
             standing,
             requests,
-            limits,
+            limits: Arc::new(limits),
             waits,
         })
     }
@@ -380,7 +381,11 @@ fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
 
 /// What this version can enforce. Granting anything else is an error, so that no grant is
 /// ever taken and silently ignored.
-const GRANTABLE: [CapabilityKind; 7] = [
+const GRANTABLE: [CapabilityKind; 11] = [
+    CapabilityKind::Log,
+    CapabilityKind::Config,
+    CapabilityKind::Kv,
+    CapabilityKind::Net,
     CapabilityKind::Clock,
     CapabilityKind::Random,
     CapabilityKind::FsRead,
@@ -394,13 +399,18 @@ fn can_enforce(grant: &Capability) -> bool {
     GRANTABLE.contains(&grant.kind())
 }
 
-/// Functions of preview 1 whose import asks for a capability.
-const IMPLIED: [(CapabilityKind, &[&str]); 7] = [
-    (CapabilityKind::Clock, &["clock_time_get", "poll_oneoff"]),
-    (CapabilityKind::Random, &["random_get"]),
-    (CapabilityKind::FsRead, &["path_open", "path_filestat_get", "path_readlink", "fd_readdir"]),
+/// Imports that ask for a capability: a module and functions of it.
+const IMPLIED: [(CapabilityKind, &str, &[&str]); 13] = [
+    (CapabilityKind::Clock, wasi::PREVIEW1, &["clock_time_get", "poll_oneoff"]),
+    (CapabilityKind::Random, wasi::PREVIEW1, &["random_get"]),
+    (
+        CapabilityKind::FsRead,
+        wasi::PREVIEW1,
+        &["path_open", "path_filestat_get", "path_readlink", "fd_readdir"],
+    ),
     (
         CapabilityKind::FsWrite,
+        wasi::PREVIEW1,
         &[
             "path_open",
             "path_create_directory",
@@ -412,19 +422,24 @@ const IMPLIED: [(CapabilityKind, &[&str]); 7] = [
             "path_unlink_file",
         ],
     ),
-    (CapabilityKind::Env, &["environ_get"]),
-    (CapabilityKind::Stdin, &["fd_read"]),
-    (CapabilityKind::Stdout, &["fd_write"]),
+    (CapabilityKind::Env, wasi::PREVIEW1, &["environ_get"]),
+    (CapabilityKind::Stdin, wasi::PREVIEW1, &["fd_read"]),
+    (CapabilityKind::Stdout, wasi::PREVIEW1, &["fd_write"]),
+    (CapabilityKind::Log, "env", &["host_log"]),
+    (CapabilityKind::Config, "env", &["host_get_config"]),
+    (CapabilityKind::Kv, "env", &["host_get_state", "host_set_state"]),
+    (CapabilityKind::Clock, "env", &["host_get_time_ms"]),
+    (CapabilityKind::Random, "env", &["host_random"]),
+    (CapabilityKind::Net, "env", &["host_http_request"]),
 ];
 
 /// What a plugin asks for: in its manifest, and by what it imports.
 fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
-    let implied = IMPLIED.iter().filter_map(|&(kind, names)| {
+    let implied = IMPLIED.iter().filter_map(|&(kind, module, names)| {
         // What is printed by anything but a program is a log.
         let streams = matches!(kind, CapabilityKind::Stdin | CapabilityKind::Stdout);
         let is_program = shape.function("_start").is_some();
-        let asks =
-            names.iter().any(|name| shape.imports_item(wasi::PREVIEW1, name)) && (is_program || !streams);
+        let asks = names.iter().any(|name| shape.imports_item(module, name)) && (is_program || !streams);
         asks.then(|| Request { capability: Capability::all_of(kind), required: false })
     });
     manifest

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use airlock_core::{
-    AbiId, Capability, Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Outcome, Phase, Policy,
-    Request, Result,
+    AbiId, Capability, Digest, Error, ErrorKind, Identity, LimitKind, Limits, Manifest, Outcome, Phase,
+    Policy, Request, Result,
 };
 use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape};
 use crossbeam_utils::CachePadded;
@@ -56,7 +56,7 @@ pub(crate) struct PluginParts {
     pub(crate) adapter: Arc<dyn Adapter>,
     pub(crate) standing: Standing,
     pub(crate) requests: Vec<Request>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// Whether an import may wait, so that the plugin needs a fiber.
     pub(crate) waits: bool,
 }
@@ -70,6 +70,8 @@ pub(crate) struct PluginInner {
     sessions: AtomicUsize,
     /// Tells its slots from other plugins'.
     id: NonZeroUsize,
+    /// Who it is to the services.
+    caller: Arc<Identity>,
 }
 
 impl PluginInner {
@@ -79,6 +81,16 @@ impl PluginInner {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.parts.limits
+    }
+
+    /// Who it is to the services, and what bounds it there.
+    pub(crate) fn caller(&self) -> (Arc<Identity>, Arc<Limits>) {
+        (self.caller.clone(), self.parts.limits.clone())
+    }
+
+    /// What its manifest has for a key of its configuration.
+    pub(crate) fn default_of(&self, key: &str) -> Option<String> {
+        self.parts.manifest.as_ref()?.config.get(key).cloned()
     }
 
     pub(crate) fn standing(&self) -> &Standing {
@@ -160,6 +172,10 @@ impl Plugin {
             pooled,
             on_demand: OnceLock::new(),
             sessions: AtomicUsize::new(0),
+            caller: Arc::new(Identity {
+                name: parts.name.clone(),
+                digest: parts.compiled.artifact().digest(),
+            }),
             id: NonZeroUsize::new(COUNT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN),
             parts,
         });
@@ -433,7 +449,7 @@ impl Plugin {
             live.store.data_mut().phase = Phase::Call;
             let call = self.adapter().call(&mut live, job.function, job.input);
             let result = bounded(deadline, Some(self.host().cut()), call).await;
-            uses = live.store.data_mut().uses.take();
+            uses = live.store.data_mut().take_uses();
             let answer = self.conclude(&live, result)?;
             Ok(self.outcome(answer, &live, started))
         };

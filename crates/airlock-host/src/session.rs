@@ -357,7 +357,7 @@ impl Session {
         usage: impl FnOnce(&T) -> Option<Usage>,
     ) -> Result<T> {
         let uses = || match &mut self.live {
-            Some(alive) => alive.live.store.data_mut().uses.take(),
+            Some(alive) => alive.live.store.data_mut().take_uses(),
             None => std::mem::take(&mut self.last_uses),
         };
         self.plugin.recorded(function, result, usage, uses)
@@ -367,7 +367,7 @@ impl Session {
     #[cold]
     #[inline(never)]
     fn end(&mut self, live: &mut Live, error: wasmtime::Error) -> Error {
-        self.last_uses = live.store.data_mut().uses.take();
+        self.last_uses = live.store.data_mut().take_uses();
         let error = self.plugin.failed(explain(error, live.store.data()), live.store.data());
         self.ended = Some(error.to_string());
         error
@@ -402,7 +402,7 @@ impl Session {
                 if leaves_guest_whole(error.kind()) {
                     self.live = Some(alive);
                 } else {
-                    self.last_uses = live.store.data_mut().uses.take();
+                    self.last_uses = live.store.data_mut().take_uses();
                     self.ended = Some(error.to_string());
                 }
                 Err(error)

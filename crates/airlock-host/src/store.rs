@@ -13,7 +13,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use airlock_core::{Capability, CapabilityKind, Error, ErrorKind, LimitKind, Phase, TrapFrame, Usage, Uses};
+use airlock_core::{
+    AuditEvent, Capability, CapabilityKind, Error, ErrorKind, Gate, LimitKind, LogLevel, Need, Permit, Phase,
+    ServiceError, TrapFrame, Usage, Uses,
+};
 use airlock_engine::{Allocation, TICK, Ticker};
 use wasmtime::{
     Engine, Extern, Func, Instance, InstancePre, Memory, ModuleExport, ResourceLimiter, Store,
@@ -24,6 +27,7 @@ use crate::bounded::Interrupted;
 use crate::budget::Budget;
 use crate::func::{Params, Results};
 use crate::plugin::Reference;
+use crate::service::Services;
 use crate::wasi::Wasi;
 
 /// Frames of a guest backtrace that are kept.
@@ -38,6 +42,12 @@ pub(crate) struct CallState {
     pub(crate) phase: Phase,
     pub(crate) usage: Usage,
     pub(crate) uses: Uses,
+    /// The way to the services, once one was needed.
+    gate: Option<Box<Gate>>,
+    /// The permit of the tool that this call is made for.
+    inside: Option<Box<Permit>>,
+    /// The function of the host that runs, for errors.
+    function: &'static str,
     /// When the call must end; `None` until the first tick of a call that began without a
     /// look at the clock.
     deadline: Option<Instant>,
@@ -54,6 +64,9 @@ impl CallState {
             phase: Phase::Instantiate,
             usage: Usage::default(),
             uses: Uses::new(),
+            gate: None,
+            inside: None,
+            function: "",
             deadline: None,
             stop: None,
             awaited,
@@ -92,6 +105,100 @@ impl CallState {
         }
     }
 
+    /// What was used and refused, to be recorded.
+    pub(crate) fn take_uses(&mut self) -> Vec<AuditEvent> {
+        let mut events = self.uses.take();
+        // What is permitted from now on is another call's.
+        events.extend(self.gate.take().map(|gate| gate.take_uses()).unwrap_or_default());
+        events
+    }
+
+    /// The host's services.
+    pub(crate) fn services(&self) -> &Services {
+        &self.plugin.host().0.services
+    }
+
+    /// Leave to use what is needed.
+    ///
+    /// # Errors
+    /// [`ServiceError::Denied`], and [`ServiceError::Limit`] for the kind.
+    pub(crate) fn permit(&mut self, need: Need<'_>) -> Result<Permit, ServiceError> {
+        let policy = self.plugin.standing().policy();
+        let timeout = self.timeout();
+        let deadline = *self.deadline.get_or_insert_with(|| after(Instant::now(), timeout));
+        let (plugin, inside) = (&self.plugin, &self.inside);
+        let gate = self.gate.get_or_insert_with(|| {
+            let (caller, limits) = plugin.caller();
+            Box::new(match inside {
+                Some(permit) => Gate::nested(caller, limits, permit),
+                None => Gate::new(caller, limits),
+            })
+        });
+        let permit = gate.permit(&policy, deadline, need);
+        if let Err(error) = &permit {
+            tracing::debug!(%error, "refused");
+        }
+        permit
+    }
+
+    /// Logs for the guest, where it may: to the host's log, and with the call's own.
+    pub(crate) fn log(&mut self, level: LogLevel, message: &str) -> wasmtime::Result<()> {
+        let Ok(permit) = self.permit(Need::Kind(CapabilityKind::Log)) else { return Ok(()) };
+        self.services().log.log(&permit, level, message);
+        let limits = self.plugin.limits();
+        let line = format!("{level}: {message}\n");
+        match self.wasi.log_line(limits, line.as_bytes()) {
+            Ok(()) => Ok(()),
+            Err(maximum) => Err(self.halt_at_limit(LimitKind::Log, maximum, None)),
+        }
+    }
+
+    /// What the configuration has for `key`: the operator's, else the manifest's.
+    pub(crate) fn config(&mut self, key: &str) -> Result<Option<String>, ServiceError> {
+        let permit = self.permit(Need::Kind(CapabilityKind::Config))?;
+        let set = self.services().config.get(&permit, key)?;
+        Ok(set.or_else(|| self.plugin.default_of(key)))
+    }
+
+    /// Random numbers: real ones where granted, the same in every run where not.
+    pub(crate) fn fill_random(&mut self, bytes: &mut [u8]) -> wasmtime::Result<()> {
+        match self.may_use(CapabilityKind::Random) {
+            true => Ok(getrandom::fill(bytes).map_err(|error| wasmtime::Error::msg(error.to_string()))?),
+            false => {
+                self.wasi.fill_seeded(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// The time since 1970 in nanoseconds: the real one where granted.
+    pub(crate) fn realtime(&mut self) -> u64 {
+        let real = self.may_use(CapabilityKind::Clock);
+        self.wasi.realtime(real)
+    }
+
+    /// Tells of what a service did not do, where the guest has no way to be told more; the call
+    /// ends where it is over.
+    pub(crate) fn tell(&mut self, function: &'static str, error: &ServiceError) -> wasmtime::Result<()> {
+        match error {
+            ServiceError::Ended => {
+                self.check_deadline()?;
+                let phase = self.phase;
+                Err(self.halt(ErrorKind::Cancelled { phase }))
+            }
+            error => {
+                tracing::debug!(function, %error, "not done");
+                Ok(())
+            }
+        }
+    }
+
+    /// The error that stops a guest which breaks its ABI's rules.
+    pub(crate) fn bad_guest(&mut self, reason: String) -> wasmtime::Error {
+        let function = self.function.to_owned();
+        self.halt(ErrorKind::BadGuest { function, reason })
+    }
+
     /// When the call must end, where the clock was looked at.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
@@ -103,6 +210,7 @@ impl CallState {
     /// A [`Halt`] past the limit of host calls or the deadline.
     pub(crate) fn enter_host(&mut self, function: &'static str) -> wasmtime::Result<()> {
         tracing::trace!(target: "airlock::host_call", function);
+        self.function = function;
         self.usage.host_calls += 1;
         let maximum = self.plugin.limits().value(LimitKind::HostCalls);
         if self.usage.host_calls > maximum {

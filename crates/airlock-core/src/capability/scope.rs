@@ -146,15 +146,6 @@ impl Scope {
         }
     }
 
-    /// Whether it is its kind's whole, as [`Capability::all_of`](super::Capability::all_of) gives it.
-    pub(crate) fn is_all(&self) -> bool {
-        match self {
-            Scope::All => true,
-            Scope::Quota(quota) => *quota == Quota::MAX,
-            other => other.is_everything(),
-        }
-    }
-
     /// Whether it leaves nothing of its kind out.
     pub(super) fn is_everything(&self) -> bool {
         match self {

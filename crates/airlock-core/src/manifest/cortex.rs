@@ -35,6 +35,8 @@ struct File {
     tools: Vec<Tool>,
     #[serde(default)]
     cli_commands: Vec<CliCommand>,
+    config: Option<Json>,
+    ui: Option<Json>,
     #[serde(flatten)]
     rest: BTreeMap<String, Json>,
 }
@@ -84,11 +86,10 @@ struct CliCommand {
 }
 
 /// Keys that CortexPrism knows and that say nothing to Airlock.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 17] = [
     "aiDisclosure",
     "author",
     "authorUrl",
-    "config",
     "dependencies",
     "events",
     "hash",
@@ -102,7 +103,6 @@ const KNOWN: [&str; 19] = [
     "repository",
     "runtime",
     "signature",
-    "ui",
     "$schema",
 ];
 
@@ -191,9 +191,31 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         entry_point,
         functions,
         requests,
+        config: defaults(file.config.as_ref(), file.ui.as_ref()),
         memory,
         warnings,
     })
+}
+
+/// What settings have where nobody says anything else: `config.settings`, and the fields of
+/// `ui.settings`. What is no text, number or truth is no default.
+fn defaults(config: Option<&Json>, ui: Option<&Json>) -> BTreeMap<String, String> {
+    let scalar = |value: &Json| match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(_) | Json::Bool(_) => Some(value.to_string()),
+        _ => None,
+    };
+    let default = |value: &Json| {
+        let named = value.get("default").or_else(|| value.get("defaultValue"));
+        scalar(named.unwrap_or(value))
+    };
+    let settings = config.and_then(|config| config.get("settings")?.as_object());
+    let settings =
+        settings.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), default(value)?)));
+    let sections = ui.and_then(|ui| ui.get("settings")?.as_array()).into_iter().flatten();
+    let fields = sections.filter_map(|section| section.get("fields")?.as_array()).flatten();
+    let fields = fields.filter_map(|field| Some((field.get("key")?.as_str()?.to_owned(), default(field)?)));
+    fields.chain(settings).collect()
 }
 
 fn unknown_keys<'a>(

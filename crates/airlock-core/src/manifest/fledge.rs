@@ -118,6 +118,7 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         commands,
         hooks: hooks.collect::<Result<_>>()?,
         requests: requests(name, &file.capabilities)?,
+        config: BTreeMap::new(),
         memory: MemoryRequest::default(),
         warnings,
     })

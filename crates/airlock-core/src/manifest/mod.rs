@@ -87,6 +87,8 @@ pub struct Manifest {
     pub hooks: BTreeMap<String, String>,
     /// What it asks for.
     pub requests: Vec<Request>,
+    /// What its configuration has where nobody says anything else.
+    pub config: BTreeMap<String, String>,
     /// What it says about memory.
     pub memory: MemoryRequest,
     /// Keys nobody knows and other things that did not stop the reading.

@@ -225,6 +225,12 @@ impl fmt::Debug for HttpResponse {
 }
 
 impl HttpResponse {
+    /// A response without headers; a status that is none is 500.
+    pub fn new(status: u16, url: Url, body: Box<dyn HttpBody>) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        HttpResponse { status, headers: HeaderMap::new(), url, body }
+    }
+
     /// The whole body, of at most `maximum` bytes.
     ///
     /// # Errors

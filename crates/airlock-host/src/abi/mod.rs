@@ -20,6 +20,7 @@ use wasmtime::Linker;
 
 use crate::answer::{Answer, Input};
 use crate::store::{CallState, Live};
+use crate::wasi;
 
 pub(crate) use imports::{link_common, owner_of};
 
@@ -88,6 +89,11 @@ pub(crate) trait Abi: Sync {
     /// Provides what the family imports; called once per engine.
     fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
         link_common(linker)
+    }
+
+    /// Whether calling this import of it may wait.
+    fn waits(&self, module: &str, name: &str) -> bool {
+        wasi::waits(module, name)
     }
 
     /// Reads what is needed of a module's shape to call it.

@@ -1,7 +1,64 @@
 //! The services that come with Airlock: the host's side of each capability.
+//!
+//! [`Services`] is what a host has of them. Each field is a trait object of core's, so that an
+//! embedder may put something else in its place; what is there where nothing is said is said
+//! with the field.
 
+mod absent;
 mod config;
 mod log;
 
+use std::sync::Arc;
+
+use airlock_core::{
+    Config, Events, Exec, Http, Kv, Log, MemoryKv, Metadata, NoSecrets, Redactor, Secrets, Tools,
+};
+
+pub use absent::Absent;
 pub use config::OperatorConfig;
 pub use log::TracingLog;
+
+/// A host's services.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Services {
+    /// What plugins keep: in memory where nothing else is said.
+    pub kv: Arc<dyn Kv>,
+    /// Requests over the network.
+    pub http: Arc<dyn Http>,
+    /// Programs of the machine.
+    pub exec: Arc<dyn Exec>,
+    /// Configuration: what the host's environment says.
+    pub config: Arc<dyn Config>,
+    /// Secrets: none.
+    pub secrets: Arc<dyn Secrets>,
+    /// What plugins log: to `tracing`.
+    pub log: Arc<dyn Log>,
+    /// Events between plugins and the application.
+    pub events: Arc<dyn Events>,
+    /// Facts of the project that a plugin is run in.
+    pub metadata: Arc<dyn Metadata>,
+    /// What the application and plugins offer to plugins.
+    pub tools: Arc<dyn Tools>,
+    /// Takes secrets out of texts.
+    pub redactor: Redactor,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        let redactor = Redactor::new();
+        let absent = Arc::new(Absent);
+        Services {
+            kv: Arc::new(MemoryKv::new()),
+            http: absent.clone(),
+            exec: absent.clone(),
+            config: Arc::new(OperatorConfig::new()),
+            secrets: Arc::new(NoSecrets),
+            log: Arc::new(TracingLog::new(redactor.clone())),
+            events: absent.clone(),
+            metadata: absent.clone(),
+            tools: absent,
+            redactor,
+        }
+    }
+}

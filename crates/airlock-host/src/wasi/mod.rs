@@ -21,7 +21,7 @@ use wasmtime::Linker;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{WasiP1Ctx, wasi_snapshot_preview1};
 
-use self::clocks::Clocks;
+use self::clocks::{Clocks, Which};
 use self::files::Files;
 use self::stdio::{Capture, Stdin};
 use crate::standing::Standing;
@@ -87,6 +87,8 @@ pub(crate) struct Wasi {
     /// What it is started with, until `opened` is made of it.
     input: Option<WasiInput>,
     opened: Option<Opened>,
+    /// What was logged, before anything else was needed.
+    log: Option<Capture>,
     clocks: Clocks,
     /// Boxed: few guests draw numbers, and all of this is moved at every fresh call.
     seeded: Option<Box<ChaCha12Rng>>,
@@ -97,8 +99,6 @@ pub(crate) struct Wasi {
 struct Opened {
     /// Standard output, when that is the answer.
     stdout: Option<Capture>,
-    /// Standard error, and standard output when the answer is something else.
-    log: Capture,
     files: Box<Files>,
     context: Box<WasiP1Ctx>,
 }
@@ -107,14 +107,13 @@ impl Opened {
     #[cold]
     fn begin(&mut self, standing: &Standing) {
         self.stdout.iter().for_each(Capture::clear);
-        self.log.clear();
         self.files.begin(standing.policy());
     }
 }
 
 impl Wasi {
     pub(crate) fn new(input: Option<WasiInput>) -> Self {
-        Wasi { input, opened: None, clocks: Clocks::default(), seeded: None, hostcall_fuel: 0 }
+        Wasi { input, opened: None, log: None, clocks: Clocks::default(), seeded: None, hostcall_fuel: 0 }
     }
 
     /// Starts another call in a session: its log is empty again, and what is granted now holds.
@@ -122,6 +121,9 @@ impl Wasi {
     pub(crate) fn begin(&mut self, standing: &Standing) {
         if let Some(opened) = &mut self.opened {
             opened.begin(standing);
+        }
+        if let Some(log) = &self.log {
+            log.clear();
         }
     }
 
@@ -133,7 +135,7 @@ impl Wasi {
 
     /// What was written to standard error, or to both when the answer is something else.
     pub(crate) fn log(&self) -> Vec<u8> {
-        self.opened.as_ref().map(|opened| opened.log.bytes()).unwrap_or_default()
+        self.log.as_ref().map(Capture::bytes).unwrap_or_default()
     }
 
     /// Everything written so far, when anything was.
@@ -144,17 +146,31 @@ impl Wasi {
 
     /// How long the log is.
     pub(crate) fn log_len(&self) -> u64 {
-        self.opened.as_ref().map_or(0, |opened| opened.log.len())
+        self.log.as_ref().map_or(0, Capture::len)
+    }
+
+    /// Adds a line to the log.
+    ///
+    /// # Errors
+    /// The limit, where the log would be longer.
+    pub(crate) fn log_line(&mut self, limits: &Limits, line: &[u8]) -> Result<(), u64> {
+        let log = self.log.get_or_insert_with(|| Capture::new(LimitKind::Log, limits.value(LimitKind::Log)));
+        log.add(line)
+    }
+
+    /// The time since 1970 that the guest sees, in nanoseconds.
+    pub(crate) fn realtime(&mut self, real: bool) -> u64 {
+        self.clocks.now(Which::Realtime, real)
     }
 
     /// wasmtime-wasi's state, made now if nobody needed it before.
     #[inline]
     fn opened(&mut self, limits: &Limits, standing: &Standing) -> &mut Opened {
-        let Wasi { input, opened, .. } = self;
+        let Wasi { input, opened, log, .. } = self;
         opened.get_or_insert_with(|| {
             let input = input.take().unwrap_or_else(WasiInput::none);
             let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
-            let log = capture(LimitKind::Log);
+            let log = log.get_or_insert_with(|| capture(LimitKind::Log)).clone();
             let stdout = input.stdout_is_answer.then(|| capture(LimitKind::Output));
             let policy = standing.policy();
             let mut builder = WasiCtxBuilder::new();
@@ -169,12 +185,12 @@ impl Wasi {
                 .allow_ip_name_lookup(false);
             let denies = |kind: CapabilityKind, path: &Path| standing.denies(kind, path);
             let files = Box::new(Files::open(&mut builder, policy, limits, denies));
-            Opened { stdout, log, files, context: Box::new(builder.build_p1()) }
+            Opened { stdout, files, context: Box::new(builder.build_p1()) }
         })
     }
 
     /// Fills `bytes` with the same numbers in every run.
-    fn fill_seeded(&mut self, bytes: &mut [u8]) {
+    pub(crate) fn fill_seeded(&mut self, bytes: &mut [u8]) {
         self.seeded.get_or_insert_with(|| Box::new(ChaCha12Rng::seed_from_u64(0))).fill_bytes(bytes);
     }
 }

@@ -290,17 +290,13 @@ impl WasiSnapshotPreview1 for CallState {
         length: Size,
     ) -> Result<(), Error> {
         self.guard("random_get")?;
-        let real = self.may_use(CapabilityKind::Random);
         let mut bytes = [0; RANDOM_CHUNK as usize];
         let (mut at, mut rest) = (buffer, length);
         // In pieces, so that a huge request ends at the memory's edge or the deadline.
         while rest > 0 {
             let count = rest.min(RANDOM_CHUNK);
             let piece = &mut bytes[..count as usize];
-            match real {
-                true => getrandom::fill(piece).map_err(|_| Error::from(Errno::Io))?,
-                false => self.wasi.fill_seeded(piece),
-            }
+            self.fill_random(piece).map_err(Error::trap)?;
             memory.copy_from_slice(piece, at.as_array(count))?;
             at = at.add(count)?;
             rest -= count;

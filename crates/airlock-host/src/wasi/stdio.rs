@@ -211,6 +211,19 @@ impl Capture {
         self.lock().len() as u64
     }
 
+    /// Keeps more, unless it would be too much.
+    ///
+    /// # Errors
+    /// The limit.
+    pub(super) fn add(&self, bytes: &[u8]) -> Result<(), u64> {
+        let mut kept = self.lock();
+        if kept.len() as u64 + bytes.len() as u64 > self.maximum {
+            return Err(self.maximum);
+        }
+        kept.extend_from_slice(bytes);
+        Ok(())
+    }
+
     pub(super) fn clear(&self) {
         self.lock().clear();
     }
@@ -224,14 +237,7 @@ impl Pollable for Capture {
 #[wasmtime_wasi::async_trait]
 impl OutputStream for Capture {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let (limit, maximum) = (self.limit, self.maximum);
-        let mut kept = self.lock();
-        let total = kept.len() as u64 + bytes.len() as u64;
-        if total > maximum {
-            return Err(halted(limit, maximum));
-        }
-        kept.extend_from_slice(&bytes);
-        Ok(())
+        self.add(&bytes).map_err(|maximum| halted(self.limit, maximum))
     }
 
     fn flush(&mut self) -> StreamResult<()> {

@@ -6,6 +6,7 @@
 //! runs on a fresh instance, as the document promises.
 
 mod allocate;
+mod host;
 mod ladder;
 
 use std::collections::HashMap;
@@ -14,15 +15,18 @@ use std::sync::Arc;
 use airlock_core::{AbiId, Error, ErrorKind, LimitKind, Manifest, MemoryRequest, Result, ValueType};
 use airlock_engine::{ExternType, Shape, Signature};
 use serde_json::value::RawValue;
-use wasmtime::Memory;
+use wasmtime::{Linker, Memory};
 use wasmtime_wasi::I32Exit;
 
 use self::allocate::{Allocate, allocator_of};
 use self::ladder::{Found, Returned};
-use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialiser, run, unknown_function};
+use super::{
+    Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialiser, link_common, run, unknown_function,
+};
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
-use crate::store::Live;
+use crate::store::{CallState, Live};
+use crate::wasi;
 
 pub(super) struct Json;
 
@@ -102,6 +106,15 @@ impl Abi for Json {
             (None, false) => (Fit::Possible, String::new()),
         };
         Some(Match { fit, why: format!("it exports `memory` and functions `(i32, i32) -> i32`{what}") })
+    }
+
+    fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+        link_common(linker)?;
+        host::link(linker)
+    }
+
+    fn waits(&self, module: &str, name: &str) -> bool {
+        wasi::waits(module, name) || host::waits(module, name)
     }
 
     fn bind(&self, shape: &Shape, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {

@@ -1,0 +1,242 @@
+//! What CortexPrism's host offers its plugins as imports of `env`, for plugins of this ABI
+//! too: the log, configuration, state, HTTP, time and random numbers.
+//!
+//! Texts come as a pointer and a length, and end at the first NUL. Texts go into a buffer whose
+//! capacity the guest has put where the length will be, 0 standing for 64 KiB; what does not
+//! fit is cut off. (Its `wasm-plugin.h`, and what its runtime does beyond that.)
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use airlock_core::{CapabilityKind, HttpRequest, KvChange, LogLevel, Need, ServiceError, visible};
+use bytes::Bytes;
+use wasmtime::{Caller, Extern, Linker, Memory};
+
+use crate::guest;
+use crate::store::CallState;
+
+/// The module that they are imported from.
+const MODULE: &str = "env";
+
+/// Bytes of a text that are read, and a buffer's capacity where the guest says 0.
+const TEXT: u32 = 65_536;
+
+/// Bytes of a response's body that are handed over.
+const BODY: usize = 65_528;
+
+/// How long a request may take.
+const HTTP_TIME: Duration = Duration::from_secs(30);
+
+/// What the guest is told on success and failure.
+const FINE: i32 = 0;
+const NOT_FINE: i32 = -1;
+
+type Guest<'a> = Caller<'a, CallState>;
+
+/// A pointer and a length.
+type Span = (u32, u32);
+
+/// Whether calling this import may wait.
+pub(super) fn waits(module: &str, name: &str) -> bool {
+    module == MODULE && matches!(name, "host_http_request" | "host_set_state" | "host_get_state")
+}
+
+pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, "host_get_abi_version", || 1_i32)?;
+    linker.func_wrap(MODULE, "host_log", |mut guest: Guest<'_>, at: u32, length: u32| {
+        enter(&mut guest, "host_log")?;
+        let message = text(&mut guest, (at, length))?;
+        guest.data_mut().log(LogLevel::Info, &message)
+    })?;
+    linker.func_wrap(
+        MODULE,
+        "host_get_config",
+        |mut guest: Guest<'_>, key: u32, key_length: u32, out: u32, out_length: u32| {
+            enter(&mut guest, "host_get_config")?;
+            let key = text(&mut guest, (key, key_length))?;
+            let value = guest.data_mut().config(&key);
+            give(&mut guest, (out, out_length), value.ok().flatten().filter(|value| !value.is_empty()))
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "host_set_state",
+        |mut guest: Guest<'_>, (key, key_length, value, value_length): (u32, u32, u32, u32)| {
+            Box::new(async move {
+                enter(&mut guest, "host_set_state")?;
+                let key = text(&mut guest, (key, key_length))?;
+                let value = bytes(&mut guest, (value, value_length))?;
+                let state = guest.data_mut();
+                let kept = match state.permit(Need::Kind(CapabilityKind::Kv)) {
+                    Ok(permit) => {
+                        state.services().kv.apply(&permit, &[KvChange::Set(&key, &value)]).await.map(|_| ())
+                    }
+                    Err(error) => Err(error),
+                };
+                // It has no way to say that it failed.
+                kept.or_else(|error| guest.data_mut().tell("host_set_state", &error))
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "host_get_state",
+        |mut guest: Guest<'_>, (key, key_length, out, out_length): (u32, u32, u32, u32)| {
+            Box::new(async move {
+                enter(&mut guest, "host_get_state")?;
+                let key = text(&mut guest, (key, key_length))?;
+                let state = guest.data_mut();
+                let found = match state.permit(Need::Kind(CapabilityKind::Kv)) {
+                    Ok(permit) => state.services().kv.get(&permit, &key).await,
+                    Err(error) => Err(error),
+                };
+                let found = match found {
+                    Ok(found) => found,
+                    Err(error) => guest.data_mut().tell("host_get_state", &error).map(|()| None)?,
+                };
+                give(&mut guest, (out, out_length), found)
+            })
+        },
+    )?;
+    linker.func_wrap(MODULE, "host_random", |mut guest: Guest<'_>, out: u32, length: u32| {
+        enter(&mut guest, "host_random")?;
+        let mut numbers = vec![0; length.min(TEXT) as usize];
+        guest.data_mut().fill_random(&mut numbers)?;
+        put(&mut guest, out, &numbers)
+    })?;
+    linker.func_wrap(MODULE, "host_get_time_ms", |mut guest: Guest<'_>| -> wasmtime::Result<i64> {
+        enter(&mut guest, "host_get_time_ms")?;
+        let nanoseconds = guest.data_mut().realtime();
+        Ok(i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX))
+    })?;
+    linker.func_wrap_async(MODULE, "host_http_request", |guest: Guest<'_>, arguments: HttpArguments| {
+        Box::new(http(guest, arguments))
+    })?;
+    Ok(())
+}
+
+/// Method, URL, body and headers, each with its length; where the status, the body, and the
+/// body's length go.
+type HttpArguments = (u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32);
+
+async fn http(mut guest: Guest<'_>, arguments: HttpArguments) -> wasmtime::Result<i32> {
+    let (
+        method,
+        method_length,
+        url,
+        url_length,
+        body,
+        body_length,
+        headers,
+        headers_length,
+        status,
+        out,
+        length,
+    ) = arguments;
+    enter(&mut guest, "host_http_request")?;
+    let method = text(&mut guest, (method, method_length))?;
+    let url = text(&mut guest, (url, url_length))?;
+    let body = bytes(&mut guest, (body, body_length))?;
+    let headers = text(&mut guest, (headers, headers_length))?;
+    let answer = match request(&method, &url, body, &headers) {
+        Ok(request) => send(guest.data_mut(), request).await,
+        Err(error) => Err(error),
+    };
+    let (code, answer_status, text) = match answer {
+        Ok((status, body)) => (FINE, status, body),
+        Err(error) => {
+            let (status, text) = refusal(&error);
+            guest.data_mut().tell("host_http_request", &error)?;
+            (NOT_FINE, status, Bytes::from(text))
+        }
+    };
+    put(&mut guest, status, &u32::from(answer_status).to_le_bytes())?;
+    give(&mut guest, (out, length), Some(&text[..text.len().min(BODY)]))?;
+    Ok(code)
+}
+
+/// The request that a guest describes; its headers are a JSON object of texts.
+fn request(method: &str, url: &str, body: Vec<u8>, headers: &str) -> Result<HttpRequest, ServiceError> {
+    let method = if method.is_empty() { "GET" } else { method };
+    let mut request = HttpRequest::new(method, url)?.body(body).timeout(HTTP_TIME);
+    if !headers.trim().is_empty() {
+        let headers: std::collections::BTreeMap<String, String> = serde_json::from_str(headers)
+            .map_err(|_| ServiceError::Invalid("the headers are no JSON object of texts".to_owned()))?;
+        for (name, value) in &headers {
+            request = request.header(name, value.as_bytes())?;
+        }
+    }
+    Ok(request)
+}
+
+async fn send(state: &mut CallState, request: HttpRequest) -> Result<(u16, Bytes), ServiceError> {
+    let permit = state.permit(request.need())?;
+    let maximum = permit.limits().value(airlock_core::LimitKind::HttpBody);
+    let response = state.services().http.send(&permit, request).await?;
+    let status = response.status.as_u16();
+    Ok((status, response.bytes(maximum).await?))
+}
+
+/// The status and text that its runtime has for a request that was not made.
+fn refusal(error: &ServiceError) -> (u16, String) {
+    match error {
+        ServiceError::Denied(_) => (403, "host: network:fetch permission denied".to_owned()),
+        ServiceError::Invalid(reason) if reason.contains("empty") => (400, "host: empty URL".to_owned()),
+        ServiceError::Invalid(reason) => (400, format!("host: {}", visible(reason, false))),
+        ServiceError::TimedOut => (408, "host: request timeout or failed".to_owned()),
+        other => (502, format!("host: fetch error: {other}")),
+    }
+}
+
+fn enter(guest: &mut Guest<'_>, function: &'static str) -> wasmtime::Result<()> {
+    guest.data_mut().enter_host(function)
+}
+
+/// The memory that the guest exports.
+fn memory(guest: &mut Guest<'_>) -> wasmtime::Result<Memory> {
+    let memory = guest.get_export("memory").and_then(Extern::into_memory);
+    memory.ok_or_else(|| wasmtime::Error::msg("a guest without a memory"))
+}
+
+fn bytes(guest: &mut Guest<'_>, (at, length): Span) -> wasmtime::Result<Vec<u8>> {
+    let memory = memory(guest)?;
+    match guest::slice(guest::view(&*guest, &memory), at, length) {
+        Ok(bytes) => Ok(bytes.to_vec()),
+        Err(outside) => Err(guest.data_mut().bad_guest(outside.reason("what it hands over"))),
+    }
+}
+
+fn text(guest: &mut Guest<'_>, (at, length): Span) -> wasmtime::Result<String> {
+    let bytes = bytes(guest, (at, length.min(TEXT)))?;
+    let end = memchr::memchr(0, &bytes).unwrap_or(bytes.len());
+    let text: Cow<'_, str> = String::from_utf8_lossy(&bytes[..end]);
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+}
+
+fn put(guest: &mut Guest<'_>, at: u32, bytes: &[u8]) -> wasmtime::Result<()> {
+    let memory = memory(guest)?;
+    match guest::write(memory.data_mut(&mut *guest), at, bytes) {
+        Ok(()) => Ok(()),
+        Err(outside) => Err(guest.data_mut().bad_guest(outside.reason("where it takes an answer"))),
+    }
+}
+
+/// Gives the guest a text, or that there is none.
+fn give(
+    guest: &mut Guest<'_>,
+    (out, length): Span,
+    value: Option<impl AsRef<[u8]>>,
+) -> wasmtime::Result<i32> {
+    let Some(value) = value else {
+        put(guest, length, &0_u32.to_le_bytes())?;
+        return Ok(NOT_FINE);
+    };
+    let memory = memory(guest)?;
+    let capacity = guest::read_u32(guest::view(&*guest, &memory), length);
+    let capacity = capacity.filter(|capacity| *capacity > 0).unwrap_or(TEXT) as usize;
+    let value = value.as_ref();
+    let value = &value[..value.len().min(capacity)];
+    put(guest, out, value)?;
+    put(guest, length, &u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes())?;
+    Ok(FINE)
+}

@@ -1,0 +1,70 @@
+//! Where a host has no such service.
+
+use airlock_core::{
+    Ended, Events, Exec, Http, HttpRequest, HttpResponse, Metadata, NamePattern, OutputSink, Permit,
+    ProgramRun, ServiceError, ServiceFuture, Subscription, ToolInfo, Tools,
+};
+use serde_json::{Map, Value};
+
+/// Says of everything that the host does not have it, granted or not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Absent;
+
+fn unavailable() -> ServiceError {
+    ServiceError::Unavailable("this host does not have it".to_owned())
+}
+
+fn failing<'a, T: Send + 'a>() -> ServiceFuture<'a, T> {
+    Box::pin(std::future::ready(Err(unavailable())))
+}
+
+impl Http for Absent {
+    fn send<'a>(&'a self, _permit: &'a Permit, _request: HttpRequest) -> ServiceFuture<'a, HttpResponse> {
+        failing()
+    }
+}
+
+impl Exec for Absent {
+    fn run<'a>(
+        &'a self,
+        _permit: &'a Permit,
+        _run: &'a ProgramRun,
+        _sink: &'a mut OutputSink<'a>,
+    ) -> ServiceFuture<'a, Ended> {
+        failing()
+    }
+}
+
+impl Events for Absent {
+    fn publish(&self, _permit: &Permit, _topic: &str, _payload: &[u8]) -> Result<usize, ServiceError> {
+        Err(unavailable())
+    }
+
+    fn subscribe(
+        &self,
+        _permit: &Permit,
+        _topics: &NamePattern,
+    ) -> Result<Box<dyn Subscription>, ServiceError> {
+        Err(unavailable())
+    }
+}
+
+impl Metadata for Absent {
+    fn facts<'a>(
+        &'a self,
+        _permit: &'a Permit,
+        _keys: &'a [&'a str],
+    ) -> ServiceFuture<'a, Map<String, Value>> {
+        failing()
+    }
+}
+
+impl Tools for Absent {
+    fn list(&self, _permit: &Permit) -> Vec<ToolInfo> {
+        Vec::new()
+    }
+
+    fn call<'a>(&'a self, _permit: &'a Permit, _name: &'a str, _input: &'a str) -> ServiceFuture<'a, String> {
+        failing()
+    }
+}

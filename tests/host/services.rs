@@ -1,0 +1,377 @@
+//! Services as a guest reaches them: by the imports that CortexPrism's host has.
+
+use std::sync::{Arc, Mutex};
+
+use airlock_host::service::{OperatorConfig, Services};
+use airlock_host::{
+    Approval, AuditEvent, Capability, Grant, GrantStore, Host, Http, HttpRequest, HttpResponse, Identity,
+    Input, Kv, KvChange, LoadOptions, Log, LogLevel, MemoryAudit, MemoryGrants, MemoryKv, OnAuditFailure,
+    Permit, Plugin, ServiceError, ServiceFuture,
+};
+
+use crate::support::{MODES, Mode, limits, source, text};
+
+/// Its functions use one import each; what the import gives is the answer.
+const GUEST: &str = r#"(module
+    (import "env" "host_log" (func $log (param i32 i32)))
+    (import "env" "host_get_config" (func $config (param i32 i32 i32 i32) (result i32)))
+    (import "env" "host_set_state" (func $set (param i32 i32 i32 i32)))
+    (import "env" "host_get_state" (func $get (param i32 i32 i32 i32) (result i32)))
+    (import "env" "host_http_request"
+        (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "host_get_time_ms" (func $time (result i64)))
+    (import "env" "host_random" (func $random (param i32 i32)))
+    (import "env" "host_get_abi_version" (func $version (result i32)))
+    (memory (export "memory") 4)
+    (data (i32.const 16) "key") (data (i32.const 32) "https://api.example/x")
+    (data (i32.const 64) "{\"x-a\":\"b\"}") (data (i32.const 96) "hello \1b[2J\00unseen")
+    (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+    ;; Puts the code and, as text, what was given behind each other.
+    (func $answer (param $code i32) (result i32)
+        (i32.store8 (i32.const 1000) (i32.const 34))
+        (i32.store8 (i32.const 1001) (i32.add (i32.const 48) (i32.and (local.get $code) (i32.const 1))))
+        (memory.copy (i32.const 1002) (i32.const 2000) (i32.load (i32.const 8)))
+        (i32.store16 (i32.add (i32.const 1002) (i32.load (i32.const 8))) (i32.const 34))
+        (i32.const 1000))
+    (func $room (param i32) (i32.store (i32.const 8) (local.get 0)))
+    (func (export "log") (param i32 i32) (result i32)
+        (call $log (i32.const 96) (i32.const 20)) (call $room (i32.const 0)) (call $answer (i32.const 0)))
+    (func (export "log_again") (param i32 i32) (result i32)
+        (loop $again (call $log (i32.const 96) (i32.const 20)) (br $again)) unreachable)
+    (func (export "config") (param i32 i32) (result i32)
+        (call $room (i32.const 100))
+        (call $answer (call $config (i32.const 16) (i32.const 3) (i32.const 2000) (i32.const 8))))
+    (func (export "config_cut") (param i32 i32) (result i32)
+        (call $room (i32.const 2))
+        (call $answer (call $config (i32.const 16) (i32.const 3) (i32.const 2000) (i32.const 8))))
+    ;; Keeps its own input.
+    (func (export "set") (param i32 i32) (result i32)
+        (call $set (i32.const 16) (i32.const 3) (local.get 0) (local.get 1))
+        (call $room (i32.const 0)) (call $answer (i32.const 0)))
+    (func (export "get") (param i32 i32) (result i32)
+        (call $room (i32.const 0))
+        (call $answer (call $get (i32.const 16) (i32.const 3) (i32.const 2000) (i32.const 8))))
+    (func (export "http") (param i32 i32) (result i32)
+        (call $room (i32.const 0))
+        (call $answer (call $http (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 21) (i32.const 16)
+            (i32.const 3) (i32.const 64) (i32.const 11) (i32.const 12) (i32.const 2000) (i32.const 8))))
+    (func (export "status") (param i32 i32) (result i32)
+        (drop (call $http (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 21) (i32.const 16)
+            (i32.const 3) (i32.const 64) (i32.const 11) (i32.const 12) (i32.const 2000) (i32.const 8)))
+        (i32.load (i32.const 12)))
+    (func (export "outside") (param i32 i32) (result i32)
+        (call $log (i32.const 262140) (i32.const 16)) (i32.const 0))
+    (func (export "answer_outside") (param i32 i32) (result i32)
+        (call $room (i32.const 100))
+        (call $config (i32.const 16) (i32.const 3) (i32.const 262143) (i32.const 8)))
+    (func (export "version") (param i32 i32) (result i32) (call $version))
+    (func (export "random") (param i32 i32) (result i32)
+        (call $random (i32.const 2000) (i32.const 4))
+        (i32.add (i32.const 8192) (i32.and (i32.load (i32.const 2000)) (i32.const 0xffff))))
+    (func (export "time") (param i32 i32) (result i32)
+        (i32.sub (i32.wrap_i64 (i64.div_u (call $time) (i64.const 31556952000))) (i32.const 48))))"#;
+
+fn host(services: Services) -> Host {
+    Host::builder().slots(8).services(services).build().unwrap()
+}
+
+fn allow(grants: &[&str]) -> LoadOptions {
+    grants.iter().fold(text().name("tool"), |options, grant| options.allow(grant.parse().unwrap()))
+}
+
+fn load(services: Services, grants: &[&str]) -> Plugin {
+    host(services).load_blocking(source(GUEST), allow(grants)).unwrap()
+}
+
+/// The answer of `function` in every call mode.
+fn answers(plugin: &Plugin, function: &str) -> Vec<String> {
+    MODES.map(|mode| mode.invoke(plugin, function, &["7"]).expect("it answers").value.to_json_text()).to_vec()
+}
+
+fn with(change: impl FnOnce(&mut Services)) -> Services {
+    let mut services = Services::default();
+    change(&mut services);
+    services
+}
+
+#[derive(Debug, Default)]
+struct Lines(Mutex<Vec<(String, LogLevel, String)>>);
+
+impl Log for Lines {
+    fn log(&self, permit: &Permit, level: LogLevel, message: &str) {
+        self.0.lock().unwrap().push((permit.caller().name.clone(), level, message.to_owned()));
+    }
+}
+
+#[test]
+fn a_plugin_logs_where_it_may_to_the_host_and_with_its_call() {
+    let lines = Arc::new(Lines::default());
+    let services = with(|services| services.log = lines.clone());
+    let plugin = load(services.clone(), &["log"]);
+    let outcome = Mode::MultiThread.invoke(&plugin, "log", &["7"]).unwrap();
+    assert_eq!(outcome.log, b"info: hello \x1b[2J\n");
+    assert_eq!(outcome.usage.log_bytes, outcome.log.len() as u64);
+    let expected = ("tool".to_owned(), LogLevel::Info, "hello \u{1b}[2J".to_owned());
+    assert_eq!(lines.0.lock().unwrap().as_slice(), [expected]);
+    let denied = Mode::Blocking.invoke(&load(services, &[]), "log", &["7"]).unwrap();
+    assert_eq!((denied.log.len(), lines.0.lock().unwrap().len()), (0, 1));
+}
+
+#[test]
+fn output_bomb_through_the_log_ends_at_its_limit() {
+    let host = host(with(|services| services.log = Arc::new(Lines::default())));
+    let options = limits(&[("log", "1KiB")]).allow("log".parse().unwrap());
+    let plugin = host.load_blocking(source(GUEST), options).unwrap();
+    for mode in MODES {
+        let error = mode.invoke(&plugin, "log_again", &["7"]).unwrap_err();
+        assert_eq!(error.to_string(), "limit `log` of 1.0 KiB hit while running");
+    }
+}
+
+#[test]
+fn configuration_is_the_operators_and_needs_a_grant() {
+    let config = OperatorConfig::new().plugin("tool", [("key".to_owned(), "value".to_owned())]);
+    let services = with(|services| services.config = Arc::new(config));
+    let plugin = load(services.clone(), &["config"]);
+    assert_eq!(answers(&plugin, "config"), [r#""0value""#; 4]);
+    assert_eq!(answers(&plugin, "config_cut"), [r#""0va""#; 4], "cut to the room there is");
+    assert_eq!(answers(&load(services, &[]), "config"), [r#""1""#; 4]);
+    let other = OperatorConfig::new().plugin("other", [("key".to_owned(), "value".to_owned())]);
+    let services = with(|services| services.config = Arc::new(other));
+    assert_eq!(answers(&load(services, &["config"]), "config"), [r#""1""#; 4]);
+}
+
+#[test]
+fn configuration_falls_back_to_what_the_manifest_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = r#"{"name":"tool","version":"1.0.0","entryPoint":"tool.wasm",
+        "config":{"settings":{"key":{"default":42},"other":"x"}}}"#;
+    std::fs::write(folder.path().join("cortex.json"), manifest).unwrap();
+    std::fs::write(folder.path().join("tool.wasm"), wat::parse_str(GUEST).unwrap()).unwrap();
+    let load = |services: Services| host(services).load_blocking(folder.path(), allow(&["config"])).unwrap();
+    assert_eq!(answers(&load(Services::default()), "config"), [r#""042""#; 4]);
+    let config = OperatorConfig::new().plugin("tool", [("key".to_owned(), "43".to_owned())]);
+    let services = with(|services| services.config = Arc::new(config));
+    assert_eq!(answers(&load(services), "config"), [r#""043""#; 4]);
+}
+
+#[test]
+fn state_is_kept_between_fresh_instances_within_its_quota() {
+    let kv = Arc::new(MemoryKv::new());
+    let services = with(|services| services.kv = kv.clone());
+    let plugin = load(services.clone(), &["kv=10B"]);
+    assert_eq!(answers(&plugin, "get"), [r#""1""#; 4]);
+    assert_eq!(answers(&plugin, "set"), [r#""0""#; 4]);
+    assert_eq!(answers(&plugin, "get"), [r#""07""#; 4]);
+    let large = Mode::Blocking.invoke(&plugin, "set", &["12345678"]).unwrap();
+    assert_eq!(large.value.to_json_text(), r#""0""#, "it is not told");
+    assert_eq!(answers(&plugin, "get"), [r#""07""#; 4], "and nothing has changed");
+    assert_eq!(answers(&load(services.clone(), &[]), "get"), [r#""1""#; 4]);
+    let other = host(services).load_blocking(source(GUEST), allow(&["kv"]).name("other")).unwrap();
+    assert_eq!(answers(&other, "get"), [r#""1""#; 4], "what others keep is not there");
+}
+
+/// Answers every request, and keeps what it was sent.
+#[derive(Debug, Default)]
+struct Answering(Mutex<Vec<HttpRequest>>);
+
+struct Body(Option<bytes::Bytes>);
+
+impl airlock_host::HttpBody for Body {
+    fn next(&mut self) -> ServiceFuture<'_, Option<bytes::Bytes>> {
+        let next = self.0.take();
+        Box::pin(std::future::ready(Ok(next)))
+    }
+}
+
+impl Http for Answering {
+    fn send<'a>(&'a self, _permit: &'a Permit, request: HttpRequest) -> ServiceFuture<'a, HttpResponse> {
+        let url = request.url().clone();
+        self.0.lock().unwrap().push(request);
+        Box::pin(async move {
+            let body = Box::new(Body(Some("created".into())));
+            Ok(HttpResponse::new(201, url, body))
+        })
+    }
+}
+
+/// Never answers.
+#[derive(Debug)]
+struct Silent(Arc<()>);
+
+impl Http for Silent {
+    fn send<'a>(&'a self, _permit: &'a Permit, _request: HttpRequest) -> ServiceFuture<'a, HttpResponse> {
+        let held = self.0.clone();
+        Box::pin(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Err(ServiceError::TimedOut)
+        })
+    }
+}
+
+#[test]
+fn a_request_needs_its_host_granted_and_comes_back_with_its_status() {
+    let http = Arc::new(Answering::default());
+    let services = with(|services| services.http = http.clone());
+    let plugin = load(services.clone(), &["net=https://api.example"]);
+    assert_eq!(answers(&plugin, "http"), [r#""0created""#; 4]);
+    assert_eq!(answers(&plugin, "status"), ["201"; 4]);
+    let sent = http.0.lock().unwrap().pop().unwrap();
+    assert_eq!((sent.method().as_str(), sent.url().as_str()), ("GET", "https://api.example/x"));
+    assert_eq!((sent.headers()["x-a"].as_bytes(), sent.content().as_ref()), (&b"b"[..], &b"key"[..]));
+    let before = http.0.lock().unwrap().len();
+    for grants in [&[][..], &["net=http://api.example"], &["net=https://api.example:8443"]] {
+        let plugin = load(services.clone(), grants);
+        assert_eq!(answers(&plugin, "http"), [r#""1host: network:fetch permission denied""#; 4]);
+        assert_eq!(answers(&plugin, "status"), ["403"; 4]);
+    }
+    assert_eq!(http.0.lock().unwrap().len(), before, "none of them was sent");
+}
+
+#[test]
+fn slow_host_call_is_cut_at_the_deadline_and_lets_go_of_what_it_held() {
+    let held = Arc::new(());
+    let services = with(|services| services.http = Arc::new(Silent(held.clone())));
+    let options = limits(&[("timeout", "100ms")]).allow("net=https://api.example".parse().unwrap());
+    let plugin = host(services).load_blocking(source(GUEST), options).unwrap();
+    for mode in MODES {
+        let error = mode.invoke(&plugin, "http", &["7"]).unwrap_err();
+        assert_eq!(error.to_string(), "stopped while running: the deadline of 100ms passed", "{mode:?}");
+        assert_eq!(Arc::strong_count(&held), 2, "the test's and the service's");
+    }
+}
+
+/// Keeps what it is given a moment after it was asked, unless the call is over.
+#[derive(Debug)]
+struct Slow {
+    kept: Arc<MemoryKv>,
+}
+
+impl Kv for Slow {
+    fn get<'a>(&'a self, permit: &'a Permit, key: &'a str) -> ServiceFuture<'a, Option<Vec<u8>>> {
+        self.kept.get(permit, key)
+    }
+
+    fn keys<'a>(
+        &'a self,
+        permit: &'a Permit,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        count: usize,
+    ) -> ServiceFuture<'a, Vec<String>> {
+        self.kept.keys(permit, prefix, after, count)
+    }
+
+    fn apply<'a>(&'a self, permit: &'a Permit, changes: &'a [KvChange<'a>]) -> ServiceFuture<'a, Vec<bool>> {
+        Box::pin(async move {
+            // On a thread of its own, as a service with a pool would do it.
+            let (kept, own) = (self.kept.clone(), permit.clone());
+            let changes: Vec<(String, Vec<u8>)> = changes
+                .iter()
+                .filter_map(|change| match change {
+                    KvChange::Set(key, value) => Some(((*key).to_owned(), value.to_vec())),
+                    KvChange::Delete(_) => None,
+                })
+                .collect();
+            std::thread::spawn(move || {
+                while own.check().is_ok() {
+                    std::thread::yield_now();
+                }
+                let changes: Vec<KvChange<'_>> =
+                    changes.iter().map(|(key, value)| KvChange::Set(key, value)).collect();
+                drop(futures_executor::block_on(kept.apply(&own, &changes)));
+            });
+            std::future::pending().await
+        })
+    }
+
+    fn usage<'a>(&'a self, permit: &'a Permit) -> ServiceFuture<'a, u64> {
+        self.kept.usage(permit)
+    }
+}
+
+#[test]
+fn cancel_mid_write_commits_nothing_more() {
+    let kept = Arc::new(MemoryKv::new());
+    let services = with(|services| services.kv = Arc::new(Slow { kept: kept.clone() }));
+    let host = host(services);
+    let options = || limits(&[("timeout", "100ms")]).name("tool").allow("kv".parse().unwrap());
+    let plugin = host.load_blocking(source(GUEST), options()).unwrap();
+    for mode in MODES {
+        let error = mode.invoke(&plugin, "set", &["7"]).unwrap_err();
+        assert_eq!(error.code(), "deadline", "{mode:?}");
+        assert_eq!(answers(&plugin, "get"), [r#""1""#; 4]);
+    }
+}
+
+#[test]
+fn pointers_outside_of_its_memory_end_the_call() {
+    let plugin = load(Services::default(), &["log", "config"]);
+    for mode in MODES {
+        let error = mode.invoke(&plugin, "outside", &["7"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`host_log` broke its ABI's rules: what it hands over at 262140, 16 bytes long, is outside its memory of 262144 bytes"
+        );
+    }
+    let config = OperatorConfig::new().plugin("tool", [("key".to_owned(), "value".to_owned())]);
+    let plugin = load(with(|services| services.config = Arc::new(config)), &["config"]);
+    let error = Mode::Blocking.invoke(&plugin, "answer_outside", &["7"]).unwrap_err();
+    assert_eq!(error.code(), "bad-guest");
+}
+
+#[test]
+fn time_and_random_stand_in_until_they_are_granted() {
+    let plugin = load(Services::default(), &[]);
+    assert_eq!(answers(&plugin, "version"), ["1"; 4]);
+    assert_eq!(answers(&plugin, "time"), ["1"; 4], "49 whole years and not 56");
+    let random = answers(&plugin, "random");
+    assert!(random.iter().all(|number| *number == random[0]), "{random:?}");
+    let plugin = load(Services::default(), &["clock", "random"]);
+    assert_ne!(answers(&plugin, "time"), ["1"; 4]);
+    let random = answers(&plugin, "random");
+    assert!(random.iter().any(|number| *number != random[0]), "{random:?}");
+}
+
+#[test]
+fn uses_and_refusals_of_services_are_recorded_once_each() {
+    let audit = Arc::new(MemoryAudit::new());
+    let services = with(|services| services.http = Arc::new(Answering::default()));
+    let host =
+        Host::builder().services(services).audit(audit.clone(), OnAuditFailure::Refuse).build().unwrap();
+    let plugin = host.load_blocking(source(GUEST), allow(&["log"])).unwrap();
+    for function in ["log", "http", "get"] {
+        Mode::Blocking.invoke(&plugin, function, &["7"]).unwrap();
+    }
+    let told: Vec<String> = audit
+        .events()
+        .into_iter()
+        .filter_map(|(_, event)| match event {
+            AuditEvent::Used { capability, count } => Some(format!("used {capability} {count}")),
+            AuditEvent::Refused { capability, count } => Some(format!("refused {capability} {count}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["used log 1", "refused net=https://api.example 1", "refused kv=1MiB 1"]);
+}
+
+#[test]
+fn a_grant_that_is_taken_back_is_gone_at_the_next_call_of_a_session() {
+    let grants = Arc::new(MemoryGrants::new());
+    let lines = Arc::new(Lines::default());
+    let services = with(|services| services.log = lines.clone());
+    let host = Host::builder().services(services).approval(Approval::new(grants.clone())).build().unwrap();
+    let plugin = host.load_blocking(source(GUEST), allow(&[])).unwrap();
+    let who = Identity { name: plugin.name().to_owned(), digest: plugin.digest() };
+    let log: Capability = "log".parse().unwrap();
+    grants.decide(&who, &[Grant::always(log.clone())], "me").unwrap();
+    let mut session = plugin.session_blocking().unwrap();
+    let mut call = || {
+        session.invoke_blocking("log", Input::Words(vec!["7".to_owned()])).unwrap();
+        lines.0.lock().unwrap().len()
+    };
+    assert_eq!((call(), call()), (1, 2));
+    grants.revoke(&who.name, Some(&log));
+    assert_eq!(call(), 2);
+}
