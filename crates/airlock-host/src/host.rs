@@ -61,7 +61,6 @@ impl Host {
     }
 
     /// A host with these settings and limits, and so many calls at once.
-    #[expect(clippy::too_many_arguments, reason = "the builder's fields")]
     pub(crate) fn of(
         settings: EngineSettings,
         overrides: Overrides,
