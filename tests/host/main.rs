@@ -7,6 +7,7 @@ mod abi_choice;
 mod approval;
 mod capabilities;
 mod command;
+mod exec;
 mod func;
 mod json;
 mod limits;

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::abi::{self, Abi};
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
+use crate::service::exec;
 use crate::source::{self, Source};
 use crate::standing::{Followed, Ground, Standing};
 use crate::wasi;
@@ -296,10 +297,12 @@ impl Host {
             Some(folder) => Ok(folder.clone()),
             None => std::env::current_dir(),
         };
-        // A folder that is gone covers nothing, and most plugins ask for none.
-        let place =
-            Place { working: working.unwrap_or_default(), home: std::env::home_dir(), ..Place::default() };
         let ceiling = self.0.rules.ceiling(&identity.name).and(options.ceiling.clone());
+        let asked = requests.iter().map(|request| &request.capability);
+        let programs = exec::located(asked.chain(&grants).chain(ceiling.capabilities()));
+        // A folder that is gone covers nothing, and most plugins ask for none.
+        let working = working.unwrap_or_default();
+        let place = Place { working, home: std::env::home_dir(), programs, ..Place::default() };
         let baseline = abi.profile().baseline;
         let ground = Ground { requests: requests.to_vec(), grants, baseline, ceiling, place };
         let Some(approval) = &self.0.approval else {
