@@ -1,56 +1,16 @@
 //! Programs that guests run: real ones of this machine.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use airlock_host::service::exec::{Programs, SearchPath, locate, normalised};
-use airlock_host::{
-    Basis, Capability, Ceiling, Digest, Ended, Exec, Gate, Identity, LimitKind, Limits, Overrides, Permit,
-    Place, Policy, ProgramRun, Request, ServiceError, Stream,
-};
+use airlock_host::service::exec::{Programs, SearchPath, normalised};
+use airlock_host::{Ended, Exec, LimitKind, Limits, ProgramRun, ServiceError, Stream};
 use rustix::process::{Pid, test_kill_process};
 
+use crate::gated::{Call, denied};
 use crate::support::Mode;
 
-/// What a call has: a folder, grants, limits, and until when.
-pub(crate) struct Call {
-    gate: Gate,
-    policy: Arc<Policy>,
-    time: Duration,
-    search: SearchPath,
-}
-
 impl Call {
-    pub(crate) fn new(working: &Path, granted: &[&str]) -> Self {
-        Call::on(working, granted, SearchPath::of_process())
-    }
-
-    /// The same with programs looked up on this path.
-    fn on(working: &Path, granted: &[&str], search: SearchPath) -> Self {
-        let grants: Vec<Capability> = granted.iter().map(|text| text.parse().unwrap()).collect();
-        let request = |capability: &Capability| Request { capability: capability.clone(), required: false };
-        let requests: Vec<Request> = grants.iter().map(request).collect();
-        let programs = locate(&search, &grants);
-        let place = Place { working: working.to_owned(), programs, ..Place::default() };
-        let (grants, ceiling) = (grants.as_slice(), &Ceiling::new());
-        let basis = Basis { requests: &requests, grants, baseline: &[], ceiling, place: &place };
-        let policy = Arc::new(Policy::decide(basis));
-        Call { gate: gate(&[]), policy, time: Duration::from_secs(60), search }
-    }
-
-    fn limited(self, limit: LimitKind, value: u64) -> Self {
-        Call { gate: gate(&[(limit, value)]), ..self }
-    }
-
-    fn lasting(self, time: Duration) -> Self {
-        Call { time, ..self }
-    }
-
-    pub(crate) fn permit(&self, need: airlock_host::Need<'_>) -> Result<Permit, ServiceError> {
-        self.gate.permit(&self.policy, Instant::now() + self.time, need)
-    }
-
     /// Runs a program as an adapter does.
     fn run(&self, run: ProgramRun) -> Result<Output, ServiceError> {
         Mode::NoRuntime.wait(self.run_with(&Programs::new().search(self.search.clone()), run))
@@ -85,12 +45,6 @@ struct Output {
     stderr: Vec<u8>,
 }
 
-fn gate(limits: &[(LimitKind, u64)]) -> Gate {
-    let limits = Limits::default().with(&limits.iter().copied().collect::<Overrides>());
-    let caller = Identity { name: "one".to_owned(), digest: Digest::of(b"1") };
-    Gate::new(Arc::new(caller), Arc::new(limits))
-}
-
 fn words_of(words: &[&str]) -> ProgramRun {
     let (program, args) = words.split_first().unwrap();
     let args = args.iter().map(|&arg| arg.to_owned()).collect();
@@ -112,10 +66,6 @@ fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path
-}
-
-fn denied(text: &str) -> ServiceError {
-    ServiceError::Denied(text.parse().unwrap())
 }
 
 /// Waits until there is no such process, and fails when there still is one after a while.

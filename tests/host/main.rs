@@ -7,13 +7,16 @@ mod abi_choice;
 mod approval;
 mod capabilities;
 mod command;
+mod events;
 mod exec;
 mod func;
+mod gated;
 mod json;
 mod limits;
 mod modes;
 mod raw;
 mod support;
+mod tools;
 
 #[path = "../hostile/mod.rs"]
 mod hostile;

@@ -1,4 +1,9 @@
 //! The services that come with Airlock: the host's side of each capability.
 
+mod events;
 pub mod exec;
 mod process;
+mod tools;
+
+pub use events::EventBus;
+pub use tools::ToolRegistry;
