@@ -60,7 +60,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 /// A script in `folder` that says who it is.
-fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
+pub(crate) fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let path = folder.join(name);
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();

@@ -13,6 +13,7 @@ mod func;
 mod gated;
 mod json;
 mod limits;
+mod metadata;
 mod modes;
 mod raw;
 mod support;

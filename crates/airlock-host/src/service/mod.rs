@@ -2,8 +2,10 @@
 
 mod events;
 pub mod exec;
+mod metadata;
 mod process;
 mod tools;
 
 pub use events::EventBus;
+pub use metadata::ProjectFacts;
 pub use tools::ToolRegistry;

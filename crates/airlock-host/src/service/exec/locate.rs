@@ -39,7 +39,7 @@ impl SearchPath {
     }
 
     /// The same without folders below one of these.
-    pub(super) fn outside(&self, folders: &[PathBuf]) -> OsString {
+    pub(crate) fn outside(&self, folders: &[PathBuf]) -> OsString {
         let inside = |folder: &&PathBuf| {
             let real = folder.canonicalize();
             let real = real.as_deref().unwrap_or(folder);

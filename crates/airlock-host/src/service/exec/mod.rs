@@ -17,7 +17,8 @@ use airlock_core::{
 };
 
 use super::process::{self, Cgroups, Launch};
-use surroundings::Surroundings;
+
+pub(super) use surroundings::Surroundings;
 
 pub(crate) use locate::located;
 pub use locate::{SearchPath, locate, normalised};
@@ -25,7 +26,7 @@ pub use locate::{SearchPath, locate, normalised};
 /// What runs programs: the [`Exec`] that comes with Airlock.
 ///
 /// # Which
-/// A name stands for what [`locate`] found when the policy was decided, and for nothing else;
+/// A name stands for what [`locate()`] found when the policy was decided, and for nothing else;
 /// only under `exec=*` is it looked up when it is run. A program that the plugin could have
 /// written itself, as it lies in a folder that `fs.write` gives it, is refused. No shell sees
 /// the arguments, unless the program that was granted is one.

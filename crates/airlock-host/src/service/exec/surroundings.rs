@@ -23,6 +23,11 @@ impl<'a> Surroundings<'a> {
         Surroundings { permit, writable }
     }
 
+    /// What the plugin may write.
+    pub(crate) fn writable(&self) -> &[PathBuf] {
+        &self.writable
+    }
+
     /// Whether the plugin may have written what is at `path`, or what it leads to.
     pub(crate) fn can_write(&self, path: &Path) -> bool {
         let end = real(path);
@@ -104,8 +109,11 @@ fn open(path: &Path) -> Option<(PathBuf, WorkingFolder)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let handle = rustix::fs::open(path, flags, Mode::empty()).ok()?;
     let entrance = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
-    let real = std::fs::read_link(&entrance).ok()?;
-    Some((real, WorkingFolder { entrance, handle: Some(handle) }))
+    match std::fs::read_link(&entrance) {
+        Ok(real) => Some((real, WorkingFolder { entrance, handle: Some(handle) })),
+        // Without `/proc` it is entered by its path.
+        Err(_) => path.canonicalize().ok().map(|real| (real.clone(), real.into())),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
