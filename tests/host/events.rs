@@ -137,6 +137,18 @@ fn there_are_so_many_subscriptions_and_no_more() {
 }
 
 #[test]
+fn one_plugin_leaves_subscriptions_to_others() {
+    let bus = EventBus::new();
+    let one = call(&["events.subscribe=*"]);
+    let mut all: Vec<_> = (0..256).map(|_| subscribe(&bus, &one, "a").unwrap()).collect();
+    let error = subscribe(&bus, &one, "a").unwrap_err();
+    assert_eq!(error.to_string(), "there are 256 subscriptions of this plugin already, which is the most");
+    assert!(bus.subscribe_as_host(&pattern("a")).is_ok());
+    all.pop();
+    assert!(subscribe(&bus, &one, "a").is_ok());
+}
+
+#[test]
 fn an_event_is_waited_for_until_the_bus_is_gone() {
     for mode in [Mode::NoRuntime, Mode::CurrentThread, Mode::MultiThread] {
         let bus = EventBus::new();

@@ -91,6 +91,15 @@ fn only_what_is_asked_for_is_told_and_what_nobody_knows_is_null() {
 }
 
 #[test]
+fn a_plugin_that_is_run_nowhere_is_in_no_project() {
+    let keys = ["project", "language", "fledge_config", "git_log"];
+    let nothing = json!({ "project": null, "language": null, "fledge_config": null, "git_log": null });
+    for nowhere in ["", "."] {
+        assert_eq!(facts(Path::new(nowhere), &["metadata"], &keys), nothing);
+    }
+}
+
+#[test]
 fn nothing_is_told_without_a_grant() {
     let call = Call::new(Path::new("/w"), &["fs.read=.", "env=*"]);
     assert_eq!(facts_with(&ProjectFacts::new(), &call, &["project"]), Err(denied("metadata")));

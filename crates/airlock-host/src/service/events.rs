@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::{Poll, Waker};
 
 use airlock_core::{
-    CapabilityKind, EVENT_PAYLOAD, EVENT_TOPIC, Event, Events, NamePattern, Need, Permit, ServiceError,
-    ServiceFuture, Subscription,
+    CapabilityKind, EVENT_PAYLOAD, EVENT_TOPIC, Event, Events, Identity, NamePattern, Need, Permit,
+    ServiceError, ServiceFuture, Subscription,
 };
 
 /// Subscriptions that there may be at once (PRX's bound).
 const SUBSCRIPTIONS: usize = 4096;
+
+/// Subscriptions that one plugin may have of these, so that it leaves some to others.
+const OF_ONE: usize = 256;
 
 /// Events that wait for one subscriber (PRX's bound).
 const QUEUED: usize = 1024;
@@ -26,7 +29,7 @@ const QUEUED_BYTES: usize = 4 << 20;
 ///
 /// Nobody is waited for. For a subscriber who does not take its events in time up to 1024 of
 /// them wait, or 4 MiB; beyond that the oldest are lost, and it is told how many
-/// ([`Subscription::missed`]). There may be 4096 subscriptions. A topic has 1 to 256 bytes
+/// ([`Subscription::missed`]). There may be 4096 subscriptions, 256 of them one plugin's. A topic has 1 to 256 bytes
 /// and neither spaces nor control characters, a payload up to 64 KiB.
 ///
 /// What a plugin may receive is decided when it subscribes. A subscription lives until it is
@@ -42,6 +45,8 @@ struct Shared {
 
 /// What waits for one subscriber.
 struct Queue {
+    /// The plugin that it is for; none where it is the application.
+    owner: Option<Identity>,
     topics: NamePattern,
     waiting: Mutex<Waiting>,
 }
@@ -74,7 +79,7 @@ impl EventBus {
     /// # Errors
     /// [`ServiceError::Unavailable`] where there are too many subscriptions.
     pub fn subscribe_as_host(&self, topics: &NamePattern) -> Result<Box<dyn Subscription>, ServiceError> {
-        self.add(topics)
+        self.add(None, topics)
     }
 
     /// Subscriptions that there are.
@@ -104,13 +109,25 @@ impl EventBus {
         Ok(reached)
     }
 
-    fn add(&self, topics: &NamePattern) -> Result<Box<dyn Subscription>, ServiceError> {
+    fn add(
+        &self,
+        owner: Option<&Identity>,
+        topics: &NamePattern,
+    ) -> Result<Box<dyn Subscription>, ServiceError> {
         let mut queues = self.0.queues.write().unwrap_or_else(PoisonError::into_inner);
+        let too_many = |most: usize, whose: &str| {
+            let reason = format!("there are {most} subscriptions{whose} already, which is the most");
+            Err(ServiceError::Unavailable(reason))
+        };
         if queues.len() >= SUBSCRIPTIONS {
-            let reason = format!("there are {SUBSCRIPTIONS} subscriptions already, which is the most");
-            return Err(ServiceError::Unavailable(reason));
+            return too_many(SUBSCRIPTIONS, "");
         }
-        let queue = Arc::new(Queue { topics: topics.clone(), waiting: Mutex::default() });
+        let of_owner = || queues.iter().filter(|queue| queue.owner.as_ref() == owner).count();
+        if owner.is_some() && of_owner() >= OF_ONE {
+            return too_many(OF_ONE, " of this plugin");
+        }
+        let queue =
+            Arc::new(Queue { owner: owner.cloned(), topics: topics.clone(), waiting: Mutex::default() });
         queues.push(queue.clone());
         Ok(Box::new(Subscriber { queue, bus: Arc::downgrade(&self.0) }))
     }
@@ -132,7 +149,7 @@ impl Events for EventBus {
     ) -> Result<Box<dyn Subscription>, ServiceError> {
         permit.check()?;
         allowed(permit, Need::Names(CapabilityKind::EventsSubscribe, topics))?;
-        self.add(topics)
+        self.add(Some(permit.caller()), topics)
     }
 }
 

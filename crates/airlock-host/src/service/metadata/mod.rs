@@ -93,6 +93,8 @@ impl Metadata for ProjectFacts {
                     continue;
                 }
                 let fact = match *key {
+                    // Relative to this process is nowhere that the plugin is run in.
+                    "project" | "language" | "fledge_config" if !working.is_absolute() => Value::Null,
                     "project" => project(working),
                     "language" => language(working).into(),
                     "env" => environment(permit)?,
