@@ -7,13 +7,18 @@ mod abi_choice;
 mod approval;
 mod capabilities;
 mod command;
+mod events;
+mod exec;
 mod func;
+mod gated;
 mod json;
 mod limits;
+mod metadata;
 mod modes;
 mod raw;
 mod services;
 mod support;
+mod tools;
 
 #[path = "../hostile/mod.rs"]
 mod hostile;

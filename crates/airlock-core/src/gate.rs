@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::{
-    AuditEvent, CAPABILITIES, Capability, CapabilityKind, Identity, LimitKind, Limits, Policy, Scheme, Scope,
-    ServiceError, Uses,
+    AuditEvent, CAPABILITIES, Capability, CapabilityKind, Identity, LimitKind, Limits, NamePattern, Policy,
+    Scheme, Scope, ServiceError, Uses,
 };
 
 /// What a guest is about to use, as it asks for it.
@@ -28,6 +28,8 @@ pub enum Need<'a> {
     Kind(CapabilityKind),
     /// Something with a name: a secret, a topic, a tool, an account.
     Name(CapabilityKind, &'a str),
+    /// All names of a pattern at once: the topics of a subscription.
+    Names(CapabilityKind, &'a NamePattern),
     /// A host. Its name in lower case or its address without brackets, as a URL's parser
     /// gives it.
     Origin {
@@ -53,7 +55,7 @@ impl Need<'_> {
     /// The kind of what is needed.
     pub fn kind(&self) -> CapabilityKind {
         match self {
-            Need::Kind(kind) | Need::Name(kind, _) | Need::File(kind, _) => *kind,
+            Need::Kind(kind) | Need::Name(kind, _) | Need::Names(kind, _) | Need::File(kind, _) => *kind,
             Need::Origin { .. } => CapabilityKind::Net,
             Need::Program { .. } => CapabilityKind::Exec,
         }
@@ -69,6 +71,7 @@ impl Need<'_> {
             // As it is written without a scope: all there is would be more than is needed.
             Need::Kind(kind) => kind.row().name.parse().unwrap_or_else(|_| Capability::all_of(kind)),
             Need::Name(kind, name) => of(kind, name),
+            Need::Names(kind, names) => of(kind, &names.to_string()),
             Need::Origin { scheme, host, port } => {
                 let brackets = host.contains(':') && !host.starts_with('[');
                 let host = if brackets { format!("[{host}]") } else { host.to_owned() };
@@ -90,6 +93,7 @@ impl Need<'_> {
                     pattern.program() == Some(program) && pattern.is_bare()
                 }
                 (Need::Kind(_), _) => *capability == self.capability(),
+                (Need::Names(_, names), Scope::Name(pattern)) => pattern == *names,
                 (_, scope) => scope.is_single() && self.is_met_by(capability),
             }
     }
@@ -102,6 +106,7 @@ impl Need<'_> {
         fits && match (self, capability.scope()) {
             (Need::Kind(_), _) => true,
             (Need::Name(_, name), Scope::Name(pattern)) => pattern.permits(name),
+            (Need::Names(_, names), Scope::Name(pattern)) => pattern.covers(names),
             (Need::Origin { scheme, host, port }, Scope::Origin(origin)) => {
                 origin.permits(*scheme, host, *port)
             }
@@ -379,6 +384,27 @@ mod tests {
         assert!(may(CapabilityKind::FsRead, "/w/in/a") && may(CapabilityKind::FsRead, "/w/out/a"));
         assert!(may(CapabilityKind::FsWrite, "/w/out") && !may(CapabilityKind::FsWrite, "/w/in"));
         assert!(!may(CapabilityKind::FsRead, "/w") && !may(CapabilityKind::FsRead, "/w/inside"));
+    }
+
+    #[test]
+    fn all_names_of_a_pattern_are_needed_at_once() {
+        let (gate, policy) = (gate(&[]), policy(&["events.subscribe=build.*", "events.subscribe=one"]));
+        let may = |text: &str| {
+            let names = text.parse().expect("a pattern");
+            let need = Need::Names(CapabilityKind::EventsSubscribe, &names);
+            gate.permit(&policy, soon(), need).map(drop)
+        };
+        for covered in ["build.*", "build.done", "build.a.*", "one"] {
+            assert_eq!(may(covered), Ok(()), "{covered}");
+        }
+        for wider in ["*", "b*", "one*", "two"] {
+            let denied = format!("events.subscribe={wider}").parse().expect("valid");
+            assert_eq!(may(wider), Err(ServiceError::Denied(denied)), "{wider}");
+        }
+        may("build.*").expect("covered");
+        let used = gate.take_uses();
+        let again = "events.subscribe=build.*".parse().expect("valid");
+        assert_eq!(used.first(), Some(&AuditEvent::Used { capability: again, count: 2 }));
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Ceiling {
         Ceiling { allow, deny: [self.deny, other.deny].concat() }
     }
 
+    /// What it speaks of, allowed or denied.
+    pub fn capabilities(&self) -> impl Iterator<Item = &Capability> {
+        self.allow.iter().flatten().chain(&self.deny)
+    }
+
     /// Whether a part of `capability` is denied, whatever is granted.
     pub fn denies(&self, capability: &Capability, place: &Place) -> bool {
         let capability = capability.resolved(place);

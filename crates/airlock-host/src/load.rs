@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::abi::{self, Abi};
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
+use crate::service::exec;
 use crate::source::{self, Source};
 use crate::standing::{Followed, Ground, Standing};
 use crate::wasi;
@@ -306,14 +307,12 @@ impl Host {
             Some(folder) => Ok(folder.clone()),
             None => std::env::current_dir(),
         };
-        // A folder that is gone covers nothing, and most plugins ask for none.
-        let place = Place {
-            working: working.unwrap_or_default(),
-            home: std::env::home_dir(),
-            own: options.own.clone(),
-            ..Place::default()
-        };
         let ceiling = self.0.rules.ceiling(&identity.name).and(options.ceiling.clone());
+        let asked = requests.iter().map(|request| &request.capability);
+        let programs = exec::located(asked.chain(&grants).chain(ceiling.capabilities()));
+        // A folder that is gone covers nothing, and most plugins ask for none.
+        let working = working.unwrap_or_default();
+        let place = Place { working, home: std::env::home_dir(), own: options.own.clone(), programs };
         let baseline = abi.profile().baseline;
         let ground = Ground { requests: requests.to_vec(), grants, baseline, ceiling, place };
         let Some(approval) = &self.0.approval else {
@@ -379,24 +378,19 @@ fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
     EngineKey { fuel: limits.get(LimitKind::Fuel).is_some(), canonical_nan: false, dwarf: shape.has_dwarf }
 }
 
-/// What this version can enforce. Granting anything else is an error, so that no grant is
+/// What this version has no service for. Granting it is an error, so that no grant is
 /// ever taken and silently ignored.
-const GRANTABLE: [CapabilityKind; 11] = [
-    CapabilityKind::Log,
-    CapabilityKind::Config,
-    CapabilityKind::Kv,
-    CapabilityKind::Net,
-    CapabilityKind::Clock,
-    CapabilityKind::Random,
-    CapabilityKind::FsRead,
-    CapabilityKind::FsWrite,
-    CapabilityKind::Env,
-    CapabilityKind::Stdin,
-    CapabilityKind::Stdout,
+const UNENFORCED: [CapabilityKind; 6] = [
+    CapabilityKind::Memory,
+    CapabilityKind::EmailRead,
+    CapabilityKind::EmailSearch,
+    CapabilityKind::EmailSync,
+    CapabilityKind::EmailSend,
+    CapabilityKind::EmailReply,
 ];
 
 fn can_enforce(grant: &Capability) -> bool {
-    GRANTABLE.contains(&grant.kind())
+    !UNENFORCED.contains(&grant.kind())
 }
 
 /// Imports that ask for a capability: a module and functions of it.

@@ -4,6 +4,7 @@
 //! a call. Whoever enforces asks for it anew every time, so that a grant which is taken back
 //! is gone for calls that begin later, and for what running ones do later.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,8 @@ use airlock_core::{
     Basis, Capability, CapabilityKind, Ceiling, Grant, GrantStore, Identity, Place, Policy, Request, Result,
 };
 use arc_swap::ArcSwap;
+
+use crate::service::exec;
 
 /// What a policy is decided over, but for grants that may change.
 #[derive(Debug)]
@@ -64,6 +67,14 @@ impl Ground {
         let kept = kept.iter().filter(|grant| grant.allowed).map(|grant| grant.capability.clone());
         let grants: Vec<Capability> = self.grants.iter().cloned().chain(kept).collect();
         let Ground { requests, baseline, ceiling, place, .. } = self;
+        let mut place = Cow::Borrowed(place);
+        // Who asks for any program may have been granted some; what is known stays what it is.
+        for (name, path) in exec::located(&grants) {
+            if !place.programs.contains_key(&name) {
+                place.to_mut().programs.insert(name, path);
+            }
+        }
+        let (baseline, place) = (*baseline, &*place);
         let policy = Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place });
         let missing = policy.missing(requests).cloned();
         Decided { policy: Arc::new(policy), missing }

@@ -28,7 +28,8 @@ impl NamePattern {
         (!self.prefix).then_some(self.text.as_str())
     }
 
-    pub(super) fn covers(&self, other: &NamePattern) -> bool {
+    /// Whether it stands for every name that the other does.
+    pub fn covers(&self, other: &NamePattern) -> bool {
         match self.prefix {
             true => other.text.starts_with(&self.text),
             false => self == other,

@@ -6,7 +6,12 @@
 
 mod absent;
 mod config;
+mod events;
+pub mod exec;
 mod log;
+mod metadata;
+mod process;
+mod tools;
 
 use std::sync::Arc;
 
@@ -16,7 +21,11 @@ use airlock_core::{
 
 pub use absent::Absent;
 pub use config::OperatorConfig;
+pub use events::EventBus;
+pub use exec::Programs;
 pub use log::TracingLog;
+pub use metadata::ProjectFacts;
+pub use tools::ToolRegistry;
 
 /// A host's services.
 #[derive(Debug, Clone)]
@@ -47,17 +56,16 @@ pub struct Services {
 impl Default for Services {
     fn default() -> Self {
         let redactor = Redactor::new();
-        let absent = Arc::new(Absent);
         Services {
             kv: Arc::new(MemoryKv::new()),
-            http: absent.clone(),
-            exec: absent.clone(),
+            http: Arc::new(Absent),
+            exec: Arc::new(Programs::new()),
             config: Arc::new(OperatorConfig::new()),
             secrets: Arc::new(NoSecrets),
             log: Arc::new(TracingLog::new(redactor.clone())),
-            events: absent.clone(),
-            metadata: absent.clone(),
-            tools: absent,
+            events: Arc::new(EventBus::new()),
+            metadata: Arc::new(ProjectFacts::new()),
+            tools: Arc::new(ToolRegistry::new()),
             redactor,
         }
     }
