@@ -64,7 +64,7 @@ fn reading_writing_seeking_sizes_times_and_appending() {
 
 #[test]
 fn folders_are_made_and_removed_and_files_unlinked() {
-    on_folder("folders", |_| {}, 35);
+    on_folder("folders", |_| {}, 38);
 }
 
 #[test]

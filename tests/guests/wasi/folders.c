@@ -47,6 +47,9 @@ static void removing(struct suite *suite)
     is_errno(suite, "rmdir of a file is ENOTDIR", remove_folder(suite, "file"), ENOTDIR);
     is_errno(suite, "rmdir of a link is ENOTDIR", remove_folder(suite, "to-folder"), ENOTDIR);
     is_errno(suite, "rmdir of nothing is ENOENT", remove_folder(suite, "none"), ENOENT);
+    is_errno(suite, "rmdir file/ is ENOTDIR", remove_folder(suite, "file/"), ENOTDIR);
+    is_errno(suite, "rmdir link/ is ENOTDIR", remove_folder(suite, "to-folder/"), ENOTDIR);
+    is_errno(suite, "rmdir none/ is ENOENT", remove_folder(suite, "none/"), ENOENT);
     is_errno(suite, "rmdir . is EINVAL", remove_folder(suite, "."), EINVAL);
     is_errno(suite, "rmdir .. is EPERM", remove_folder(suite, ".."), EPERM);
     is_errno(suite, "rmdir folder/", remove_folder(suite, "slashed/"), 0);

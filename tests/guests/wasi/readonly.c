@@ -1,4 +1,8 @@
-/* A folder that may only be read. Nothing is changed there, whatever is tried. */
+/* A folder that may only be read. Nothing is changed there, whatever is tried.
+ *
+ * The documents have ENOTCAPABLE for what a descriptor has no right to. wasmtime-wasi keeps no
+ * rights with descriptors, and says EPERM.
+ */
 
 #include "suite.h"
 
