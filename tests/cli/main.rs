@@ -18,4 +18,6 @@ mod state;
 mod streams;
 mod support;
 mod terminal;
+mod tools;
 mod walkthrough;
+mod wasi;

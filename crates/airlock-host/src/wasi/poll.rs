@@ -50,13 +50,13 @@ pub(super) async fn poll_oneoff(
                 };
                 sleeps.push(Sleep { userdata, which, until });
             }
-            // A guest has standard streams only, and those never block it for long: input
-            // is bytes at hand or a reader whose first read waits within the deadline.
+            // Nothing that a guest has blocks it for long: files never do, and input is bytes
+            // at hand or a reader whose first read waits within the deadline.
             SubscriptionU::FdRead(fd) => {
-                ready.push(stream_event(userdata, Eventtype::FdRead, fd.file_descriptor.into(), 0))
+                ready.push(ready_event(state, userdata, Eventtype::FdRead, fd.file_descriptor.into()));
             }
             SubscriptionU::FdWrite(fd) => {
-                ready.push(stream_event(userdata, Eventtype::FdWrite, fd.file_descriptor.into(), 1));
+                ready.push(ready_event(state, userdata, Eventtype::FdWrite, fd.file_descriptor.into()));
             }
         }
     }
@@ -101,13 +101,18 @@ pub(super) fn which_clock(id: Clockid) -> Result<Which, Error> {
     }
 }
 
-fn stream_event(userdata: Userdata, kind: Eventtype, fd: u32, first: u32) -> Event {
-    // Readable: standard input. Writable: standard output and error.
-    let exists = match first {
-        0 => fd == 0,
+fn ready_event(state: &mut CallState, userdata: Userdata, kind: Eventtype, fd: u32) -> Event {
+    let is_stream = match kind {
+        Eventtype::FdRead => fd == 0,
         _ => fd == 1 || fd == 2,
     };
-    event(userdata, if exists { Errno::Success } else { Errno::Badf }, kind, 1)
+    let files = state.wasi_files();
+    let error = match files.check(fd) {
+        Ok(()) if is_stream || files.file(fd).is_some() => Errno::Success,
+        Ok(()) => Errno::Badf,
+        Err(error) => error,
+    };
+    event(userdata, error, kind, 1)
 }
 
 fn event(userdata: Userdata, error: Errno, type_: Eventtype, nbytes: u64) -> Event {

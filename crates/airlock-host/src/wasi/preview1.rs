@@ -50,7 +50,7 @@ impl CallState {
     }
 
     /// What the guest may reach of the host's files.
-    fn wasi_files(&mut self) -> &mut Files {
+    pub(super) fn wasi_files(&mut self) -> &mut Files {
         let plugin = &self.plugin;
         &mut self.wasi.opened(plugin.limits(), plugin.standing()).files
     }
@@ -176,6 +176,14 @@ fn is_plain(kind: Filetype) -> bool {
 impl Target {
     fn flags(&self, asked: Lookupflags) -> Lookupflags {
         if self.follow { asked } else { Lookupflags::empty() }
+    }
+}
+
+/// A path without slashes at its end; one of nothing else stays as it is.
+fn without_slash(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" => path,
+        path => path,
     }
 }
 
@@ -633,7 +641,9 @@ impl WasiSnapshotPreview1 for CallState {
             return Err(Errno::Perm.into());
         }
         self.note_file(&to, true);
-        let (mut text, path) = Text::of(&to.path);
+        // Only a folder has a slash at its end, and this removes nothing else; wasmtime-wasi
+        // would ask the system to remove the folder's own `.`, which it does not.
+        let (mut text, path) = Text::of(without_slash(&to.path));
         self.wasi_context().path_remove_directory(&mut text.memory(), to.fd.into(), path).await
     }
 
