@@ -21,6 +21,17 @@
 //! [plugins.weather.limits]
 //! timeout = "1s"
 //!
+//! # What it is configured with, before what its manifest says.
+//! [plugins.weather.config]
+//! units = "metric"
+//!
+//! # A header of its requests to a host, with a secret of `airlock secret` in it, which the
+//! # plugin does not see.
+//! [[plugins.weather.credentials]]
+//! host = "https://api.example.com"
+//! header = "authorization"
+//! value = "Bearer {WEATHER_TOKEN}"
+//!
 //! [audit]
 //! file = "/var/log/airlock.jsonl"
 //! on_failure = "refuse"
@@ -32,9 +43,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use airlock_host::service::OperatorConfig;
 use airlock_host::{
-    CacheSettings, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Host, HostBuilder, LimitKind,
-    Mapping, OnAuditFailure, Overrides, Place, Unit,
+    CacheSettings, Capability, CapabilityKind, Ceiling, Credential, Error, ErrorKind, Host, HostBuilder,
+    LimitKind, Mapping, OnAuditFailure, Overrides, Place, Unit,
 };
 use serde::Deserialize;
 
@@ -119,6 +131,19 @@ struct PluginSection {
     limits: BTreeMap<String, toml::Value>,
     #[serde(default)]
     ceiling: CeilingSection,
+    #[serde(default)]
+    config: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    credentials: Vec<CredentialSection>,
+}
+
+/// A header that a plugin's requests to a host carry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CredentialSection {
+    host: String,
+    header: String,
+    value: String,
 }
 
 /// Capabilities in their written form.
@@ -166,6 +191,9 @@ pub(crate) struct Config {
     limits: Overrides,
     ceiling: Ceiling,
     plugins: BTreeMap<String, (Overrides, Ceiling)>,
+    /// What plugins are configured with.
+    pub(crate) settings: OperatorConfig,
+    pub(crate) credentials: Vec<Credential>,
     pub(crate) audit: AuditSection,
     pub(crate) grants: GrantsSection,
     pub(crate) folders: Vec<PathBuf>,
@@ -275,7 +303,7 @@ fn own_files() -> Ceiling {
             .flat_map(|folder| names.iter().map(move |name| folder.join(name)).collect::<Vec<_>>())
             .collect()
     };
-    let state = ["airlock.db", "airlock.db-wal", "airlock.db-shm", "artifacts", "cache.key"];
+    let state = ["airlock.db", "airlock.db-wal", "airlock.db-shm", "artifacts", "cache.key", "secrets.toml"];
     let paths = [of(Kind::Data, &state), of(Kind::Cache, &["code"]), of(Kind::Config, &["airlock.toml"])];
     // Who may not read there may not write there either.
     let denied = paths.concat();
@@ -310,11 +338,15 @@ fn parse(text: &str) -> Result<Config, Error> {
         return Err(invalid(format!("its `schema` is newer than {SCHEMA}, which this version reads")));
     }
     let limits = read_limits(file.limits)?;
-    let plugins = file
-        .plugins
-        .into_iter()
-        .map(|(name, section)| Ok((name, (read_limits(section.limits)?, section.ceiling.read()?))));
-    let plugins = plugins.collect::<Result<_, Error>>()?;
+    let (mut plugins, mut settings, mut credentials) = (BTreeMap::new(), OperatorConfig::new(), Vec::new());
+    for (name, section) in file.plugins {
+        for CredentialSection { host, header, value } in &section.credentials {
+            credentials.push(Credential::new(&name, host, header, value)?);
+        }
+        let config = section.config.into_iter().map(|(key, value)| Ok((key.clone(), setting(&key, value)?)));
+        settings = settings.plugin(&name, config.collect::<Result<Vec<_>, Error>>()?);
+        plugins.insert(name, (read_limits(section.limits)?, section.ceiling.read()?));
+    }
     let mut cache = CacheConfig { enabled: file.cache.enabled.unwrap_or(true), ..CacheConfig::default() };
     if let Some(size) = file.cache.size {
         cache.maximum_bytes = Unit::Bytes.read(&size).map_err(|reason| {
@@ -326,7 +358,20 @@ fn parse(text: &str) -> Result<Config, Error> {
         Verify::Copy => Mapping::Copy,
     };
     let File { audit, grants, folders, .. } = file;
-    Ok(Config { limits, ceiling: file.ceiling.read()?, plugins, cache, audit, grants, folders })
+    let ceiling = file.ceiling.read()?;
+    Ok(Config { limits, ceiling, plugins, settings, credentials, cache, audit, grants, folders })
+}
+
+/// A value of a plugin's configuration, which is text for it.
+fn setting(key: &str, value: toml::Value) -> Result<String, Error> {
+    match value {
+        toml::Value::String(text) => Ok(text),
+        toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => Ok(value.to_string()),
+        _ => Err(Error::new(ErrorKind::InvalidSetting {
+            name: key.to_owned(),
+            reason: "a plugin is configured with texts, numbers and truths".to_owned(),
+        })),
+    }
 }
 
 fn read_limits(section: BTreeMap<String, toml::Value>) -> Result<Overrides, Error> {
@@ -373,6 +418,30 @@ mod tests {
         let denied = Ceiling::new().deny(all(&["exec=*"]));
         assert_eq!(config.ceiling, denied);
         assert_eq!(ceiling, &Ceiling::new().allow_only(all(&["clock", "exec=git"])));
+    }
+
+    #[test]
+    fn a_plugin_is_configured_and_its_credentials_are_named() {
+        let text = "[plugins.a.config]\nunits = \"metric\"\ncount = 3\nfast = true\n\
+                    [[plugins.a.credentials]]\nhost = \"https://api.example\"\nheader = \"X-Key\"\nvalue = \"{KEY}\"";
+        let config = parse(text).expect("valid");
+        let shown = format!("{:?}", config.settings);
+        assert!(shown.contains(r#""count": "3", "fast": "true", "units": "metric""#), "{shown}");
+        assert_eq!(config.credentials.len(), 1);
+        let fails = |text: &str| parse(text).expect_err("invalid").to_string();
+        assert_eq!(
+            fails("[plugins.a.config]\nlist = [1]"),
+            "`list`: a plugin is configured with texts, numbers and truths"
+        );
+        let credential = |value: &str| {
+            fails(&format!(
+                "[[plugins.a.credentials]]\nhost = \"https://x.example\"\nheader = \"a\"\nvalue = \"{value}\""
+            ))
+        };
+        assert_eq!(
+            credential("plain"),
+            "`credentials for https://x.example`: `{NAME}` stands for a secret in the value"
+        );
     }
 
     #[test]

@@ -20,6 +20,22 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretTask {
+    /// Keep a secret; its value is read from standard input, or asked for
+    Set {
+        /// Its name, as `airlock.toml` calls it: `{NAME}`
+        name: String,
+    },
+    /// Show the names of all secrets
+    List,
+    /// Forget a secret
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Print JSON and nothing else
@@ -97,6 +113,11 @@ pub(crate) enum Verb {
     },
     /// Show the audit log
     Audit(Audit),
+    /// Keep secrets for requests of plugins
+    Secret {
+        #[command(subcommand)]
+        task: SecretTask,
+    },
     /// Look over the state and say what is wrong with it
     Doctor {
         /// Put right what can be

@@ -1,7 +1,7 @@
 //! What plugins keep between calls, in the database.
 
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use airlock_core::{Kv, KvChange, Permit, Result, ServiceError, ServiceFuture};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -15,7 +15,9 @@ use crate::db::{self, BUSY, Durable};
 /// for other processes that write, until its deadline at the latest.
 #[derive(Debug)]
 pub struct KvData {
-    connection: Mutex<Connection>,
+    data: PathBuf,
+    /// Opened when it is first needed.
+    connection: Mutex<Option<Connection>>,
 }
 
 impl KvData {
@@ -24,24 +26,42 @@ impl KvData {
     /// # Errors
     /// As [`Store::open`](crate::Store::open).
     pub fn open(data: &Path) -> Result<Self> {
-        Ok(KvData { connection: Mutex::new(db::open(data, Durable::Process)?) })
+        let connection = Mutex::new(Some(db::open(data, Durable::Process)?));
+        Ok(KvData { data: data.to_owned(), connection })
     }
 
-    /// The connection, which waits for others as long as the call may go on.
-    fn connection(&self, permit: &Permit) -> Result<MutexGuard<'_, Connection>, ServiceError> {
+    /// The same, with the folder opened when a plugin first needs it. What is wrong with it
+    /// is then told to that plugin's call.
+    pub fn lazy(data: &Path) -> Self {
+        KvData { data: data.to_owned(), connection: Mutex::default() }
+    }
+
+    /// Does `work` on the connection, which waits for others as long as the call may go on.
+    fn on<T>(
+        &self,
+        permit: &Permit,
+        work: impl FnOnce(&mut Connection) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
         permit.check()?;
         // A panic in the middle of a transaction has rolled it back.
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match &mut *connection {
+            Some(connection) => connection,
+            none => {
+                let opened = db::open(&self.data, Durable::Process);
+                none.insert(opened.map_err(|error| ServiceError::Unavailable(error.to_string()))?)
+            }
+        };
         connection.busy_timeout(BUSY.min(permit.remaining())).map_err(failed)?;
-        Ok(connection)
+        work(connection)
     }
 
     fn read(&self, permit: &Permit, key: &str) -> Result<Option<Vec<u8>>, ServiceError> {
-        let connection = self.connection(permit)?;
-        let mut statement = connection
-            .prepare_cached("SELECT value FROM kv WHERE plugin = ?1 AND key = ?2")
-            .map_err(failed)?;
-        statement.query_row([plugin(permit), key], |row| row.get(0)).optional().map_err(failed)
+        self.on(permit, |connection| {
+            let sql = "SELECT value FROM kv WHERE plugin = ?1 AND key = ?2";
+            let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+            statement.query_row([plugin(permit), key], |row| row.get(0)).optional().map_err(failed)
+        })
     }
 
     fn list(
@@ -51,42 +71,43 @@ impl KvData {
         after: Option<&str>,
         count: usize,
     ) -> Result<Vec<String>, ServiceError> {
-        let connection = self.connection(permit)?;
-        let sql = "SELECT key FROM kv WHERE plugin = ?1 AND key >= ?2 AND key > ?3 ORDER BY key";
-        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-        // No key is empty, so that all come after the empty one.
-        let rows = statement
-            .query_map([plugin(permit), prefix, after.unwrap_or_default()], |row| row.get::<_, String>(0))
-            .map_err(failed)?;
-        let mut keys = Vec::new();
-        for key in rows.take(count) {
-            let key = key.map_err(failed)?;
-            if !key.starts_with(prefix) {
-                break;
+        self.on(permit, |connection| {
+            let sql = "SELECT key FROM kv WHERE plugin = ?1 AND key >= ?2 AND key > ?3 ORDER BY key";
+            let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+            // No key is empty, so that all come after the empty one.
+            let from = [plugin(permit), prefix, after.unwrap_or_default()];
+            let rows = statement.query_map(from, |row| row.get::<_, String>(0)).map_err(failed)?;
+            let mut keys = Vec::new();
+            for key in rows.take(count) {
+                let key = key.map_err(failed)?;
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                keys.push(key);
             }
-            keys.push(key);
-        }
-        Ok(keys)
+            Ok(keys)
+        })
     }
 
     fn change(&self, permit: &Permit, changes: &[KvChange<'_>]) -> Result<Vec<bool>, ServiceError> {
         changes.iter().try_for_each(KvChange::check)?;
-        let mut connection = self.connection(permit)?;
-        let transaction =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
-        let before = usage(&transaction, permit).map_err(failed)?;
-        let mut were_there = Vec::with_capacity(changes.len());
-        for change in changes {
-            were_there.push(apply(&transaction, plugin(permit), change).map_err(failed)?);
-        }
-        let (after, quota) = (usage(&transaction, permit).map_err(failed)?, permit.quota());
-        if after > quota && after > before {
-            return Err(ServiceError::Full { needed: after, quota });
-        }
-        // Waiting for others may have taken the rest of the time.
-        permit.check()?;
-        transaction.commit().map_err(failed)?;
-        Ok(were_there)
+        self.on(permit, |connection| {
+            let behaviour = rusqlite::TransactionBehavior::Immediate;
+            let transaction = connection.transaction_with_behavior(behaviour).map_err(failed)?;
+            let before = usage(&transaction, permit).map_err(failed)?;
+            let mut were_there = Vec::with_capacity(changes.len());
+            for change in changes {
+                were_there.push(apply(&transaction, plugin(permit), change).map_err(failed)?);
+            }
+            let (after, quota) = (usage(&transaction, permit).map_err(failed)?, permit.quota());
+            if after > quota && after > before {
+                return Err(ServiceError::Full { needed: after, quota });
+            }
+            // Waiting for others may have taken the rest of the time.
+            permit.check()?;
+            transaction.commit().map_err(failed)?;
+            Ok(were_there)
+        })
     }
 }
 
@@ -147,7 +168,7 @@ impl Kv for KvData {
     }
 
     fn usage<'a>(&'a self, permit: &'a Permit) -> ServiceFuture<'a, u64> {
-        Box::pin(async move { usage(&*self.connection(permit)?, permit).map_err(failed) })
+        Box::pin(async move { self.on(permit, |connection| usage(connection, permit).map_err(failed)) })
     }
 }
 

@@ -17,6 +17,7 @@ mod remove;
 mod revoke;
 mod rollback;
 mod run;
+mod secret;
 mod update;
 
 use std::cell::OnceCell;
@@ -24,10 +25,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use airlock_host::service::Services;
 use airlock_host::{
-    Approval, Cache, Error, ErrorKind, Host, HostBuilder, Limits, LoadOptions, Plugin, Source, Worker,
+    Approval, Cache, Error, ErrorKind, Host, HostBuilder, Limits, LoadOptions, Plugin, Redactor, Source,
+    Worker,
 };
-use airlock_store::{Installed, Package, Store};
+use airlock_store::{Installed, KvData, Package, SecretFile, Store};
 use clap::CommandFactory as _;
 use serde_json::{Map, Value};
 
@@ -89,6 +92,7 @@ impl Session {
             Verb::Grants { name: _, import: Some(file) } => grants::import(self, &file),
             Verb::Grants { name, import: None } => grants::run(self, name.as_deref()),
             Verb::Audit(audit) => audit::run(self, &audit),
+            Verb::Secret { task } => secret::run(self, &task),
             Verb::Doctor { repair } => doctor::run(self, repair),
             Verb::Cache { task } => cache::run(self, &task),
             Verb::CompileWorker { .. } | Verb::Completions { .. } => Ok(0),
@@ -127,6 +131,20 @@ impl Session {
         }
     }
 
+    /// What plugins reach: their data and the secrets of this user, and what the operator
+    /// configured.
+    fn services(&self, data: &Path) -> Services {
+        let mut services = Services::default();
+        services.kv = Arc::new(KvData::lazy(data));
+        services.config = Arc::new(self.config.settings.clone());
+        services.secrets = Arc::new(self.secrets(data, services.redactor.clone()));
+        services
+    }
+
+    fn secrets(&self, data: &Path, redactor: Redactor) -> SecretFile {
+        SecretFile::new(data, redactor).with_credentials(self.config.credentials.iter().cloned())
+    }
+
     /// Loads a plugin to be called: with what was granted to it, asking for the rest, and
     /// with its calls in the audit log.
     fn load(&self, plugin: &Path, load: &Load) -> Result<Plugin, Error> {
@@ -134,7 +152,7 @@ impl Session {
         let store = self.store()?;
         let approval =
             Approval::new(store.clone()).prompt(Terminal).carry_over(self.config.grants.keep_on_update);
-        let mut builder = self.host(load)?.approval(approval);
+        let mut builder = self.host(load)?.approval(approval).services(self.services(store.data()));
         if self.config.audit.calls {
             builder = builder.audit(store.clone(), self.config.audit.on_failure());
         }

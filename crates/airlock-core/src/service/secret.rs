@@ -134,7 +134,7 @@ impl Credential {
     /// [`ErrorKind::InvalidSetting`] with what is wrong with it.
     pub fn new(plugin: &str, origin: &str, header: &str, value: &str) -> crate::Result<Self> {
         let invalid = |reason: &str| {
-            let name = format!("credentials for `{origin}`");
+            let name = format!("credentials for {origin}");
             Error::new(ErrorKind::InvalidSetting { name, reason: reason.to_owned() })
         };
         let pattern: OriginPattern = origin.parse().map_err(|reason: String| invalid(&reason))?;
