@@ -13,6 +13,7 @@ mod inspect;
 mod install;
 mod plugins;
 mod run;
+mod services;
 mod session;
 mod state;
 mod streams;

@@ -11,65 +11,8 @@ use airlock_host::{
 
 use crate::support::{MODES, Mode, limits, source, text};
 
-/// Its functions use one import each; what the import gives is the answer.
-const GUEST: &str = r#"(module
-    (import "env" "host_log" (func $log (param i32 i32)))
-    (import "env" "host_get_config" (func $config (param i32 i32 i32 i32) (result i32)))
-    (import "env" "host_set_state" (func $set (param i32 i32 i32 i32)))
-    (import "env" "host_get_state" (func $get (param i32 i32 i32 i32) (result i32)))
-    (import "env" "host_http_request"
-        (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
-    (import "env" "host_get_time_ms" (func $time (result i64)))
-    (import "env" "host_random" (func $random (param i32 i32)))
-    (import "env" "host_get_abi_version" (func $version (result i32)))
-    (memory (export "memory") 4)
-    (data (i32.const 16) "key") (data (i32.const 32) "https://api.example/x")
-    (data (i32.const 64) "{\"x-a\":\"b\"}") (data (i32.const 96) "hello \1b[2J\00unseen")
-    (func (export "malloc") (param i32) (result i32) (i32.const 4096))
-    ;; Puts the code and, as text, what was given behind each other.
-    (func $answer (param $code i32) (result i32)
-        (i32.store8 (i32.const 1000) (i32.const 34))
-        (i32.store8 (i32.const 1001) (i32.add (i32.const 48) (i32.and (local.get $code) (i32.const 1))))
-        (memory.copy (i32.const 1002) (i32.const 2000) (i32.load (i32.const 8)))
-        (i32.store16 (i32.add (i32.const 1002) (i32.load (i32.const 8))) (i32.const 34))
-        (i32.const 1000))
-    (func $room (param i32) (i32.store (i32.const 8) (local.get 0)))
-    (func (export "log") (param i32 i32) (result i32)
-        (call $log (i32.const 96) (i32.const 20)) (call $room (i32.const 0)) (call $answer (i32.const 0)))
-    (func (export "log_again") (param i32 i32) (result i32)
-        (loop $again (call $log (i32.const 96) (i32.const 20)) (br $again)) unreachable)
-    (func (export "config") (param i32 i32) (result i32)
-        (call $room (i32.const 100))
-        (call $answer (call $config (i32.const 16) (i32.const 3) (i32.const 2000) (i32.const 8))))
-    (func (export "config_cut") (param i32 i32) (result i32)
-        (call $room (i32.const 2))
-        (call $answer (call $config (i32.const 16) (i32.const 3) (i32.const 2000) (i32.const 8))))
-    ;; Keeps its own input.
-    (func (export "set") (param i32 i32) (result i32)
-        (call $set (i32.const 16) (i32.const 3) (local.get 0) (local.get 1))
-        (call $room (i32.const 0)) (call $answer (i32.const 0)))
-    (func (export "get") (param i32 i32) (result i32)
-        (call $room (i32.const 0))
-        (call $answer (call $get (i32.const 16) (i32.const 3) (i32.const 2000) (i32.const 8))))
-    (func (export "http") (param i32 i32) (result i32)
-        (call $room (i32.const 0))
-        (call $answer (call $http (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 21) (i32.const 16)
-            (i32.const 3) (i32.const 64) (i32.const 11) (i32.const 12) (i32.const 2000) (i32.const 8))))
-    (func (export "status") (param i32 i32) (result i32)
-        (drop (call $http (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 21) (i32.const 16)
-            (i32.const 3) (i32.const 64) (i32.const 11) (i32.const 12) (i32.const 2000) (i32.const 8)))
-        (i32.load (i32.const 12)))
-    (func (export "outside") (param i32 i32) (result i32)
-        (call $log (i32.const 262140) (i32.const 16)) (i32.const 0))
-    (func (export "answer_outside") (param i32 i32) (result i32)
-        (call $room (i32.const 100))
-        (call $config (i32.const 16) (i32.const 3) (i32.const 262143) (i32.const 8)))
-    (func (export "version") (param i32 i32) (result i32) (call $version))
-    (func (export "random") (param i32 i32) (result i32)
-        (call $random (i32.const 2000) (i32.const 4))
-        (i32.add (i32.const 8192) (i32.and (i32.load (i32.const 2000)) (i32.const 0xffff))))
-    (func (export "time") (param i32 i32) (result i32)
-        (i32.sub (i32.wrap_i64 (i64.div_u (call $time) (i64.const 31556952000))) (i32.const 48))))"#;
+/// Its functions use one import of CortexPrism's host each.
+const GUEST: &str = include_str!("../guests/services.wat");
 
 fn host(services: Services) -> Host {
     Host::builder().slots(8).services(services).build().unwrap()
