@@ -15,6 +15,7 @@ mod json;
 mod limits;
 mod metadata;
 mod modes;
+mod nested;
 mod raw;
 mod services;
 mod support;

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use airlock_core::{
-    AbiId, Capability, Digest, Error, ErrorKind, Identity, LimitKind, Limits, Manifest, Outcome, Phase,
-    Policy, Request, Result,
+    AbiId, Capability, Digest, Error, ErrorKind, Identity, LimitKind, Limits, Manifest, Outcome, Permit,
+    Phase, Policy, Request, Result,
 };
 use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape};
 use crossbeam_utils::CachePadded;
@@ -161,6 +161,8 @@ struct Job<'a> {
     input: Input,
     input_bytes: u64,
     awaited: bool,
+    /// The permit of the tool that it is made for.
+    inside: Option<&'a Permit>,
 }
 
 impl Plugin {
@@ -315,7 +317,24 @@ impl Plugin {
     pub async fn invoke(&self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         self.refuse_program()?;
         let input_bytes = input.len();
-        self.once(Job { function, input, input_bytes, awaited: true }, None).await
+        self.once(Job { function, input, input_bytes, awaited: true, inside: None }, None).await
+    }
+
+    /// Calls a function for a tool that was called with this permit: within the rest of its
+    /// caller's time, and inside of the same tools.
+    ///
+    /// # Errors
+    /// As [`Plugin::call`].
+    pub async fn invoke_within(
+        &self,
+        permit: &Permit,
+        function: &str,
+        input: Input,
+    ) -> Result<Outcome<Answer>> {
+        self.refuse_program()?;
+        let input_bytes = input.len();
+        let inside = Some(permit);
+        self.once(Job { function, input, input_bytes, awaited: true, inside }, None).await
     }
 
     /// [`Plugin::invoke`] on this thread, until it is done.
@@ -326,7 +345,7 @@ impl Plugin {
         self.refuse_program()?;
         let input_bytes = input.len();
         let awaited = self.needs_fiber()?;
-        block_on(self.once(Job { function, input, input_bytes, awaited }, None))
+        block_on(self.once(Job { function, input, input_bytes, awaited, inside: None }, None))
     }
 
     /// Runs a program (`command` ABI) to its end.
@@ -385,7 +404,8 @@ impl Plugin {
             return Err(Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason }));
         }
         let input_bytes = args.iter().map(|arg| arg.len() as u64).sum::<u64>() + stdin.len();
-        let job = Job { function: "_start", input: Input::Words(Vec::new()), input_bytes, awaited };
+        let (function, input) = ("_start", Input::Words(Vec::new()));
+        let job = Job { function, input, input_bytes, awaited, inside: None };
         Ok((job, WasiInput { args, stdin, stdout_is_answer: true }))
     }
 
@@ -436,16 +456,24 @@ impl Plugin {
         let mut uses = Vec::new();
         let called = async {
             let started = Instant::now();
-            let deadline = after(started, self.limits().time(LimitKind::Timeout));
+            let own = after(started, self.limits().time(LimitKind::Timeout));
             self.inner().standing().admit()?;
             self.check_input(job.input_bytes)?;
-            let _slot = self.host().slot(self.inner().id, self.limits(), deadline).await?;
-            self.check_instances()?;
-            let allocation = match &self.inner().pooled {
-                Some(_) => Allocation::Pool,
-                None => Allocation::OnDemand,
+            // What a tool calls has the rest of its caller's time, and is within its slot:
+            // waiting for one could be waiting for oneself.
+            let (deadline, _slot) = match job.inside {
+                None => (own, Some(self.host().slot(self.inner().id, self.limits(), own).await?)),
+                Some(permit) => (own.min(permit.deadline()), None),
             };
-            let mut live = self.instantiate(allocation, wasi, deadline, job.input_bytes, job.awaited).await?;
+            self.check_instances()?;
+            let allocation = match (&self.inner().pooled, job.inside) {
+                (Some(_), None) => Allocation::Pool,
+                _ => Allocation::OnDemand,
+            };
+            if job.inside.is_some() {
+                self.on_demand()?;
+            }
+            let mut live = self.instantiate(allocation, wasi, deadline, &job).await?;
             live.store.data_mut().phase = Phase::Call;
             let call = self.adapter().call(&mut live, job.function, job.input);
             let result = bounded(deadline, Some(self.host().cut()), call).await;
@@ -467,7 +495,9 @@ impl Plugin {
             let alive = AliveSession(self.inner().clone());
             self.check_instances()?;
             self.on_demand()?;
-            let live = self.instantiate(Allocation::OnDemand, None, deadline, 0, awaited).await?;
+            let (function, input) = ("session", Input::Words(Vec::new()));
+            let job = Job { function, input, input_bytes: 0, awaited, inside: None };
+            let live = self.instantiate(Allocation::OnDemand, None, deadline, &job).await?;
             Ok(Session::new(self.clone(), live, alive, awaited))
         }
         .instrument(span)
@@ -522,13 +552,16 @@ impl Plugin {
         allocation: Allocation,
         wasi: Option<WasiInput>,
         deadline: Instant,
-        input_bytes: u64,
-        awaited: bool,
+        job: &Job<'_>,
     ) -> Result<Live> {
+        let (input_bytes, awaited) = (job.input_bytes, job.awaited);
         let cut = Some(self.host().cut());
         let prepared = self.inner().prepared(allocation);
         let prepared = prepared.ok_or_else(|| Error::host("an instance of a module that is not linked"))?;
-        let state = CallState::new((*self.0.references[shard()]).clone(), Wasi::new(wasi), awaited);
+        let mut state = CallState::new((*self.0.references[shard()]).clone(), Wasi::new(wasi), awaited);
+        if let Some(permit) = job.inside {
+            state.inside(permit.clone());
+        }
         let mut store = new_store(prepared.pre.module().engine(), state);
         let fuel = self.limits().get(LimitKind::Fuel);
         begin_call(&mut store, Some(deadline), fuel, input_bytes).map_err(cannot_arm)?;

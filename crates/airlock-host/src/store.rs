@@ -105,6 +105,11 @@ impl CallState {
         }
     }
 
+    /// Makes it a call of a tool that was called with this permit.
+    pub(crate) fn inside(&mut self, permit: Permit) {
+        self.inside = Some(Box::new(permit));
+    }
+
     /// What was used and refused, to be recorded.
     pub(crate) fn take_uses(&mut self) -> Vec<AuditEvent> {
         let mut events = self.uses.take();

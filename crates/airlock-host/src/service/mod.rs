@@ -10,6 +10,7 @@ mod events;
 pub mod exec;
 mod log;
 mod metadata;
+mod plugin_tool;
 mod process;
 mod tools;
 
@@ -25,6 +26,7 @@ pub use events::EventBus;
 pub use exec::Programs;
 pub use log::TracingLog;
 pub use metadata::ProjectFacts;
+pub use plugin_tool::PluginTool;
 pub use tools::ToolRegistry;
 
 /// A host's services.
