@@ -8,6 +8,7 @@ mod approval;
 mod capabilities;
 mod command;
 mod func;
+mod http;
 mod json;
 mod limits;
 mod modes;
