@@ -1,5 +1,5 @@
 //! Airlock beside bare wasmtime, set up as well as it can be, with every limit of Airlock's
-//! on: calls, loads, processes, memory, throughput, metering, stopping.
+//! on: calls, loads, processes, memory, throughput, metering, stopping, services.
 //!
 //! `scripts/bench` builds what is measured and runs this; `scripts/bench calls load` runs
 //! some of it.
@@ -13,6 +13,7 @@ mod load;
 mod memory;
 mod metering;
 mod process;
+mod services;
 mod state;
 mod stop;
 mod throughput;
@@ -22,7 +23,7 @@ use airlock_bench::Report;
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 9] = [
     ("calls", calls::run),
     ("load", load::run),
     ("process", process::run),
@@ -31,6 +32,7 @@ const GROUPS: [Group; 8] = [
     ("metering", metering::run),
     ("stop", stop::run),
     ("state", state::run),
+    ("services", services::run),
 ];
 
 fn main() {
