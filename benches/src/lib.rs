@@ -57,6 +57,8 @@ pub enum Target {
     Nanos(f64),
     /// So many times the floor at most.
     OfFloor(f64),
+    /// So many nanoseconds more than the floor at most.
+    OverFloor(f64),
     /// So many of a [`Figure`]'s unit at most.
     AtMost(f64),
     /// So many of a [`Figure`]'s unit at least.
@@ -162,9 +164,13 @@ impl Report {
         for (contender, mut sample) in contenders.iter().zip(samples) {
             sample.sort_by(f64::total_cmp);
             let median = sample[ROUNDS / 2];
-            let ratio = median / *floor.get_or_insert(median);
+            let floor = *floor.get_or_insert(median);
+            let ratio = median / floor;
             let verdicts = contender.targets.iter().map(|target| match target {
                 Target::OfFloor(most) => verdict(ratio <= *most, format!("≤ {most} x")),
+                Target::OverFloor(most) => {
+                    verdict(median - floor <= *most, format!("≤ floor + {}", time(*most)))
+                }
                 Target::Nanos(most) | Target::AtMost(most) => {
                     verdict(median <= *most, format!("≤ {}", time(*most)))
                 }
@@ -198,6 +204,9 @@ impl Report {
                     verdict(value <= most, format!("≤ {}", amount(*most, unit)))
                 }
                 Some(Target::OfFloor(most)) => verdict(value / floor <= *most, format!("≤ {most} x")),
+                Some(Target::OverFloor(most)) => {
+                    verdict(value - floor <= *most, format!("≤ floor + {}", amount(*most, unit)))
+                }
                 None => String::new(),
             };
             let (value, ratio) = (amount(*value, unit), value / floor);

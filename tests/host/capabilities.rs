@@ -41,7 +41,10 @@ fn the_reference_page_is_made_from_the_table() {
     }
     page.push_str(
         "\nThe risk of a grant is high whatever the table says where its scope is all there is: `env=*`,\n\
-         `fs.read=/`.\n",
+         `fs.read=/`.\n\n\
+         `net=*` and the name of a host mean hosts of the internet. A name that leads to the machine\n\
+         itself, to a private network or to a cloud's metadata is refused unless that address is granted\n\
+         as well, as `net=http://127.0.0.1:8080` or `net=10.0.0.0/8`.\n",
     );
     let path = crate::support::repository("docs/capabilities.md");
     if std::env::var_os("AIRLOCK_UPDATE_DOCS").is_some() {

@@ -11,6 +11,7 @@ mod events;
 mod exec;
 mod func;
 mod gated;
+mod http;
 mod json;
 mod limits;
 mod metadata;

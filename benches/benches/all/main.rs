@@ -14,6 +14,7 @@ mod memory;
 mod metering;
 mod process;
 mod programs;
+mod services;
 mod state;
 mod stop;
 mod throughput;
@@ -23,7 +24,7 @@ use airlock_bench::Report;
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     ("calls", calls::run),
     ("load", load::run),
     ("process", process::run),
@@ -33,6 +34,7 @@ const GROUPS: [Group; 9] = [
     ("stop", stop::run),
     ("state", state::run),
     ("services", programs::run),
+    ("services", services::run),
 ];
 
 fn main() {

@@ -9,14 +9,15 @@
 //! A gate lives as long as its call. When the call has ended, in whatever way, its permits
 //! are over ([`Permit::check`]), so that work that went on elsewhere commits nothing more.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::{
-    AuditEvent, CAPABILITIES, Capability, CapabilityKind, Identity, LimitKind, Limits, NamePattern, Policy,
-    Scheme, Scope, ServiceError, Uses,
+    AuditEvent, CAPABILITIES, Capability, CapabilityKind, HostPattern, Identity, LimitKind, Limits,
+    NamePattern, Policy, Scheme, Scope, ServiceError, Uses, special,
 };
 
 /// What a guest is about to use, as it asks for it.
@@ -303,6 +304,28 @@ impl Permit {
         self.shared.allow(&self.policy, need)
     }
 
+    /// Leave to connect to this address, for a host that [`Permit::also`] or the gate gave leave
+    /// for. One that may be a public host's needs no more. For any other there has to be a
+    /// grant of an address or a network that it is in, such as `net=http://127.0.0.1:8080`:
+    /// neither every host nor the name of one means it.
+    ///
+    /// # Errors
+    /// [`ServiceError::Denied`] with the address.
+    pub fn also_address(&self, scheme: Scheme, address: IpAddr, port: u16) -> Result<(), ServiceError> {
+        if special(address).is_none() {
+            return Ok(());
+        }
+        let host = address.to_string();
+        let need = Need::Origin { scheme, host: &host, port };
+        let by_address = |capability: &&Capability| matches!(capability.scope(), Scope::Origin(origin) if matches!(origin.host(), HostPattern::Network { .. }));
+        let mut granted = self.policy.of(CapabilityKind::Net).filter(by_address);
+        if granted.any(|capability| need.is_met_by(capability)) {
+            return Ok(());
+        }
+        self.shared.ledger().count_need(need, false);
+        Err(ServiceError::Denied(need.capability()))
+    }
+
     /// Whether the call goes on: to be asked before anything is committed.
     ///
     /// # Errors
@@ -375,6 +398,35 @@ mod tests {
             refused("log", 1),
         ];
         assert_eq!(gate.take_uses(), expected);
+    }
+
+    #[test]
+    fn an_address_that_is_not_public_needs_a_grant_by_address() {
+        let denied = |granted: &[&str], address: &str| {
+            let gate = gate(&[]);
+            let policy = policy(granted);
+            let permit = gate.permit(&policy, soon(), API).expect("granted");
+            permit.also_address(Scheme::Http, address.parse().expect("valid"), 80).err()
+        };
+        let needs = |capability: &str| Some(ServiceError::Denied(capability.parse().expect("valid")));
+        assert_eq!(denied(&["net=*"], "8.8.8.8"), None);
+        for granted in ["net=*", "net=https://api.example"] {
+            let granted = [granted, "net=https://api.example"];
+            assert_eq!(denied(&granted, "127.0.0.1"), needs("net=http://127.0.0.1"));
+            assert_eq!(denied(&granted, "::ffff:10.0.0.1"), needs("net=http://[::ffff:10.0.0.1]"));
+        }
+        for (granted, allowed) in [
+            ("net=127.0.0.1", true),
+            ("net=http://127.0.0.1", true),
+            ("net=127.0.0.0/8", true),
+            ("net=127.0.0.1:81", false),
+            ("net=https://127.0.0.1", false),
+            ("net=10.0.0.0/8", false),
+            ("net=localhost", false),
+        ] {
+            let result = denied(&[granted, "net=https://api.example"], "127.0.0.1");
+            assert_eq!(result.is_none(), allowed, "{granted}");
+        }
     }
 
     #[test]

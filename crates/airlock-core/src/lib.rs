@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod abi;
+mod address;
 mod approval;
 mod audit;
 mod capability;
@@ -37,6 +38,7 @@ mod value;
 
 // The public interface is:
 pub use abi::AbiId;
+pub use address::special;
 pub use approval::{
     Approval, Ci, NoPrompt, Permissive, Prompt, Question, RecordedQuestion, RecordingPrompt, Settled,
     Standard, Strategy, Strict, TrustAll, Verdict, allow_arguments,

@@ -137,8 +137,8 @@ impl Session {
         let mut services = Services::default();
         services.kv = Arc::new(KvData::lazy(data));
         services.config = Arc::new(self.config.settings.clone());
-        services.secrets = Arc::new(self.secrets(data, services.redactor.clone()));
-        services
+        let secrets = self.secrets(data, services.redactor.clone());
+        services.with_secrets(Arc::new(secrets))
     }
 
     fn secrets(&self, data: &Path, redactor: Redactor) -> SecretFile {

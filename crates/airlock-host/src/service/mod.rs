@@ -8,8 +8,10 @@ mod absent;
 mod config;
 mod events;
 pub mod exec;
+mod http;
 mod log;
 mod metadata;
+mod net;
 mod plugin_tool;
 mod process;
 mod tools;
@@ -20,12 +22,15 @@ use airlock_core::{
     Config, Events, Exec, Http, Kv, Log, MemoryKv, Metadata, NoSecrets, Redactor, Secrets, Tools,
 };
 
+// The public interface is:
 pub use absent::Absent;
 pub use config::OperatorConfig;
 pub use events::EventBus;
 pub use exec::Programs;
+pub use http::{HttpClient, HttpClientBuilder};
 pub use log::TracingLog;
 pub use metadata::ProjectFacts;
+pub use net::{Resolve, SystemResolver, TcpConnection, TcpConnector};
 pub use plugin_tool::PluginTool;
 pub use tools::ToolRegistry;
 
@@ -35,9 +40,9 @@ pub use tools::ToolRegistry;
 pub struct Services {
     /// What plugins keep: in memory where nothing else is said.
     pub kv: Arc<dyn Kv>,
-    /// Requests over the network.
+    /// Requests over the network: to what the system's name servers and certificates say.
     pub http: Arc<dyn Http>,
-    /// Programs of the machine.
+    /// Programs of the machine: on the path of this process.
     pub exec: Arc<dyn Exec>,
     /// Configuration: what the host's environment says.
     pub config: Arc<dyn Config>,
@@ -60,7 +65,7 @@ impl Default for Services {
         let redactor = Redactor::new();
         Services {
             kv: Arc::new(MemoryKv::new()),
-            http: Arc::new(Absent),
+            http: Arc::new(HttpClient::default()),
             exec: Arc::new(Programs::new()),
             config: Arc::new(OperatorConfig::new()),
             secrets: Arc::new(NoSecrets),
@@ -70,5 +75,16 @@ impl Default for Services {
             tools: Arc::new(ToolRegistry::new()),
             redactor,
         }
+    }
+}
+
+impl Services {
+    /// The same with these secrets, which requests carry to the hosts that they are for.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        let client = HttpClient::builder().credentials(secrets.clone(), self.redactor.clone());
+        self.http = Arc::new(client.build());
+        self.secrets = secrets;
+        self
     }
 }
