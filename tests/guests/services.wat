@@ -42,6 +42,14 @@
         (call $room (i32.const 0))
         (call $answer (call $http (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 21) (i32.const 16)
             (i32.const 3) (i32.const 64) (i32.const 11) (i32.const 12) (i32.const 2000) (i32.const 8))))
+    ;; Asks a thousand times.
+    (func (export "http_many") (param i32 i32) (result i32) (local $left i32)
+        (local.set $left (i32.const 1000))
+        (loop $again
+            (drop (call $http (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 21) (i32.const 16)
+                (i32.const 3) (i32.const 64) (i32.const 11) (i32.const 12) (i32.const 2000) (i32.const 8)))
+            (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        (i32.load (i32.const 12)))
     (func (export "status") (param i32 i32) (result i32)
         (drop (call $http (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 21) (i32.const 16)
             (i32.const 3) (i32.const 64) (i32.const 11) (i32.const 12) (i32.const 2000) (i32.const 8)))

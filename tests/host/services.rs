@@ -172,6 +172,102 @@ fn a_request_needs_its_host_granted_and_comes_back_with_its_status() {
     assert_eq!(http.0.lock().unwrap().len(), before, "none of them was sent");
 }
 
+/// A server on loopback that answers each connection with this and tells how many came.
+fn server(answer: &'static str) -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let came = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = came.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            // One read holds a request as small as these.
+            let _ = std::io::Read::read(&mut stream, &mut head);
+            let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+        }
+    });
+    (port, came)
+}
+
+#[test]
+fn dns_to_loopback_a_guest_reaches_this_machine_only_where_its_address_was_granted() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nfine";
+    let (port, came) = server(answer);
+    let guest = |host: &str| {
+        let url = format!("http://{host}:{port}/");
+        GUEST
+            .replace("https://api.example/x", &url)
+            .replace("(i32.const 21)", &format!("(i32.const {})", url.len()))
+    };
+    let load = |host: &str, grants: &[&str]| {
+        self::host(Services::default()).load_blocking(source(&guest(host)), allow(grants)).unwrap()
+    };
+    let refused = r#""1host: network:fetch permission denied""#;
+    for (host, grant) in
+        [("127.0.0.1", "net=*"), ("localhost", "net=*"), ("localhost", "net=http://localhost:*")]
+    {
+        assert_eq!(answers(&load(host, &[grant]), "http"), [refused; 4], "{host} {grant}");
+    }
+    assert_eq!(came.load(std::sync::atomic::Ordering::SeqCst), 0, "nobody was connected to");
+    assert_eq!(answers(&load("127.0.0.1", &["net=127.0.0.1"]), "http"), [r#""0fine""#; 4]);
+    assert_eq!(came.load(std::sync::atomic::Ordering::SeqCst), 4);
+}
+
+#[test]
+fn redirect_out_a_guest_is_not_led_where_it_may_not_go() {
+    let (inside, came) = server("HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret");
+    let answer = format!(
+        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{inside}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    );
+    let (port, _) = server(answer.leak());
+    let url = format!("http://127.0.0.1:{port}/");
+    let guest = GUEST
+        .replace("https://api.example/x", &url)
+        .replace("(i32.const 21)", &format!("(i32.const {})", url.len()));
+    let grant = format!("net=http://127.0.0.1:{port}");
+    let plugin = host(Services::default()).load_blocking(source(&guest), allow(&[&grant])).unwrap();
+    assert_eq!(answers(&plugin, "http"), [r#""1host: network:fetch permission denied""#; 4]);
+    assert_eq!(came.load(std::sync::atomic::Ordering::SeqCst), 0);
+}
+
+#[test]
+fn denied_spin_of_requests_is_one_record_and_reaches_nobody() {
+    let (http, audit) = (Arc::new(Answering::default()), Arc::new(MemoryAudit::new()));
+    let services = with(|services| services.http = http.clone());
+    let host =
+        Host::builder().services(services).audit(audit.clone(), OnAuditFailure::Refuse).build().unwrap();
+    let plugin = host.load_blocking(source(GUEST), allow(&[])).unwrap();
+    let outcome = Mode::Blocking.invoke(&plugin, "http_many", &["7"]).unwrap();
+    assert_eq!(outcome.value.to_json_text(), "403");
+    let refused: Vec<u64> = audit
+        .events()
+        .into_iter()
+        .filter_map(|(_, event)| match event {
+            AuditEvent::Refused { count, .. } => Some(count),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((refused, http.0.lock().unwrap().len()), (vec![1000], 0));
+}
+
+#[test]
+fn requests_of_one_call_are_counted() {
+    let http = Arc::new(Answering::default());
+    let host = host(with(|services| services.http = http.clone()));
+    let options = limits(&[("http_requests", "5")]).allow("net=https://api.example".parse().unwrap());
+    let plugin = host.load_blocking(source(GUEST), options).unwrap();
+    let answer = Mode::Blocking.invoke(&plugin, "http_many", &["7"]).unwrap().value.to_json_text();
+    assert_eq!(
+        (answer.as_str(), http.0.lock().unwrap().len()),
+        ("502", 5),
+        "and the next call has five more"
+    );
+    Mode::Blocking.invoke(&plugin, "http_many", &["7"]).unwrap();
+    assert_eq!(http.0.lock().unwrap().len(), 10);
+}
+
 #[test]
 fn slow_host_call_is_cut_at_the_deadline_and_lets_go_of_what_it_held() {
     let held = Arc::new(());

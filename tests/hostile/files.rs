@@ -431,3 +431,44 @@ fn what_is_written_is_recorded_with_what_granted_it() {
         .collect();
     assert_eq!(used, [(grants[1].clone(), 2)]);
 }
+
+#[test]
+fn proc_self_fd_and_what_else_the_kernel_shows_as_files_is_none() {
+    let _case = case(27, "refused", "as any call");
+    let ground = Ground::new();
+    symlink("/proc/self", ground.path("data/me")).unwrap();
+    let link = format!("fs.write={}::/link", ground.path("data/me").display());
+    let grants =
+        ["fs.read=/proc::/a", "fs.write=/proc/self::/b", "fs.write=/proc/self/mem::/c/mem", "fs.read=/::/d"]
+            .map(str::to_owned);
+    let calls = Calls::new().open(FIRST, "self/mem", 0, READ).open(FIRST, "mem", 0, READ | WRITE);
+    assert_eq!(calls.errors(&grants, || {}), [BADF, BADF], "there is nothing to open them in");
+    assert_eq!(calls.errors(&[link], || {}), [BADF, BADF]);
+    // Within what was granted, it is a link that leads out.
+    let data = [ground.grant("fs.write", "data", "/data")];
+    let calls = Calls::new()
+        .open(FIRST, "me/mem", 0, READ)
+        .symlink("/proc/self/fd", FIRST, "fds")
+        .symlink("../../../../../../proc/self", FIRST, "up")
+        .open(FIRST, "up/mem", 0, READ);
+    assert_eq!(
+        calls.errors(&data, || {
+            let _ = fs::remove_file(ground.path("data/up"));
+        }),
+        [PERM, PERM, OK, PERM]
+    );
+}
+
+#[test]
+fn case_folding_a_name_is_another_one_in_another_case() {
+    let _case = case(27, "refused", "as any call");
+    let ground = Ground::new();
+    let upper = || {
+        ground.again();
+        fs::write(ground.path("data/FILE"), "other").unwrap();
+    };
+    let grants = [ground.grant("fs.read", "data/file", "/data/file")];
+    let calls =
+        Calls::new().open(FIRST, "FILE", 0, READ).open(FIRST, "File", 0, READ).open(FIRST, "file", 0, READ);
+    assert_eq!(calls.errors(&grants, upper), [PERM, PERM, OK]);
+}

@@ -112,6 +112,15 @@ impl Root {
     }
 }
 
+/// Where the kernel shows itself and running programs as files: among them this process's
+/// memory, which whoever writes to it is outside of any sandbox.
+const KERNELS: [&str; 2] = ["/proc", "/sys"];
+
+/// Whether a path is there, or holds it.
+fn is_kernels(real: &Path) -> bool {
+    KERNELS.iter().any(|kernels| real.starts_with(kernels) || Path::new(kernels).starts_with(real))
+}
+
 /// What a capability names on the disk.
 enum Found {
     Folder(PathBuf),
@@ -210,6 +219,7 @@ fn add(
     let guest = path.guest();
     let forbidden = |real: &Path| match denies(capability.kind(), real) {
         true => Err("it leads to files of Airlock's own".to_owned()),
+        false if is_kernels(real) => Err("it leads to what is the kernel's and no file".to_owned()),
         false => Ok(()),
     };
     let new = |guest: String, real: PathBuf, rest: Rest| Root {
