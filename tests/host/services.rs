@@ -1,11 +1,12 @@
 //! Services as a guest reaches them: by the imports that CortexPrism's host has.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use airlock_host::service::{OperatorConfig, Services};
+use airlock_host::testing::{FakeHttp, FakeLog, fakes};
 use airlock_host::{
     Approval, AuditEvent, Capability, Grant, GrantStore, Host, Http, HttpRequest, HttpResponse, Identity,
-    Input, Kv, KvChange, LoadOptions, Log, LogLevel, MemoryAudit, MemoryGrants, MemoryKv, OnAuditFailure,
+    Input, Kv, KvChange, LoadOptions, LogLevel, MemoryAudit, MemoryGrants, MemoryKv, OnAuditFailure,
     Permit, Plugin, ServiceError, ServiceFuture,
 };
 
@@ -37,32 +38,25 @@ fn with(change: impl FnOnce(&mut Services)) -> Services {
     services
 }
 
-#[derive(Debug, Default)]
-struct Lines(Mutex<Vec<(String, LogLevel, String)>>);
-
-impl Log for Lines {
-    fn log(&self, permit: &Permit, level: LogLevel, message: &str) {
-        self.0.lock().unwrap().push((permit.caller().name.clone(), level, message.to_owned()));
-    }
-}
-
 #[test]
 fn a_plugin_logs_where_it_may_to_the_host_and_with_its_call() {
-    let lines = Arc::new(Lines::default());
+    let lines = Arc::new(FakeLog::default());
     let services = with(|services| services.log = lines.clone());
     let plugin = load(services.clone(), &["log"]);
     let outcome = Mode::MultiThread.invoke(&plugin, "log", &["7"]).unwrap();
     assert_eq!(outcome.log, b"info: hello \x1b[2J\n");
     assert_eq!(outcome.usage.log_bytes, outcome.log.len() as u64);
-    let expected = ("tool".to_owned(), LogLevel::Info, "hello \u{1b}[2J".to_owned());
-    assert_eq!(lines.0.lock().unwrap().as_slice(), [expected]);
+    let logged = lines.messages();
+    let [one] = logged.as_slice() else { panic!("{logged:?}") };
+    assert_eq!((one.plugin.as_str(), one.level), ("tool", LogLevel::Info));
+    assert_eq!(one.message, "hello \u{1b}[2J");
     let denied = Mode::Blocking.invoke(&load(services, &[]), "log", &["7"]).unwrap();
-    assert_eq!((denied.log.len(), lines.0.lock().unwrap().len()), (0, 1));
+    assert_eq!((denied.log.len(), lines.messages().len()), (0, 1));
 }
 
 #[test]
 fn output_bomb_through_the_log_ends_at_its_limit() {
-    let host = host(with(|services| services.log = Arc::new(Lines::default())));
+    let host = host(with(|services| services.log = Arc::new(FakeLog::default())));
     let options = limits(&[("log", "1KiB")]).allow("log".parse().unwrap());
     let plugin = host.load_blocking(source(GUEST), options).unwrap();
     for mode in MODES {
@@ -114,28 +108,11 @@ fn state_is_kept_between_fresh_instances_within_its_quota() {
     assert_eq!(answers(&other, "get"), [r#""1""#; 4], "what others keep is not there");
 }
 
-/// Answers every request, and keeps what it was sent.
-#[derive(Debug, Default)]
-struct Answering(Mutex<Vec<HttpRequest>>);
-
-struct Body(Option<bytes::Bytes>);
-
-impl airlock_host::HttpBody for Body {
-    fn next(&mut self) -> ServiceFuture<'_, Option<bytes::Bytes>> {
-        let next = self.0.take();
-        Box::pin(std::future::ready(Ok(next)))
-    }
-}
-
-impl Http for Answering {
-    fn send<'a>(&'a self, _permit: &'a Permit, request: HttpRequest) -> ServiceFuture<'a, HttpResponse> {
-        let url = request.url().clone();
-        self.0.lock().unwrap().push(request);
-        Box::pin(async move {
-            let body = Box::new(Body(Some("created".into())));
-            Ok(HttpResponse::new(201, url, body))
-        })
-    }
+/// Answers the guest's request, and keeps what it was sent.
+fn answering() -> Arc<FakeHttp> {
+    let http = Arc::new(FakeHttp::default());
+    http.answer("https://api.example/x", 201, "created");
+    http
 }
 
 /// Never answers.
@@ -155,21 +132,21 @@ impl Http for Silent {
 
 #[test]
 fn a_request_needs_its_host_granted_and_comes_back_with_its_status() {
-    let http = Arc::new(Answering::default());
+    let http = answering();
     let services = with(|services| services.http = http.clone());
     let plugin = load(services.clone(), &["net=https://api.example"]);
     assert_eq!(answers(&plugin, "http"), [r#""0created""#; 4]);
     assert_eq!(answers(&plugin, "status"), ["201"; 4]);
-    let sent = http.0.lock().unwrap().pop().unwrap();
+    let sent = http.requests().pop().unwrap();
     assert_eq!((sent.method().as_str(), sent.url().as_str()), ("GET", "https://api.example/x"));
     assert_eq!((sent.headers()["x-a"].as_bytes(), sent.content().as_ref()), (&b"b"[..], &b"key"[..]));
-    let before = http.0.lock().unwrap().len();
+    let before = http.requests().len();
     for grants in [&[][..], &["net=http://api.example"], &["net=https://api.example:8443"]] {
         let plugin = load(services.clone(), grants);
         assert_eq!(answers(&plugin, "http"), [r#""1host: network:fetch permission denied""#; 4]);
         assert_eq!(answers(&plugin, "status"), ["403"; 4]);
     }
-    assert_eq!(http.0.lock().unwrap().len(), before, "none of them was sent");
+    assert_eq!(http.requests().len(), before, "none of them was sent");
 }
 
 /// A server on loopback that answers each connection with this and tells how many came.
@@ -234,7 +211,7 @@ fn redirect_out_a_guest_is_not_led_where_it_may_not_go() {
 
 #[test]
 fn denied_spin_of_requests_is_one_record_and_reaches_nobody() {
-    let (http, audit) = (Arc::new(Answering::default()), Arc::new(MemoryAudit::new()));
+    let (http, audit) = (answering(), Arc::new(MemoryAudit::new()));
     let services = with(|services| services.http = http.clone());
     let host =
         Host::builder().services(services).audit(audit.clone(), OnAuditFailure::Refuse).build().unwrap();
@@ -249,23 +226,19 @@ fn denied_spin_of_requests_is_one_record_and_reaches_nobody() {
             _ => None,
         })
         .collect();
-    assert_eq!((refused, http.0.lock().unwrap().len()), (vec![1000], 0));
+    assert_eq!((refused, http.requests().len()), (vec![1000], 0));
 }
 
 #[test]
 fn requests_of_one_call_are_counted() {
-    let http = Arc::new(Answering::default());
+    let http = answering();
     let host = host(with(|services| services.http = http.clone()));
     let options = limits(&[("http_requests", "5")]).allow("net=https://api.example".parse().unwrap());
     let plugin = host.load_blocking(source(GUEST), options).unwrap();
     let answer = Mode::Blocking.invoke(&plugin, "http_many", &["7"]).unwrap().value.to_json_text();
-    assert_eq!(
-        (answer.as_str(), http.0.lock().unwrap().len()),
-        ("502", 5),
-        "and the next call has five more"
-    );
+    assert_eq!((answer.as_str(), http.requests().len()), ("502", 5), "and the next call has five more");
     Mode::Blocking.invoke(&plugin, "http_many", &["7"]).unwrap();
-    assert_eq!(http.0.lock().unwrap().len(), 10);
+    assert_eq!(http.requests().len(), 10);
 }
 
 #[test]
@@ -376,7 +349,7 @@ fn time_and_random_stand_in_until_they_are_granted() {
 #[test]
 fn uses_and_refusals_of_services_are_recorded_once_each() {
     let audit = Arc::new(MemoryAudit::new());
-    let services = with(|services| services.http = Arc::new(Answering::default()));
+    let services = with(|services| services.http = answering());
     let host =
         Host::builder().services(services).audit(audit.clone(), OnAuditFailure::Refuse).build().unwrap();
     let plugin = host.load_blocking(source(GUEST), allow(&["log"])).unwrap();
@@ -398,7 +371,7 @@ fn uses_and_refusals_of_services_are_recorded_once_each() {
 #[test]
 fn a_grant_that_is_taken_back_is_gone_at_the_next_call_of_a_session() {
     let grants = Arc::new(MemoryGrants::new());
-    let lines = Arc::new(Lines::default());
+    let lines = Arc::new(FakeLog::default());
     let services = with(|services| services.log = lines.clone());
     let host = Host::builder().services(services).approval(Approval::new(grants.clone())).build().unwrap();
     let plugin = host.load_blocking(source(GUEST), allow(&[])).unwrap();
@@ -408,9 +381,24 @@ fn a_grant_that_is_taken_back_is_gone_at_the_next_call_of_a_session() {
     let mut session = plugin.session_blocking().unwrap();
     let mut call = || {
         session.invoke_blocking("log", Input::Words(vec!["7".to_owned()])).unwrap();
-        lines.0.lock().unwrap().len()
+        lines.messages().len()
     };
     assert_eq!((call(), call()), (1, 2));
     grants.revoke(&who.name, Some(&log));
     assert_eq!(call(), 2);
+}
+
+#[test]
+fn fakes_stand_in_for_every_service() {
+    let fakes = fakes();
+    fakes.http.answer("https://api.example/x", 200, "fine");
+    let granted = ["log", "kv", "net=https://api.example"];
+    let plugin = load(fakes.services(), &granted);
+    for (function, answer) in
+        [("http", r#""0fine""#), ("set", r#""0""#), ("get", r#""07""#), ("log", r#""0""#)]
+    {
+        let given = Mode::Blocking.invoke(&plugin, function, &["7"]).unwrap().value.to_json_text();
+        assert_eq!(given, answer, "{function}");
+    }
+    assert_eq!((fakes.http.requests().len(), fakes.log.messages().len()), (1, 1));
 }

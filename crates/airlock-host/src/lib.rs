@@ -53,6 +53,7 @@ mod slots;
 mod source;
 mod standing;
 mod store;
+pub mod testing;
 mod wasi;
 
 // The public interface is:
