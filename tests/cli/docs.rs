@@ -12,7 +12,7 @@ fn commands_in_the_pages_print_what_the_pages_say() {
     let mut ran = 0;
     // Of their own: the pages clear the cache and say what is compiled.
     let home = tempfile::tempdir().unwrap();
-    for page in ["README.md", "docs/security.md", "docs/cli.md"] {
+    for page in ["README.md", "docs/security.md", "docs/cli.md", "docs/grants.md"] {
         let text = std::fs::read_to_string(repository().join(page)).unwrap();
         for block in text.split("```console\n").skip(1) {
             let block = block.split("```").next().unwrap();
@@ -24,6 +24,51 @@ fn commands_in_the_pages_print_what_the_pages_say() {
         }
     }
     assert!(ran >= 10, "only {ran} commands were found");
+}
+
+/// Each test that docs/security.md names is one, and each number of its list is there once.
+#[test]
+fn the_tests_that_the_security_page_names_exist() {
+    let page = std::fs::read_to_string(repository().join("docs/security.md")).unwrap();
+    let mut tests = Vec::new();
+    for folder in ["tests", "crates"] {
+        functions(&repository().join(folder), &mut tests);
+    }
+    let mut numbers = Vec::new();
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [first, .., named] = cells.as_slice() else { continue };
+        let numbered = first.parse::<u32>();
+        numbers.extend(numbered.iter().copied());
+        let names: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+        assert!(numbered.is_err() || !names.is_empty(), "{row}");
+        // A name of several words is a test's; one word is of a module or a fuzz target.
+        for name in names.into_iter().filter(|name| name.contains('_') && !name.contains("::")) {
+            let exists = match name.strip_suffix('*') {
+                Some(start) => tests.iter().any(|test| test.starts_with(start)),
+                None => tests.iter().any(|test| test == name),
+            };
+            assert!(exists, "docs/security.md names `{name}`, which is no test");
+        }
+    }
+    let expected: Vec<u32> = (1..=57).filter(|number| ![16, 51].contains(number)).collect();
+    assert_eq!(numbers, expected);
+}
+
+/// The names of all functions in the sources below a folder.
+fn functions(folder: &Path, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            functions(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let declared = text.lines().filter_map(|line| {
+                line.trim().trim_start_matches("async ").strip_prefix("fn ")?.split_once('(')
+            });
+            names.extend(declared.map(|(name, _)| name.to_owned()));
+        }
+    }
 }
 
 fn check(home: &Path, page: &str, line: &str, expected: &str) {

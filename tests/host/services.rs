@@ -6,8 +6,8 @@ use airlock_host::service::{OperatorConfig, Services};
 use airlock_host::testing::{FakeHttp, FakeLog, fakes};
 use airlock_host::{
     Approval, AuditEvent, Capability, Grant, GrantStore, Host, Http, HttpRequest, HttpResponse, Identity,
-    Input, Kv, KvChange, LoadOptions, LogLevel, MemoryAudit, MemoryGrants, MemoryKv, OnAuditFailure,
-    Permit, Plugin, ServiceError, ServiceFuture,
+    Input, Kv, KvChange, LoadOptions, LogLevel, MemoryAudit, MemoryGrants, MemoryKv, OnAuditFailure, Permit,
+    Plugin, ServiceError, ServiceFuture,
 };
 
 use crate::support::{MODES, Mode, limits, source, text};
