@@ -1,11 +1,11 @@
 //! Calls: fresh and warm, blocking and awaited.
 
 use airlock_bench::{Clock, Contender, Report, Target};
-use airlock_host::{Host, Input, LoadOptions, Plugin, ProgramInput, Value};
+use airlock_host::{Host, Input, LoadOptions, Plugin, ProgramInput, Source, Value};
 use tokio::runtime::Runtime;
 
 use crate::floor::{Floor, Program};
-use crate::guests::{ADD, ECHO, EXIT, LARGE_ECHO, load, repository};
+use crate::guests::{ADD, ECHO, EXIT, FOLDERS, LARGE_ECHO, load, repository};
 
 pub(crate) fn run(report: &mut Report) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -13,6 +13,7 @@ pub(crate) fn run(report: &mut Report) {
     fresh(report, &host, &runtime);
     rust_guest(report, &host, &runtime);
     program(report, &host, &runtime);
+    program_with_folders(report, &host, &runtime);
     warm(report, &host, &runtime);
     bytes(report, &host);
     warm_json(report, &host);
@@ -153,6 +154,39 @@ fn program(report: &mut Report, host: &Host, runtime: &Runtime) {
                 });
             })
             .target(Target::Nanos(5_000.0)),
+        ],
+    );
+}
+
+/// The same with two folders opened for it.
+fn program_with_folders(report: &mut Report, host: &Host, runtime: &Runtime) {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let options =
+        [(&one, "/0"), (&two, "/1")].iter().fold(LoadOptions::new().wat(true), |options, (folder, guest)| {
+            options.allow(format!("fs.read={}::{guest}", folder.path().display()).parse().unwrap())
+        });
+    let plugin = host.load_blocking(Source::from(FOLDERS.as_bytes()), options).unwrap();
+    let floor = Program::new(FOLDERS);
+    assert_eq!(plugin.run_blocking(ProgramInput::new()).unwrap().value.code, 0);
+    report.compare(
+        "fresh WASI preview 1 program with two folders, awaited",
+        Clock::Thread,
+        vec![
+            Contender::batched("wasmtime-wasi", |times| {
+                runtime.block_on(async {
+                    for _ in 0..times {
+                        floor.run_in(&[one.path(), two.path()]).await;
+                    }
+                });
+            }),
+            Contender::batched("airlock", |times| {
+                runtime.block_on(async {
+                    for _ in 0..times {
+                        plugin.run(ProgramInput::new()).await.unwrap();
+                    }
+                });
+            })
+            .target(Target::Nanos(9_000.0)),
         ],
     );
 }

@@ -115,7 +115,16 @@ impl Program {
     }
 
     pub(crate) async fn run(&self) {
-        let mut store = Store::new(&self.engine, WasiCtxBuilder::new().build_p1());
+        self.run_in(&[]).await;
+    }
+
+    /// With these folders, to be read.
+    pub(crate) async fn run_in(&self, folders: &[&std::path::Path]) {
+        let mut builder = WasiCtxBuilder::new();
+        for (index, folder) in folders.iter().enumerate() {
+            builder.preopened_dir(folder, format!("/{index}"), wasmtime_wasi::FsPerms::ReadOnly).unwrap();
+        }
+        let mut store = Store::new(&self.engine, builder.build_p1());
         store.set_epoch_deadline(u64::MAX / 2);
         let instance = self.pre.instantiate_async(&mut store).await.unwrap();
         let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();

@@ -8,12 +8,15 @@
 
 mod calls;
 mod floor;
+mod gated;
 mod guests;
+mod kept;
 mod load;
 mod memory;
 mod metering;
 mod process;
 mod programs;
+mod requests;
 mod services;
 mod state;
 mod stop;
@@ -24,7 +27,7 @@ use airlock_bench::Report;
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 9] = [
     ("calls", calls::run),
     ("load", load::run),
     ("process", process::run),
@@ -33,7 +36,6 @@ const GROUPS: [Group; 10] = [
     ("metering", metering::run),
     ("stop", stop::run),
     ("state", state::run),
-    ("services", programs::run),
     ("services", services::run),
 ];
 

@@ -1,103 +1,11 @@
-//! What a plugin's way to the world adds to the way itself.
+//! What a plugin's way to the world costs, beside the way itself.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use airlock_bench::Report;
 
-use airlock_bench::{Clock, Contender, Report, Target};
-use airlock_host::service::{HttpClient, Resolve};
-use airlock_host::{
-    Basis, Capability, Ceiling, Digest, Gate, Http, HttpRequest, Identity, LimitKind, Limits, Overrides,
-    Place, Policy, Request, ServiceFuture,
-};
-
-/// Bytes of each response.
-const BODY: usize = 1024;
+use crate::{kept, programs, requests};
 
 pub(crate) fn run(report: &mut Report) {
-    let port = server();
-    let url = format!("http://127.0.0.1:{port}/");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let bare = reqwest::Client::builder().no_proxy().build().unwrap();
-    let (client, call) = (HttpClient::builder().resolver(Arc::new(Here)).build(), Call::new());
-    let get = |url: &str| {
-        let request = HttpRequest::new("GET", url).unwrap();
-        let permit = call.gate.permit(&call.policy, Instant::now() + MINUTE, request.need()).unwrap();
-        let body = runtime
-            .block_on(async { client.send(&permit, request).await.unwrap().bytes(u64::MAX).await.unwrap() });
-        assert_eq!(body.len(), BODY);
-    };
-    report.compare(
-        "one GET of 1 KiB on loopback, connection kept, wall time",
-        Clock::Wall,
-        vec![
-            Contender::new("bare reqwest", || {
-                let body =
-                    runtime.block_on(async { bare.get(&url).send().await.unwrap().bytes().await.unwrap() });
-                assert_eq!(body.len(), BODY);
-            }),
-            Contender::new("airlock, by address", || get(&url)).target(Target::OverFloor(100e3)),
-            Contender::new("airlock, by name", || get(&format!("http://api.test:{port}/")))
-                .target(Target::OverFloor(100e3)),
-        ],
-    );
-}
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// A name server that knows one address.
-#[derive(Debug)]
-struct Here;
-
-impl Resolve for Here {
-    fn resolve<'a>(&'a self, _: &'a str) -> ServiceFuture<'a, Vec<IpAddr>> {
-        Box::pin(async { Ok(vec![Ipv4Addr::LOCALHOST.into()]) })
-    }
-}
-
-/// A call that may send as often as it likes.
-struct Call {
-    gate: Gate,
-    policy: Arc<Policy>,
-}
-
-impl Call {
-    fn new() -> Self {
-        let grants: Vec<Capability> =
-            ["net=127.0.0.1", "net=api.test"].iter().map(|text| text.parse().unwrap()).collect();
-        let ask = |capability: &Capability| Request { capability: capability.clone(), required: true };
-        let requests: Vec<Request> = grants.iter().map(ask).collect();
-        let (ceiling, place) = (Ceiling::new(), Place::default());
-        let basis =
-            Basis { requests: &requests, grants: &grants, baseline: &[], ceiling: &ceiling, place: &place };
-        let limits = Limits::default().with(&Overrides::from_iter([(LimitKind::HttpRequests, u64::MAX)]));
-        let caller = Identity { name: "bench".to_owned(), digest: Digest::of(b"bench") };
-        Call { gate: Gate::new(Arc::new(caller), Arc::new(limits)), policy: Arc::new(Policy::decide(basis)) }
-    }
-}
-
-/// Answers everything with the same response, a thread for each connection; its port.
-fn server() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n");
-    let response = [head.as_bytes(), &[b'a'; BODY]].concat();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (mut stream, response) = (stream.unwrap(), response.clone());
-            stream.set_nodelay(true).unwrap();
-            std::thread::spawn(move || {
-                let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
-                while let Ok(read @ 1..) = stream.read(&mut buffer) {
-                    request.extend_from_slice(&buffer[..read]);
-                    if request.ends_with(b"\r\n\r\n") {
-                        request.clear();
-                        stream.write_all(&response).unwrap();
-                    }
-                }
-            });
-        }
-    });
-    port
+    kept::run(report);
+    requests::run(report);
+    programs::run(report);
 }

@@ -317,7 +317,10 @@ impl Permit {
         }
         let host = address.to_string();
         let need = Need::Origin { scheme, host: &host, port };
-        let by_address = |capability: &&Capability| matches!(capability.scope(), Scope::Origin(origin) if matches!(origin.host(), HostPattern::Network { .. }));
+        let by_address = |capability: &&Capability| match capability.scope() {
+            Scope::Origin(origin) => matches!(origin.host(), HostPattern::Network { .. }),
+            _ => false,
+        };
         let mut granted = self.policy.of(CapabilityKind::Net).filter(by_address);
         if granted.any(|capability| need.is_met_by(capability)) {
             return Ok(());

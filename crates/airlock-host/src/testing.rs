@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use airlock_core::{
     Ended, Exec, Http, HttpBody, HttpRequest, HttpResponse, Log, LogLevel, MemoryKv, Metadata, OutputSink,
-    Permit, ProgramRun, Scheme, Secret, Secrets, ServiceError, ServiceFuture, Stream,
+    Permit, ProgramRun, Redactor, Scheme, Secret, Secrets, ServiceError, ServiceFuture, Stream,
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -59,17 +59,18 @@ pub fn fakes() -> Fakes {
 impl Fakes {
     /// The services, for a host.
     pub fn services(&self) -> Services {
-        let mut services = Services::default();
-        services.kv = self.kv.clone();
-        services.http = self.http.clone();
-        services.exec = self.exec.clone();
-        services.config = Arc::new(self.config.clone());
-        services.secrets = self.secrets.clone();
-        services.log = self.log.clone();
-        services.events = Arc::new(self.events.clone());
-        services.metadata = self.metadata.clone();
-        services.tools = Arc::new(self.tools.clone());
-        services
+        Services {
+            kv: self.kv.clone(),
+            http: self.http.clone(),
+            exec: self.exec.clone(),
+            config: Arc::new(self.config.clone()),
+            secrets: self.secrets.clone(),
+            log: self.log.clone(),
+            events: Arc::new(self.events.clone()),
+            metadata: self.metadata.clone(),
+            tools: Arc::new(self.tools.clone()),
+            redactor: Redactor::new(),
+        }
     }
 }
 

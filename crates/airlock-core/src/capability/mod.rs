@@ -121,7 +121,7 @@ pub static CAPABILITIES: [CapabilityRow; 23] = {
         row(K::Clock, "clock", None, "", Low, "read the real time and sleep for real"),
         row(K::Random, "random", None, "", Low, "draw random numbers that nobody can predict"),
         row(K::Log, "log", None, "", Low, "write to the log"),
-        row(K::Config, "config", None, "", Low, "read and change its own configuration"),
+        row(K::Config, "config", None, "", Low, "read its own configuration"),
         row(K::Metadata, "metadata", None, "", Medium, "learn which project and folder it is run in"),
         row(K::Memory, "memory", None, "", Medium, "recall and store what the application remembers"),
         row(K::Kv, "kv", Quota, "SIZE", Low, "keep {} of its own data between calls"),
