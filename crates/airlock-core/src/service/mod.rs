@@ -12,6 +12,8 @@
 mod config;
 mod events;
 mod exec;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod kv;
 mod log;

@@ -12,6 +12,8 @@
 //! A path is read from the guest's memory once, decided over, and handed on from the host's
 //! own memory.
 
+#[cfg(test)]
+mod fuzz;
 mod listing;
 mod quota;
 mod roots;

@@ -112,6 +112,26 @@ impl Root {
     }
 }
 
+#[cfg(test)]
+impl Root {
+    pub(super) fn of(
+        guest: String,
+        rest: Rest,
+        names: BTreeMap<String, Named>,
+        capability: Capability,
+    ) -> Self {
+        Root { real: PathBuf::from(&guest), guest, rest, names, capability, revoked: false }
+    }
+}
+
+#[cfg(test)]
+impl Named {
+    pub(super) fn opened(name: String, capability: Capability, handle: u32) -> Self {
+        let (folder, handle) = (PathBuf::from("/"), Some(handle));
+        Named { folder, name, write: false, capability, handle, revoked: false }
+    }
+}
+
 /// Where the kernel shows itself and running programs as files: among them this process's
 /// memory, which whoever writes to it is outside of any sandbox.
 const KERNELS: [&str; 2] = ["/proc", "/sys"];
