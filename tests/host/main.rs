@@ -5,6 +5,7 @@
 
 mod abi_choice;
 mod approval;
+mod cancel;
 mod capabilities;
 mod command;
 mod events;

@@ -7,12 +7,13 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Instant;
 
 use airlock_engine::{Alarm, Ticker};
+
+use crate::cancel::Cuts;
 
 /// Why waiting ended before the future did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +24,13 @@ pub(crate) enum Interrupted {
     Cut,
 }
 
-/// Polls `future` until it is ready, `deadline` has passed, or `cut` is raised and
+/// Polls `future` until it is ready, `deadline` has passed, or a flag of `cut` is raised and
 /// [`Ticker::wake_all`] was called.
 ///
 /// A future that is ready at once costs no look at the clock.
 pub(crate) async fn bounded<F: Future>(
     deadline: Instant,
-    cut: Option<&AtomicBool>,
+    cut: Cuts<'_>,
     future: F,
 ) -> Result<F::Output, Interrupted> {
     let mut future = pin!(future);
@@ -41,7 +42,7 @@ pub(crate) async fn bounded<F: Future>(
         // The waker may be another one than at the last poll. It is registered before
         // the flag is read, so that a wake-up between the two is not lost.
         drop(alarm.replace(Ticker::wake_at(deadline, context.waker().clone())));
-        if cut.is_some_and(|cut| cut.load(Ordering::Acquire)) {
+        if cut.is_raised() {
             return Poll::Ready(Err(Interrupted::Cut));
         }
         if Instant::now() >= deadline {
@@ -55,7 +56,7 @@ pub(crate) async fn bounded<F: Future>(
 /// Sleeps until `at`, without a runtime.
 pub(crate) async fn sleep_until(at: Instant) {
     // The only way out is the deadline.
-    let _ = bounded(at, None, std::future::pending::<()>()).await;
+    let _ = bounded(at, Cuts::none(), std::future::pending::<()>()).await;
 }
 
 struct Unpark(Thread);

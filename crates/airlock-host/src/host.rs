@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::abi::Abi;
 use crate::bounded::{Interrupted, bounded};
 use crate::budget::HostBudget;
 use crate::builder::{HostBuilder, Rules};
+use crate::cancel::Cuts;
 use crate::recorded::Recorder;
 use crate::running::Running;
 use crate::service::Services;
@@ -124,12 +125,7 @@ impl Host {
         &self.0.running
     }
 
-    /// Whether every call has to end now.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut().load(Ordering::Acquire)
-    }
-
-    /// The flag [`Host::is_cut`] reads.
+    /// Raised when every call has to end now.
     pub(crate) fn cut(&self) -> &AtomicBool {
         self.running().cut()
     }
@@ -141,6 +137,7 @@ impl Host {
         holder: NonZeroUsize,
         limits: &Limits,
         deadline: Instant,
+        cut: Cuts<'_>,
     ) -> Result<Slot<'_>> {
         if let Some(slot) = self.0.slots.try_take(holder) {
             // Taken first and looked at second, so that a shutdown misses nobody.
@@ -150,7 +147,7 @@ impl Host {
         let wait = limits.time(LimitKind::Wait);
         let give_up = deadline.min(after(Instant::now(), wait));
         let closing = || self.running().is_closing();
-        match bounded(give_up, Some(self.cut()), self.0.slots.take(holder, closing)).await {
+        match bounded(give_up, cut, self.0.slots.take(holder, closing)).await {
             Ok(Some(slot)) => self.running().refuse_if_closing().map(|()| slot),
             Ok(None) => Err(Error::new(ErrorKind::ShuttingDown)),
             Err(Interrupted::Cut) => Err(Error::new(ErrorKind::Cancelled { phase })),

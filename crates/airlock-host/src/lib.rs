@@ -39,6 +39,7 @@ mod answer;
 mod bounded;
 mod budget;
 mod builder;
+mod cancel;
 mod func;
 mod guest;
 mod host;
@@ -64,6 +65,7 @@ pub use airlock_engine::{
 };
 pub use answer::{Answer, Input, Program};
 pub use builder::HostBuilder;
+pub use cancel::{CallOptions, Cancel};
 pub use func::{Func, Params, Results};
 pub use host::Host;
 pub use load::{Examined, LoadOptions};

@@ -1,7 +1,7 @@
 //! A loaded plugin, ready to be called.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use airlock_core::{
     AbiId, Capability, Digest, Error, ErrorKind, Identity, LimitKind, Limits, Manifest, Outcome, Permit,
     Phase, Policy, Request, Result,
 };
-use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape};
+use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape, Ticker};
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,10 +19,11 @@ use wasmtime::{Module, UnknownImportError};
 use crate::abi::{self, Abi, Adapter, Failure};
 use crate::answer::{Answer, Input, Program};
 use crate::bounded::{block_on, bounded};
+use crate::cancel::{CallOptions, Cancel, Cuts};
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
 use crate::session::Session;
-use crate::slots::{SHARDS, shard};
+use crate::slots::{SHARDS, Slot, shard};
 use crate::standing::Standing;
 use crate::store::{CallState, Live, Prepared, after, begin_call, explain, new_store, usage};
 use crate::wasi::{self, StdinSource, Wasi, WasiInput};
@@ -72,6 +73,8 @@ pub(crate) struct PluginInner {
     id: NonZeroUsize,
     /// Who it is to the services.
     caller: Arc<Identity>,
+    /// Raised when all its calls have to end.
+    retired: AtomicBool,
 }
 
 impl PluginInner {
@@ -81,6 +84,12 @@ impl PluginInner {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.parts.limits
+    }
+
+    /// What ends a call of it that `call` can end.
+    #[inline]
+    pub(crate) fn cuts<'a>(&'a self, call: Option<&'a Cancel>) -> Cuts<'a> {
+        Cuts::new(self.host().cut(), &self.retired, call)
     }
 
     /// Who it is to the services, and what bounds it there.
@@ -163,6 +172,13 @@ struct Job<'a> {
     awaited: bool,
     /// The permit of the tool that it is made for.
     inside: Option<&'a Permit>,
+    options: Option<&'a CallOptions>,
+}
+
+impl Job<'_> {
+    fn cancel(&self) -> Option<&Cancel> {
+        self.options.and_then(|options| options.cancel.as_ref())
+    }
 }
 
 impl Plugin {
@@ -174,6 +190,7 @@ impl Plugin {
             pooled,
             on_demand: OnceLock::new(),
             sessions: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
             caller: Arc::new(Identity {
                 name: parts.name.clone(),
                 digest: parts.compiled.artifact().digest(),
@@ -317,7 +334,39 @@ impl Plugin {
     pub async fn invoke(&self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         self.refuse_program()?;
         let input_bytes = input.len();
-        self.once(Job { function, input, input_bytes, awaited: true, inside: None }, None).await
+        self.once(Job { function, input, input_bytes, awaited: true, inside: None, options: None }, None)
+            .await
+    }
+
+    /// Calls a function on a fresh instance, with a time or a handle of its own.
+    ///
+    /// # Errors
+    /// As [`Plugin::call`]; [`ErrorKind::Cancelled`] when the handle ended it.
+    pub async fn invoke_with(
+        &self,
+        function: &str,
+        input: Input,
+        options: &CallOptions,
+    ) -> Result<Outcome<Answer>> {
+        self.refuse_program()?;
+        let (input_bytes, options) = (input.len(), Some(options));
+        self.once(Job { function, input, input_bytes, awaited: true, inside: None, options }, None).await
+    }
+
+    /// [`Plugin::invoke_with`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Plugin::invoke_with`] and [`Plugin::call_blocking`].
+    pub fn invoke_blocking_with(
+        &self,
+        function: &str,
+        input: Input,
+        options: &CallOptions,
+    ) -> Result<Outcome<Answer>> {
+        self.refuse_program()?;
+        let (input_bytes, options) = (input.len(), Some(options));
+        let awaited = self.needs_fiber()?;
+        block_on(self.once(Job { function, input, input_bytes, awaited, inside: None, options }, None))
     }
 
     /// Calls a function for a tool that was called with this permit: within the rest of its
@@ -334,7 +383,7 @@ impl Plugin {
         self.refuse_program()?;
         let input_bytes = input.len();
         let inside = Some(permit);
-        self.once(Job { function, input, input_bytes, awaited: true, inside }, None).await
+        self.once(Job { function, input, input_bytes, awaited: true, inside, options: None }, None).await
     }
 
     /// [`Plugin::invoke`] on this thread, until it is done.
@@ -345,7 +394,7 @@ impl Plugin {
         self.refuse_program()?;
         let input_bytes = input.len();
         let awaited = self.needs_fiber()?;
-        block_on(self.once(Job { function, input, input_bytes, awaited, inside: None }, None))
+        block_on(self.once(Job { function, input, input_bytes, awaited, inside: None, options: None }, None))
     }
 
     /// Runs a program (`command` ABI) to its end.
@@ -405,7 +454,7 @@ impl Plugin {
         }
         let input_bytes = args.iter().map(|arg| arg.len() as u64).sum::<u64>() + stdin.len();
         let (function, input) = ("_start", Input::Words(Vec::new()));
-        let job = Job { function, input, input_bytes, awaited, inside: None };
+        let job = Job { function, input, input_bytes, awaited, inside: None, options: None };
         Ok((job, WasiInput { args, stdin, stdout_is_answer: true }))
     }
 
@@ -429,6 +478,22 @@ impl Plugin {
             }),
             None => self.named(abi::unknown_function(self.shape(), name, self.functions())),
         }
+    }
+
+    /// What ends a call of it that `call` can end.
+    #[inline]
+    pub(crate) fn cuts<'a>(&'a self, call: Option<&'a Cancel>) -> Cuts<'a> {
+        self.inner().cuts(call)
+    }
+
+    async fn slot(&self, deadline: Instant, cancel: Option<&Cancel>) -> Result<Slot<'_>> {
+        self.host().slot(self.inner().id, self.limits(), deadline, self.cuts(cancel)).await
+    }
+
+    /// Ends all its calls, and refuses those that are begun later.
+    pub(crate) fn retire(&self) {
+        self.inner().retired.store(true, Ordering::SeqCst);
+        Ticker::wake_all();
     }
 
     /// Whether its policy can change while it is loaded.
@@ -456,13 +521,15 @@ impl Plugin {
         let mut uses = Vec::new();
         let called = async {
             let started = Instant::now();
-            let own = after(started, self.limits().time(LimitKind::Timeout));
+            let limit = self.limits().time(LimitKind::Timeout);
+            let asked = job.options.and_then(|options| options.timeout);
+            let own = after(started, asked.map_or(limit, |asked| asked.min(limit)));
             self.inner().standing().admit()?;
             self.check_input(job.input_bytes)?;
             // What a tool calls has the rest of its caller's time, and is within its slot:
             // waiting for one could be waiting for oneself.
             let (deadline, _slot) = match job.inside {
-                None => (own, Some(self.host().slot(self.inner().id, self.limits(), own).await?)),
+                None => (own, Some(self.slot(own, job.cancel()).await?)),
                 Some(permit) => (own.min(permit.deadline()), None),
             };
             self.check_instances()?;
@@ -475,8 +542,9 @@ impl Plugin {
             }
             let mut live = self.instantiate(allocation, wasi, deadline, &job).await?;
             live.store.data_mut().phase = Phase::Call;
+            let job_cancel = job.cancel().cloned();
             let call = self.adapter().call(&mut live, job.function, job.input);
-            let result = bounded(deadline, Some(self.host().cut()), call).await;
+            let result = bounded(deadline, self.cuts(job_cancel.as_ref()), call).await;
             uses = live.store.data_mut().take_uses();
             let answer = self.conclude(&live, result)?;
             Ok(self.outcome(answer, &live, started))
@@ -496,7 +564,7 @@ impl Plugin {
             self.check_instances()?;
             self.on_demand()?;
             let (function, input) = ("session", Input::Words(Vec::new()));
-            let job = Job { function, input, input_bytes: 0, awaited, inside: None };
+            let job = Job { function, input, input_bytes: 0, awaited, inside: None, options: None };
             let live = self.instantiate(Allocation::OnDemand, None, deadline, &job).await?;
             Ok(Session::new(self.clone(), live, alive, awaited))
         }
@@ -555,13 +623,18 @@ impl Plugin {
         job: &Job<'_>,
     ) -> Result<Live> {
         let (input_bytes, awaited) = (job.input_bytes, job.awaited);
-        let cut = Some(self.host().cut());
+        let cut = self.cuts(job.cancel());
         let prepared = self.inner().prepared(allocation);
         let prepared = prepared.ok_or_else(|| Error::host("an instance of a module that is not linked"))?;
         let mut state = CallState::new((*self.0.references[shard()]).clone(), Wasi::new(wasi), awaited);
         if let Some(permit) = job.inside {
             state.inside(permit.clone());
         }
+        state.cancel = job.cancel().cloned();
+        state.allowed = job
+            .options
+            .and_then(|options| options.timeout)
+            .filter(|asked| *asked < self.limits().time(LimitKind::Timeout));
         let mut store = new_store(prepared.pre.module().engine(), state);
         let fuel = self.limits().get(LimitKind::Fuel);
         begin_call(&mut store, Some(deadline), fuel, input_bytes).map_err(cannot_arm)?;

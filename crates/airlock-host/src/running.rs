@@ -9,6 +9,7 @@ use airlock_engine::{TICK, Ticker};
 use tokio::sync::Notify;
 
 use crate::bounded::{bounded, sleep_until};
+use crate::cancel::Cuts;
 use crate::host::{Host, HostInner};
 use crate::store::after;
 
@@ -71,7 +72,7 @@ impl Host {
             // A fresh call says nothing when it ends, and a session's no more than a plain
             // write, so the end of one may be missed until the next look.
             let next_look = give_up.min(now + TICK);
-            let _ = bounded(next_look, None, self.running().drained.notified()).await;
+            let _ = bounded(next_look, Cuts::none(), self.running().drained.notified()).await;
         }
         true
     }

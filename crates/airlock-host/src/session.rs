@@ -391,7 +391,7 @@ impl Session {
         let deadline = after(started, plugin.limits().time(LimitKind::Timeout));
         begin_call(&mut live.store, Some(deadline), self.pace.fuel, input_bytes).map_err(cannot_arm)?;
         let call = plugin.adapter().call(live, function, input);
-        let result = bounded(deadline, Some(plugin.host().cut()), call).await;
+        let result = bounded(deadline, plugin.cuts(None), call).await;
         match plugin.conclude(live, result) {
             Ok(answer) => {
                 let outcome = plugin.outcome(answer, live, started);
@@ -509,8 +509,9 @@ impl Steps<'_> {
             return Err(ended_error(&self.session.ended));
         };
         let deadline = alive.live.store.data().deadline().unwrap_or_else(|| self.session.deadline());
-        let cut = Some(self.session.plugin.host().cut());
-        match bounded(deadline, cut, func.call_async(&mut alive.live.store, params)).await {
+        let cut = self.session.plugin.cuts(None);
+        let called = bounded(deadline, cut, func.call_async(&mut alive.live.store, params)).await;
+        match called {
             Ok(Ok(results)) => {
                 self.session.live = Some(alive);
                 Ok(results)

@@ -25,6 +25,7 @@ use wasmtime::{
 
 use crate::bounded::Interrupted;
 use crate::budget::Budget;
+use crate::cancel::{Cancel, Cuts};
 use crate::func::{Params, Results};
 use crate::plugin::Reference;
 use crate::service::Services;
@@ -46,6 +47,10 @@ pub(crate) struct CallState {
     gate: Option<Box<Gate>>,
     /// The permit of the tool that this call is made for.
     inside: Option<Box<Permit>>,
+    /// What can end this call.
+    pub(crate) cancel: Option<Cancel>,
+    /// How long it may take, where that is not the plugin's limit.
+    pub(crate) allowed: Option<Duration>,
     /// The function of the host that runs, for errors.
     function: &'static str,
     /// When the call must end; `None` until the first tick of a call that began without a
@@ -66,6 +71,8 @@ impl CallState {
             uses: Uses::new(),
             gate: None,
             inside: None,
+            cancel: None,
+            allowed: None,
             function: "",
             deadline: None,
             stop: None,
@@ -266,11 +273,16 @@ impl CallState {
     }
 
     fn timeout(&self) -> Duration {
-        self.plugin.limits().time(LimitKind::Timeout)
+        self.allowed.unwrap_or_else(|| self.plugin.limits().time(LimitKind::Timeout))
+    }
+
+    /// What ends the call when it is raised.
+    pub(crate) fn cuts(&self) -> Cuts<'_> {
+        self.plugin.cuts(self.cancel.as_ref())
     }
 
     fn overdue(&mut self) -> Option<Interrupted> {
-        if self.plugin.host().is_cut() {
+        if self.cuts().is_raised() {
             return Some(Interrupted::Cut);
         }
         let now = Instant::now();

@@ -14,6 +14,7 @@ use airlock_core::{
 use serde_json::value::RawValue;
 
 use crate::bounded::bounded;
+use crate::cancel::Cuts;
 
 /// Bytes that a tool's name may have.
 const NAME: usize = 256;
@@ -112,7 +113,8 @@ impl Tools for ToolRegistry {
             is_json(input).map_err(|error| {
                 ServiceError::Invalid(format!("the input of `{name}` is no JSON: {error}"))
             })?;
-            let Ok(output) = bounded(permit.deadline(), None, caught(&*tool, &inside, input)).await else {
+            let Ok(output) = bounded(permit.deadline(), Cuts::none(), caught(&*tool, &inside, input)).await
+            else {
                 return Err(ServiceError::Ended);
             };
             let Some(output) = output else {
