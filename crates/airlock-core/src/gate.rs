@@ -73,11 +73,8 @@ impl Need<'_> {
             Need::Kind(kind) => kind.row().name.parse().unwrap_or_else(|_| Capability::all_of(kind)),
             Need::Name(kind, name) => of(kind, name),
             Need::Names(kind, names) => of(kind, &names.to_string()),
-            Need::Origin { scheme, host, port } => {
-                let brackets = host.contains(':') && !host.starts_with('[');
-                let host = if brackets { format!("[{host}]") } else { host.to_owned() };
-                of(CapabilityKind::Net, &format!("{}://{host}:{port}", scheme.name()))
-            }
+            Need::Origin { scheme, host, port } => Capability::origin(scheme, host, port)
+                .unwrap_or_else(|| Capability::all_of(CapabilityKind::Net)),
             Need::Program { program, .. } => of(CapabilityKind::Exec, &crate::shell_quoted(program)),
             Need::File(kind, path) => {
                 Capability::below(kind, path).unwrap_or_else(|| Capability::all_of(kind))

@@ -210,6 +210,12 @@ impl Capability {
         (kind.row().grammar == Grammar::Path).then_some(Capability { kind, scope: Scope::Path(scope) })
     }
 
+    /// Exactly this origin; none where it is no host.
+    pub(crate) fn origin(scheme: Scheme, host: &str, port: u16) -> Option<Self> {
+        let scope = Scope::Origin(OriginPattern::exactly(scheme, host, port)?);
+        Some(Capability { kind: CapabilityKind::Net, scope })
+    }
+
     /// All there is of a kind: the whole file system, every host, the largest quota.
     pub fn all_of(kind: CapabilityKind) -> Self {
         Capability { kind, scope: kind.row().grammar.all() }

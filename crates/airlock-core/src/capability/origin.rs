@@ -91,7 +91,7 @@ impl HostPattern {
     /// Whether it stands for this host: a name in any case, or an address, one of version 6
     /// in brackets or not.
     pub fn permits(&self, host: &str) -> bool {
-        let address = bracketless(host).parse::<IpAddr>().ok();
+        let address = address(host);
         match (self, address) {
             (HostPattern::Any, _) => true,
             (HostPattern::Network { address: network, bits }, Some(address)) => {
@@ -141,6 +141,23 @@ impl OriginPattern {
             PortPattern::Exact(mine) => mine == port,
         };
         self.scheme.is_none_or(|mine| mine == scheme) && port_fits && self.host.permits(host)
+    }
+
+    /// Exactly this origin, as a URL's parser gives it; none where it is no host.
+    pub(crate) fn exactly(scheme: Scheme, host: &str, port: u16) -> Option<Self> {
+        let host = match address(host) {
+            Some(address) => HostPattern::Network { address, bits: width(address) },
+            None => {
+                let name = trimmed(host).to_ascii_lowercase();
+                check_name(&name).ok()?;
+                HostPattern::Name(name)
+            }
+        };
+        let port = match scheme.usual_port() == Some(port) {
+            true => PortPattern::Usual,
+            false => PortPattern::Exact(port),
+        };
+        Some(OriginPattern { scheme: Some(scheme), host, port })
     }
 
     /// Whether it names one scheme, host and port.
@@ -315,6 +332,13 @@ fn network(text: &str) -> Result<Option<HostPattern>, String> {
             .ok_or_else(|| format!("`/{text}` is no number of leading bits, up to {}", width(address)))?,
     };
     Ok(masked(address, bits).map(|address| HostPattern::Network { address, bits }))
+}
+
+/// The address that a host is, where it is one. Most are names, which is seen without reading
+/// them as an address.
+fn address(host: &str) -> Option<IpAddr> {
+    let may_be = host.starts_with(|first: char| first.is_ascii_digit() || first == '[') || host.contains(':');
+    if may_be { bracketless(host).parse().ok() } else { None }
 }
 
 fn bracketless(host: &str) -> &str {
