@@ -1,6 +1,7 @@
 //! A loaded plugin, ready to be called.
 
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -26,7 +27,7 @@ use crate::session::Session;
 use crate::slots::{SHARDS, Slot, shard};
 use crate::standing::Standing;
 use crate::store::{CallState, Live, Prepared, after, begin_call, explain, new_store, usage};
-use crate::wasi::{self, StdinSource, Wasi, WasiInput};
+use crate::wasi::{StdinSource, Wasi, WasiInput};
 
 /// Bytes of stack that a blocking call takes from its caller's thread; with a larger limit
 /// it gets a stack of its own.
@@ -324,7 +325,7 @@ impl Plugin {
     /// as, each with why: it runs without them.
     pub fn left_out(&self) -> Vec<(Capability, String)> {
         let standing = self.inner().standing();
-        wasi::left_out(&standing.policy(), |kind, path| standing.denies(kind, path))
+        standing.plan(&standing.decided()).left_out.clone()
     }
 
     /// Calls a function on a fresh instance.
@@ -366,7 +367,7 @@ impl Plugin {
         self.refuse_program()?;
         let (input_bytes, options) = (input.len(), Some(options));
         let awaited = self.needs_fiber()?;
-        block_on(self.once(Job { function, input, input_bytes, awaited, inside: None, options }, None))
+        block_on(pin!(self.once(Job { function, input, input_bytes, awaited, inside: None, options }, None)))
     }
 
     /// Calls a function for a tool that was called with this permit: within the rest of its
@@ -394,7 +395,9 @@ impl Plugin {
         self.refuse_program()?;
         let input_bytes = input.len();
         let awaited = self.needs_fiber()?;
-        block_on(self.once(Job { function, input, input_bytes, awaited, inside: None, options: None }, None))
+        block_on(pin!(
+            self.once(Job { function, input, input_bytes, awaited, inside: None, options: None }, None)
+        ))
     }
 
     /// Runs a program (`command` ABI) to its end.
@@ -413,7 +416,7 @@ impl Plugin {
     /// As [`Plugin::run`] and [`Plugin::call_blocking`].
     pub fn run_blocking(&self, input: ProgramInput) -> Result<Outcome<Program>> {
         let (job, wasi) = self.program(input, self.needs_fiber()?)?;
-        block_on(self.once(job, Some(wasi)))?.try_map(program_of)
+        block_on(pin!(self.once(job, Some(wasi))))?.try_map(program_of)
     }
 
     /// Starts an instance that lives across calls.
@@ -432,7 +435,7 @@ impl Plugin {
     pub fn session_blocking(&self) -> Result<Session> {
         self.refuse_program()?;
         let awaited = self.needs_fiber()?;
-        block_on(self.open(awaited))
+        block_on(pin!(self.open(awaited)))
     }
 
     fn refuse_program(&self) -> Result<()> {
@@ -504,7 +507,15 @@ impl Plugin {
     /// Whether it may be called at all.
     #[inline]
     pub(crate) fn admit(&self) -> Result<()> {
-        self.inner().standing().admit()
+        match self.inner().retired.load(Ordering::Relaxed) {
+            false => self.inner().standing().admit(),
+            true => Err(self.is_retired()),
+        }
+    }
+
+    #[cold]
+    fn is_retired(&self) -> Error {
+        Error::new(ErrorKind::NotLoaded { name: self.name().to_owned(), nearest: Vec::new() })
     }
 
     pub(crate) fn host(&self) -> &Host {
@@ -519,37 +530,40 @@ impl Plugin {
     async fn once(&self, job: Job<'_>, wasi: Option<WasiInput>) -> Result<Outcome<Answer>> {
         let (function, span) = (job.function, self.span(job.function));
         let mut uses = Vec::new();
-        let called = async {
-            let started = Instant::now();
-            let limit = self.limits().time(LimitKind::Timeout);
-            let asked = job.options.and_then(|options| options.timeout);
-            let own = after(started, asked.map_or(limit, |asked| asked.min(limit)));
-            self.inner().standing().admit()?;
-            self.check_input(job.input_bytes)?;
-            // What a tool calls has the rest of its caller's time, and is within its slot:
-            // waiting for one could be waiting for oneself.
-            let (deadline, _slot) = match job.inside {
-                None => (own, Some(self.slot(own, job.cancel()).await?)),
-                Some(permit) => (own.min(permit.deadline()), None),
-            };
-            self.check_instances()?;
-            let allocation = match (&self.inner().pooled, job.inside) {
-                (Some(_), None) => Allocation::Pool,
-                _ => Allocation::OnDemand,
-            };
-            if job.inside.is_some() {
-                self.on_demand()?;
-            }
-            let mut live = self.instantiate(allocation, wasi, deadline, &job).await?;
-            live.store.data_mut().phase = Phase::Call;
-            let job_cancel = job.cancel().cloned();
-            let call = self.adapter().call(&mut live, job.function, job.input);
-            let result = bounded(deadline, self.cuts(job_cancel.as_ref()), call).await;
-            uses = live.store.data_mut().take_uses();
-            let answer = self.conclude(&live, result)?;
-            Ok(self.outcome(answer, &live, started))
+        let result = {
+            // Pinned where it is: it is some kilobytes large, and would be copied with every hand-over.
+            let called = pin!(async {
+                let started = Instant::now();
+                let limit = self.limits().time(LimitKind::Timeout);
+                let asked = job.options.and_then(|options| options.timeout);
+                let own = after(started, asked.map_or(limit, |asked| asked.min(limit)));
+                self.admit()?;
+                self.check_input(job.input_bytes)?;
+                // What a tool calls has the rest of its caller's time, and is within its slot:
+                // waiting for one could be waiting for oneself.
+                let (deadline, _slot) = match job.inside {
+                    None => (own, Some(self.slot(own, job.cancel()).await?)),
+                    Some(permit) => (own.min(permit.deadline()), None),
+                };
+                self.check_instances()?;
+                let allocation = match (&self.inner().pooled, job.inside) {
+                    (Some(_), None) => Allocation::Pool,
+                    _ => Allocation::OnDemand,
+                };
+                if job.inside.is_some() {
+                    self.on_demand()?;
+                }
+                let mut live = self.instantiate(allocation, wasi, deadline, &job).await?;
+                live.store.data_mut().phase = Phase::Call;
+                let cancel = job.options.and_then(|options| options.cancel.as_ref());
+                let call = self.adapter().call(&mut live, job.function, job.input);
+                let result = bounded(deadline, self.cuts(cancel), call).await;
+                uses = live.store.data_mut().take_uses();
+                let answer = self.conclude(&live, result)?;
+                Ok(self.outcome(answer, &live, started))
+            });
+            called.instrument(span).await
         };
-        let result = called.instrument(span).await;
         self.recorded(function, result, |outcome| Some(outcome.usage.clone()), || uses)
     }
 
@@ -558,7 +572,7 @@ impl Plugin {
         async {
             let deadline = after(Instant::now(), self.limits().time(LimitKind::Timeout));
             let _opening = self.host().running().open()?;
-            self.inner().standing().admit()?;
+            self.admit()?;
             self.inner().sessions.fetch_add(1, Ordering::SeqCst);
             let alive = AliveSession(self.inner().clone());
             self.check_instances()?;
@@ -639,7 +653,7 @@ impl Plugin {
         let fuel = self.limits().get(LimitKind::Fuel);
         begin_call(&mut store, Some(deadline), fuel, input_bytes).map_err(cannot_arm)?;
         let instance = match awaited {
-            true => bounded(deadline, cut, prepared.pre.instantiate_async(&mut store)).await,
+            true => bounded(deadline, cut, pin!(prepared.pre.instantiate_async(&mut store))).await,
             false => Ok(prepared.pre.instantiate(&mut store)),
         };
         let instance = match instance {

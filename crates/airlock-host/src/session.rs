@@ -1,5 +1,6 @@
 //! An instance that lives across calls.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -155,7 +156,7 @@ impl Session {
     /// As [`Session::call_blocking`].
     pub fn invoke_blocking(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         self.plugin.needs_fiber()?;
-        block_on(self.run(function, input))
+        block_on(pin!(self.run(function, input)))
     }
 
     /// An exported function with the types of its parameters and results, for calls that
@@ -497,7 +498,7 @@ impl Steps<'_> {
     #[cold]
     #[inline(never)]
     fn step_on_fiber<P: Params, R: Results>(&mut self, func: &TypedFunc<P, R>, params: P) -> Result<R> {
-        block_on(self.step(func, params))
+        block_on(pin!(self.step(func, params)))
     }
 
     pub(crate) async fn step<P: Params, R: Results>(

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use airlock_core::{
     Basis, Capability, CapabilityKind, Ceiling, Grant, GrantStore, Identity, Place, Policy, Request, Result,
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::service::exec;
+use crate::wasi::Plan;
 
 /// What a policy is decided over, but for grants that may change.
 #[derive(Debug)]
@@ -40,6 +41,18 @@ pub(crate) struct Decided {
     policy: Arc<Policy>,
     /// Something required that is not.
     missing: Option<Capability>,
+    /// What of the disk it opens, as it was last found.
+    plan: ArcSwapOption<Plan>,
+}
+
+impl Decided {
+    fn new(policy: Policy, missing: Option<Capability>) -> Self {
+        Decided { policy: Arc::new(policy), missing, plan: ArcSwapOption::empty() }
+    }
+
+    pub(crate) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
 }
 
 #[derive(Debug)]
@@ -77,7 +90,7 @@ impl Ground {
         let (baseline, place) = (*baseline, &*place);
         let policy = Policy::decide(Basis { requests, grants: &grants, baseline, ceiling, place });
         let missing = policy.missing(requests).cloned();
-        Decided { policy: Arc::new(policy), missing }
+        Decided::new(policy, missing)
     }
 }
 
@@ -85,7 +98,7 @@ impl Standing {
     /// A policy over what was granted with the load, and what is kept for the plugin.
     pub(crate) fn new(ground: Ground, followed: Option<Followed>) -> Result<Self> {
         let standing = Standing {
-            current: ArcSwap::from_pointee(Decided { policy: Arc::default(), missing: None }),
+            current: ArcSwap::from_pointee(Decided::new(Policy::default(), None)),
             generation: AtomicU64::new(0),
             ground,
             followed,
@@ -104,8 +117,31 @@ impl Standing {
         self.current.load().policy.clone()
     }
 
+    /// The same with what belongs to it.
+    pub(crate) fn decided(&self) -> Arc<Decided> {
+        match self.follow() {
+            Ok(()) => self.current.load_full(),
+            Err(_) => Arc::new(Decided::new(Policy::default(), None)),
+        }
+    }
+
+    /// What of the disk it opens: as it was found before, where that is so still.
+    pub(crate) fn plan(&self, decided: &Decided) -> Arc<Plan> {
+        match decided.plan.load_full() {
+            Some(plan) if plan.is_current() => plan,
+            _ => self.plan_anew(decided),
+        }
+    }
+
+    /// The same, looked for now.
+    pub(crate) fn plan_anew(&self, decided: &Decided) -> Arc<Plan> {
+        let plan = Arc::new(Plan::of(&decided.policy, |kind, path| self.denies(kind, path)));
+        decided.plan.store(Some(plan.clone()));
+        plan
+    }
+
     /// Whether nobody may have the files at `path` and below, whatever is granted.
-    pub(crate) fn denies(&self, kind: CapabilityKind, path: &Path) -> bool {
+    fn denies(&self, kind: CapabilityKind, path: &Path) -> bool {
         let Ground { ceiling, place, .. } = &self.ground;
         // What cannot be said cannot be known to be harmless.
         Capability::below(kind, path).is_none_or(|capability| ceiling.denies(&capability, place))

@@ -12,9 +12,7 @@ mod poll;
 mod preview1;
 mod stdio;
 
-use std::path::Path;
-
-use airlock_core::{CapabilityKind, LimitKind, Limits, Printed};
+use airlock_core::{LimitKind, Limits, Printed};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use wasmtime::Linker;
@@ -27,7 +25,7 @@ use self::stdio::{Capture, Stdin};
 use crate::standing::Standing;
 use crate::store::CallState;
 
-pub(crate) use self::files::left_out;
+pub(crate) use self::files::Plan;
 pub use self::stdio::StdinSource;
 
 /// The module name preview 1 functions are imported from.
@@ -172,20 +170,26 @@ impl Wasi {
             let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
             let log = log.get_or_insert_with(|| capture(LimitKind::Log)).clone();
             let stdout = input.stdout_is_answer.then(|| capture(LimitKind::Output));
-            let policy = standing.policy();
-            let mut builder = WasiCtxBuilder::new();
-            builder
-                .args(&input.args)
-                .envs(&environment::granted(&policy))
-                .stdin(Stdin::new(input.stdin, limits.value(LimitKind::Input)))
-                .stdout(stdout.clone().unwrap_or_else(|| log.clone()))
-                .stderr(log.clone())
-                .allow_tcp(false)
-                .allow_udp(false)
-                .allow_ip_name_lookup(false);
-            let denies = |kind: CapabilityKind, path: &Path| standing.denies(kind, path);
-            let files = Box::new(Files::open(&mut builder, policy, limits, denies));
-            Opened { stdout, files, context: Box::new(builder.build_p1()) }
+            let decided = standing.decided();
+            let policy = decided.policy().clone();
+            let (args, stdin) = (input.args, Stdin::new(input.stdin, limits.value(LimitKind::Input)));
+            let make = || {
+                let mut builder = WasiCtxBuilder::new();
+                builder
+                    .args(&args)
+                    .envs(&environment::granted(&policy))
+                    .stdin(stdin.clone())
+                    .stdout(stdout.clone().unwrap_or_else(|| log.clone()))
+                    .stderr(log.clone())
+                    .allow_tcp(false)
+                    .allow_udp(false)
+                    .allow_ip_name_lookup(false);
+                builder
+            };
+            let again = || standing.plan_anew(&decided);
+            let (files, mut builder) =
+                Files::open(policy.clone(), standing.plan(&decided), limits, make, again);
+            Opened { stdout, files: Box::new(files), context: Box::new(builder.build_p1()) }
         })
     }
 

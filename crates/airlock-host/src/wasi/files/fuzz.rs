@@ -53,7 +53,7 @@ fn a_path_leads_to_what_was_granted_or_nowhere() {
 
 /// Where something is found it is the folder itself, or what `may_be` says.
 fn judge(root: &Root, path: &str, may_be: impl Fn(&Target) -> bool) {
-    let Ok(target) = root.resolve(HERE, path, whole(path)) else { return };
+    let Ok(target) = root.resolve(HERE, path, whole(path), None) else { return };
     if target.is_root {
         let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
         assert!(parts.count() == 0 && !path.starts_with('/') && target.fd == HERE, "{path:?}: {target:?}");

@@ -2,7 +2,7 @@
 //!
 //! wasmtime-wasi keeps every path below the folder that it begins in: neither `..`, nor an
 //! absolute path, nor a symbolic link leads out. What it cannot do is decided here, before it
-//! is asked: single files and folders without their folders ([`roots`]), how much may be
+//! is asked: single files and folders without their folders ([`roots`], opened by a [`plan`]), how much may be
 //! written ([`quota`]), and that a grant which is taken back is gone for what is open too.
 //!
 //! The guest sees a preopened folder for each granted one, and for each folder that a granted
@@ -15,6 +15,7 @@
 #[cfg(test)]
 mod fuzz;
 mod listing;
+mod plan;
 mod quota;
 mod roots;
 
@@ -23,13 +24,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use airlock_core::{Capability, CapabilityKind, Limits, Policy};
+use airlock_core::{Capability, Limits, Policy};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::types::{Errno, Filetype};
 
 pub(super) use self::listing::{Listings, sizes as listing_sizes};
+pub(crate) use self::plan::Plan;
 pub(super) use self::quota::{Quota, measure};
-use self::roots::{Rest, Root};
+use self::roots::{Gone, Rest};
 
 /// Descriptors that a guest may have open at once: what a process usually may.
 const MAX_OPEN: usize = 1024;
@@ -41,7 +43,9 @@ const FIRST: u32 = 3;
 pub(super) struct Files {
     /// What was in force when the roots were last looked at.
     policy: Arc<Policy>,
-    roots: Vec<Root>,
+    plan: Arc<Plan>,
+    /// What of its roots is not granted any more.
+    gone: Option<Box<[Gone]>>,
     /// Descriptors of folders behind files that were granted one by one.
     hidden: Range<u32>,
     open: HashMap<u32, Open>,
@@ -65,14 +69,6 @@ enum What {
     File,
 }
 
-/// What of `policy` is not there to be opened, or not what it was granted as, and why.
-pub(crate) fn left_out(
-    policy: &Policy,
-    denies: impl Fn(CapabilityKind, &Path) -> bool,
-) -> Vec<(Capability, String)> {
-    roots::plan(policy, denies).1
-}
-
 /// Where a path leads, decided.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
@@ -92,26 +88,38 @@ pub(super) struct Target {
 }
 
 impl Files {
-    /// Opens what `policy` grants. `denies` says of a path, with its symbolic links resolved,
-    /// whether nobody may have it. What is not there, or not what it was granted as, is left
-    /// out and said; the plugin lives.
+    /// Opens what the plan of `policy` says, in a builder that `make` gives, and gives that back.
+    /// `again` makes a plan where something is not there any more.
     pub(super) fn open(
-        builder: &mut WasiCtxBuilder,
         policy: Arc<Policy>,
+        mut plan: Arc<Plan>,
         limits: &Limits,
-        denies: impl Fn(CapabilityKind, &Path) -> bool,
-    ) -> Self {
-        let (roots, handles) = roots::open(builder, &policy, denies);
-        let visible = FIRST + u32::try_from(roots.len()).unwrap_or(u32::MAX - FIRST);
+        make: impl Fn() -> WasiCtxBuilder,
+        again: impl FnOnce() -> Arc<Plan>,
+    ) -> (Self, WasiCtxBuilder) {
+        let mut builder = make();
+        if plan.open(&mut builder).is_err() {
+            (plan, builder) = (again(), make());
+            if let Err(error) = plan.open(&mut builder) {
+                tracing::warn!(%error, "no folder is opened");
+                (plan, builder) = (Arc::default(), make());
+            }
+        }
+        for (capability, reason) in &plan.left_out {
+            tracing::warn!(%capability, reason, "not opened");
+        }
+        let visible = FIRST + u32::try_from(plan.roots.len()).unwrap_or(u32::MAX - FIRST);
         let open = (FIRST..visible).zip(0..).map(|(fd, root)| (fd, Open { root, what: What::Root }));
-        Files {
+        let files = Files {
             policy,
             open: open.collect(),
-            hidden: visible..visible + handles,
-            roots,
+            hidden: visible..visible + plan.behind(),
+            plan,
+            gone: None,
             listings: Listings::default(),
             quota: Quota::new(limits),
-        }
+        };
+        (files, builder)
     }
 
     /// Begins another call with what is in force now: what is not any more cannot be reached
@@ -121,10 +129,12 @@ impl Files {
         if Arc::ptr_eq(&policy, &self.policy) {
             return;
         }
-        for root in &mut self.roots {
-            root.follow(&policy);
-        }
+        self.gone = Some(self.plan.roots.iter().map(|root| root.gone(&policy)).collect());
         self.policy = policy;
+    }
+
+    fn gone(&self, root: usize) -> Option<&Gone> {
+        self.gone.as_ref()?.get(root)
     }
 
     /// Whether the guest may use this descriptor.
@@ -133,7 +143,7 @@ impl Files {
             return Err(Errno::Badf);
         }
         match self.open.get(&fd) {
-            Some(open) if self.roots[open.root].is_revoked() => Err(Errno::Perm),
+            Some(open) if self.gone(open.root).is_some_and(|gone| gone.whole) => Err(Errno::Perm),
             _ => Ok(()),
         }
     }
@@ -146,13 +156,13 @@ impl Files {
     /// The root that this descriptor is, in whose listing not everything is shown.
     fn filtered(&self, fd: u32) -> Option<usize> {
         let open = self.open.get(&fd).filter(|open| open.what == What::Root)?;
-        self.roots[open.root].is_filtered().then_some(open.root)
+        self.plan.roots[open.root].is_filtered().then_some(open.root)
     }
 
     /// Keeps what was read of a folder for its entries to be handed out, as far as they are
     /// shown.
     pub(super) fn keep_listing(&mut self, fd: u32, bytes: &[u8]) -> Result<(), Errno> {
-        let root = self.filtered(fd).map(|root| &self.roots[root]);
+        let root = self.filtered(fd).map(|root| &self.plan.roots[root]);
         let shows = |name: &str, kind: u8| match root.map(|root| root.rest) {
             None | Some(Rest::All(_)) => true,
             _ if matches!(name, "." | "..") => true,
@@ -164,12 +174,12 @@ impl Files {
 
     /// What granted a root.
     pub(super) fn capability(&self, root: usize) -> &Capability {
-        &self.roots[root].capability
+        &self.plan.roots[root].capability
     }
 
     /// The folder of the host that a root is, and whether all below it belongs to it.
     pub(super) fn folder(&self, root: usize) -> (&Path, bool) {
-        let root = &self.roots[root];
+        let root = &self.plan.roots[root];
         (&root.real, matches!(root.rest, Rest::All(_)))
     }
 
@@ -220,10 +230,10 @@ impl Files {
             // None of ours: wasmtime-wasi says what is wrong with it.
             return Ok(through(None, false));
         };
-        let place = &self.roots[root];
+        let place = &self.plan.roots[root];
         if what != What::Root || !place.is_filtered() {
             return Ok(through(Some(root), false));
         }
-        place.resolve(fd, path, through(Some(root), true))
+        place.resolve(fd, path, through(Some(root), true), self.gone(root))
     }
 }
