@@ -15,6 +15,7 @@ mod gated;
 mod http;
 mod json;
 mod limits;
+mod manager;
 mod metadata;
 mod modes;
 mod nested;

@@ -44,6 +44,7 @@ mod func;
 mod guest;
 mod host;
 mod load;
+pub mod manager;
 mod memory;
 mod plugin;
 mod recorded;

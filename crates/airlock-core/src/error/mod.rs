@@ -319,6 +319,15 @@ pub enum ErrorKind {
         /// Who wants it too.
         plugin: String,
     },
+    /// A name that a loaded plugin has already.
+    NameTaken(String),
+    /// There is no loaded plugin of this name.
+    NotLoaded {
+        /// The name as asked for.
+        name: String,
+        /// Names that exist and are near.
+        nearest: Vec<String>,
+    },
     /// The audit log does not say what was once written to it.
     AuditBroken {
         /// The first record that does not follow from the one before it.
@@ -458,6 +467,8 @@ impl Error {
             ErrorKind::NotInstalled { .. } => ("not-installed", Operator, 127),
             ErrorKind::AlreadyInstalled(_) => ("already-installed", Operator, 125),
             ErrorKind::CommandTaken { .. } => ("command-taken", Operator, 125),
+            ErrorKind::NameTaken(_) => ("name-taken", Operator, 125),
+            ErrorKind::NotLoaded { .. } => ("not-loaded", Operator, 127),
             ErrorKind::AuditBroken { .. } => ("audit-broken", Operator, 125),
             ErrorKind::Declined(_) => ("declined", Operator, 126),
             ErrorKind::Host(_) => ("host", Host, 125),

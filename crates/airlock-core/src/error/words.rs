@@ -10,7 +10,7 @@ pub(super) fn hint(kind: &ErrorKind) -> Option<String> {
     let listed =
         |names: &[String]| (!names.is_empty()).then(|| format!("did you mean {}?", quoted_list(names, "or")));
     match kind {
-        ErrorKind::UnknownName { nearest, .. } => listed(nearest),
+        ErrorKind::UnknownName { nearest, .. } | ErrorKind::NotLoaded { nearest, .. } => listed(nearest),
         ErrorKind::NotInstalled { nearest, .. } => {
             listed(nearest).or_else(|| Some("`airlock list` shows what is installed".to_owned()))
         }
@@ -165,6 +165,8 @@ impl fmt::Display for Error {
             ErrorKind::CommandTaken { command, holder, plugin } => {
                 write!(f, "`{}` and `{}` both want the command `{}`", v(holder), v(plugin), v(command))
             }
+            ErrorKind::NameTaken(name) => write!(f, "a plugin is loaded as `{}` already", v(name)),
+            ErrorKind::NotLoaded { name, .. } => write!(f, "no plugin is loaded as `{}`", v(name)),
             ErrorKind::AuditBroken { seq, reason } => {
                 write!(f, "the audit log is broken at record {seq}: {}", v(reason))
             }

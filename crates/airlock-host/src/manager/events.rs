@@ -1,0 +1,180 @@
+//! What happens to managed plugins, for whoever listens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock_core::{Capability, Digest, Error, ErrorKind, LimitKind};
+use serde::Serialize;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::broadcast::{Receiver, Sender};
+
+use super::PluginState;
+
+/// Events that wait for a listener; the oldest beyond that are lost to it.
+const WAITING: usize = 1024;
+
+/// Something that happened to a managed plugin.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PluginEvent {
+    /// Which plugin.
+    pub plugin: Arc<str>,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happened,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Happened {
+    /// It can be called from now on.
+    Loaded {
+        /// Its bytes.
+        digest: Digest,
+    },
+    /// It was started: its initialisers have run.
+    Initialised,
+    /// It is in another state.
+    StateChanged {
+        /// Before.
+        from: PluginState,
+        /// Now.
+        to: PluginState,
+    },
+    /// A call has ended.
+    Executed {
+        /// Of which function.
+        function: Arc<str>,
+        /// How long it took, in nanoseconds.
+        wall_ns: u64,
+        /// `ok`, or the code of its error.
+        outcome: &'static str,
+    },
+    /// A call has trapped.
+    Trapped {
+        /// Of which function.
+        function: Arc<str>,
+        /// What the trap was.
+        reason: String,
+    },
+    /// A limit, the deadline included, has ended a call.
+    LimitHit {
+        /// Of which function.
+        function: Arc<str>,
+        /// The limit's name.
+        limit: &'static str,
+    },
+    /// A call needed what was not granted.
+    Denied {
+        /// What.
+        capability: Capability,
+    },
+    /// Other bytes took its place.
+    Reloaded {
+        /// Before.
+        from: Digest,
+        /// Now.
+        to: Digest,
+    },
+    /// Other bytes were to take its place, and did not.
+    ReloadFailed {
+        /// Why not.
+        reason: String,
+    },
+    /// It can be called no more.
+    Unloaded,
+}
+
+/// Where events go. Nothing is made of what nobody listens to.
+#[derive(Debug)]
+pub(super) struct Bus(Sender<PluginEvent>);
+
+impl Bus {
+    pub(super) fn new() -> Self {
+        Bus(Sender::new(WAITING))
+    }
+
+    pub(super) fn listen(&self) -> PluginEvents {
+        PluginEvents(self.0.subscribe())
+    }
+
+    pub(super) fn has_listeners(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
+    pub(super) fn tell(&self, plugin: &Arc<str>, what: impl FnOnce() -> Happened) {
+        if self.has_listeners() {
+            // The last listener may have gone in between.
+            let _ = self.0.send(PluginEvent { plugin: plugin.clone(), what: what() });
+        }
+    }
+
+    /// Tells how a call has ended.
+    pub(super) fn executed(&self, plugin: &Arc<str>, function: &str, wall: Duration, error: Option<&Error>) {
+        if !self.has_listeners() {
+            return;
+        }
+        let function: Arc<str> = function.into();
+        match error.map(Error::kind) {
+            Some(ErrorKind::Trap { reason, .. }) => {
+                self.tell(plugin, || Happened::Trapped {
+                    function: function.clone(),
+                    reason: reason.clone(),
+                });
+            }
+            Some(ErrorKind::Limit { limit, .. }) => {
+                self.tell(plugin, || Happened::LimitHit {
+                    function: function.clone(),
+                    limit: limit.row().name,
+                });
+            }
+            Some(ErrorKind::Deadline { .. }) => {
+                let limit = LimitKind::Timeout.row().name;
+                self.tell(plugin, || Happened::LimitHit { function: function.clone(), limit });
+            }
+            Some(ErrorKind::Denied(capability)) => {
+                self.tell(plugin, || Happened::Denied { capability: capability.clone() });
+            }
+            _ => {}
+        }
+        let outcome = error.map_or("ok", Error::code);
+        let wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+        self.tell(plugin, || Happened::Executed { function, wall_ns, outcome });
+    }
+}
+
+/// Events on their way to a listener, from when it began to listen.
+#[derive(Debug)]
+pub struct PluginEvents(Receiver<PluginEvent>);
+
+/// What a listener is told.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Something happened.
+    Event(PluginEvent),
+    /// So many events were lost, as they were not taken fast enough: 1024 wait.
+    Missed(u64),
+}
+
+impl PluginEvents {
+    /// The next one, waited for; none once the manager is gone.
+    pub async fn next(&mut self) -> Option<Notice> {
+        match self.0.recv().await {
+            Ok(event) => Some(Notice::Event(event)),
+            Err(RecvError::Lagged(missed)) => Some(Notice::Missed(missed)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+
+    /// The next one, where it is there.
+    pub fn try_next(&mut self) -> Option<Notice> {
+        match self.0.try_recv() {
+            Ok(event) => Some(Notice::Event(event)),
+            Err(TryRecvError::Lagged(missed)) => Some(Notice::Missed(missed)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What calls of a plugin came to.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use airlock_core::{Culprit, Error, ErrorKind, Usage};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// Digits that a latency is kept with: two, so that what is told is within 1 % of what was.
+const DIGITS: u8 = 2;
+
+/// What the calls of a plugin, or of all, came to: taken at one moment, so that `calls` is
+/// `successes` and all `failures` together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Calls that have ended.
+    pub calls: u64,
+    /// Those that gave an answer.
+    pub successes: u64,
+    /// The others, by who would have to change something.
+    pub failures: Failures,
+    /// Those of the failures where a capability was missing.
+    pub denied: u64,
+    /// Those of the failures that a limit, the deadline included, has ended.
+    pub limited: u64,
+    /// Times that it was started afresh after a failure.
+    pub restarts: u64,
+    /// Fuel consumed, by calls that were given a limit of it.
+    pub fuel: u64,
+    /// Calls from guests into the host.
+    pub host_calls: u64,
+    /// Bytes handed to guests.
+    pub input_bytes: u64,
+    /// Bytes of results.
+    pub output_bytes: u64,
+    /// Bytes logged.
+    pub log_bytes: u64,
+    /// Bytes of memory and tables of the call that had most.
+    pub peak_memory_bytes: u64,
+    /// How long calls took.
+    pub latency: Latency,
+}
+
+/// Failures by culprit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Failures {
+    /// The plugin: a trap, a broken rule, a limit, a failure that it reported.
+    pub guest: u64,
+    /// Nobody: a capability was not granted.
+    pub policy: u64,
+    /// Whoever called.
+    pub operator: u64,
+    /// Airlock or the machine.
+    pub host: u64,
+}
+
+/// Wall times of calls in nanoseconds, each within 1 %; all 0 where there was no call.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Latency {
+    /// All of them together, exactly.
+    pub total_ns: u64,
+    /// On average, exactly.
+    pub average_ns: u64,
+    /// The shortest.
+    pub minimum_ns: u64,
+    /// Half of the calls took no longer.
+    pub p50_ns: u64,
+    /// 90 in 100.
+    pub p90_ns: u64,
+    /// 99 in 100.
+    pub p99_ns: u64,
+    /// 999 in 1000.
+    pub p999_ns: u64,
+    /// The longest.
+    pub maximum_ns: u64,
+}
+
+/// Counts calls.
+#[derive(Debug)]
+pub(super) struct Meter(Mutex<Counted>);
+
+#[derive(Debug, Clone)]
+struct Counted {
+    sums: Metrics,
+    /// Made at the first call, and as large as the longest needs: a few kilobytes.
+    wall: Option<Histogram<u32>>,
+}
+
+impl Meter {
+    pub(super) fn new() -> Self {
+        Meter(Mutex::new(Counted { sums: Metrics::default(), wall: None }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        // Counters are whole between any two statements.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call that gave an answer.
+    pub(super) fn succeeded(&self, wall: Duration, usage: Option<&Usage>) {
+        let mut counted = self.lock();
+        counted.ended(wall);
+        counted.sums.successes += 1;
+        if let Some(usage) = usage {
+            counted.used(usage);
+        }
+    }
+
+    /// Counts a call that failed.
+    pub(super) fn failed(&self, wall: Duration, error: &Error) {
+        let mut counted = self.lock();
+        counted.ended(wall);
+        let failures = &mut counted.sums.failures;
+        match error.culprit() {
+            Culprit::Guest => failures.guest += 1,
+            Culprit::Policy => failures.policy += 1,
+            Culprit::Operator => failures.operator += 1,
+            Culprit::Host => failures.host += 1,
+        }
+        match error.kind() {
+            ErrorKind::Denied(_) => counted.sums.denied += 1,
+            ErrorKind::Limit { .. } | ErrorKind::Deadline { .. } => counted.sums.limited += 1,
+            _ => {}
+        }
+    }
+
+    /// Counts a fresh start after a failure.
+    pub(super) fn restarted(&self) {
+        self.lock().sums.restarts += 1;
+    }
+
+    /// What was counted so far.
+    pub(super) fn snapshot(&self) -> Metrics {
+        self.lock().snapshot()
+    }
+
+    /// Adds what another one counted.
+    pub(super) fn add(&self, other: &Meter) {
+        let other = other.lock().clone();
+        self.lock().add(&other);
+    }
+
+    /// What several counted together.
+    pub(super) fn total<'a>(meters: impl IntoIterator<Item = &'a Meter>) -> Metrics {
+        let total = Meter::new();
+        meters.into_iter().for_each(|meter| total.add(meter));
+        total.snapshot()
+    }
+}
+
+impl Counted {
+    fn ended(&mut self, wall: Duration) {
+        let nanoseconds = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+        self.sums.calls += 1;
+        self.sums.latency.total_ns = self.sums.latency.total_ns.saturating_add(nanoseconds);
+        // What cannot be recorded would be longer than anything a histogram can grow to.
+        let _ = self.histogram().record(nanoseconds.max(1));
+    }
+
+    fn histogram(&mut self) -> &mut Histogram<u32> {
+        self.wall.get_or_insert_with(|| Histogram::new(DIGITS).expect("a number of digits that it takes"))
+    }
+
+    fn used(&mut self, usage: &Usage) {
+        let sums = &mut self.sums;
+        sums.fuel = sums.fuel.saturating_add(usage.fuel.unwrap_or_default());
+        sums.host_calls = sums.host_calls.saturating_add(usage.host_calls);
+        sums.input_bytes = sums.input_bytes.saturating_add(usage.input_bytes);
+        sums.output_bytes = sums.output_bytes.saturating_add(usage.output_bytes);
+        sums.log_bytes = sums.log_bytes.saturating_add(usage.log_bytes);
+        sums.peak_memory_bytes = sums.peak_memory_bytes.max(usage.memory_bytes);
+    }
+
+    fn add(&mut self, other: &Counted) {
+        let (sums, more) = (&mut self.sums, &other.sums);
+        sums.calls += more.calls;
+        sums.successes += more.successes;
+        sums.failures.guest += more.failures.guest;
+        sums.failures.policy += more.failures.policy;
+        sums.failures.operator += more.failures.operator;
+        sums.failures.host += more.failures.host;
+        sums.denied += more.denied;
+        sums.limited += more.limited;
+        sums.restarts += more.restarts;
+        sums.fuel = sums.fuel.saturating_add(more.fuel);
+        sums.host_calls = sums.host_calls.saturating_add(more.host_calls);
+        sums.input_bytes = sums.input_bytes.saturating_add(more.input_bytes);
+        sums.output_bytes = sums.output_bytes.saturating_add(more.output_bytes);
+        sums.log_bytes = sums.log_bytes.saturating_add(more.log_bytes);
+        sums.peak_memory_bytes = sums.peak_memory_bytes.max(more.peak_memory_bytes);
+        sums.latency.total_ns = sums.latency.total_ns.saturating_add(more.latency.total_ns);
+        if let Some(wall) = &other.wall {
+            // It grows to what the other one holds.
+            let _ = self.histogram().add(wall);
+        }
+    }
+
+    fn snapshot(&self) -> Metrics {
+        let mut metrics = self.sums.clone();
+        let total_ns = metrics.latency.total_ns;
+        if let Some(wall) = &self.wall {
+            metrics.latency = Latency {
+                total_ns,
+                average_ns: total_ns / metrics.calls.max(1),
+                minimum_ns: wall.min(),
+                p50_ns: wall.value_at_quantile(0.5),
+                p90_ns: wall.value_at_quantile(0.9),
+                p99_ns: wall.value_at_quantile(0.99),
+                p999_ns: wall.value_at_quantile(0.999),
+                maximum_ns: wall.max(),
+            };
+        }
+        metrics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use airlock_core::{Error, ErrorKind, LimitKind, Phase, Usage};
+
+    use super::Meter;
+
+    #[test]
+    fn calls_are_successes_and_failures_by_culprit() {
+        let meter = Meter::new();
+        let mut usage = Usage::default();
+        (usage.fuel, usage.memory_bytes, usage.input_bytes) = (Some(7), 100, 3);
+        meter.succeeded(Duration::from_micros(10), Some(&usage));
+        usage.memory_bytes = 50;
+        meter.succeeded(Duration::from_micros(30), Some(&usage));
+        let failures = [
+            ErrorKind::Deadline { timeout: Duration::from_secs(1), phase: Phase::Call },
+            ErrorKind::Limit { limit: LimitKind::Fuel, maximum: 1, asked: None, phase: Phase::Call },
+            ErrorKind::Denied("clock".parse().expect("valid")),
+            ErrorKind::ShuttingDown,
+            ErrorKind::Host("x".to_owned()),
+        ];
+        for kind in failures {
+            meter.failed(Duration::from_millis(1), &Error::new(kind));
+        }
+        let metrics = meter.snapshot();
+        let failures = &metrics.failures;
+        assert_eq!((metrics.calls, metrics.successes), (7, 2));
+        assert_eq!((failures.guest, failures.policy, failures.operator, failures.host), (2, 1, 1, 1));
+        assert_eq!(
+            (metrics.denied, metrics.limited, metrics.fuel, metrics.peak_memory_bytes),
+            (1, 2, 14, 100)
+        );
+        let latency = &metrics.latency;
+        assert_eq!((latency.total_ns, latency.average_ns), (5_040_000, 720_000));
+        assert!(
+            latency.minimum_ns.abs_diff(10_000) <= 100 && latency.maximum_ns.abs_diff(1_000_000) <= 10_000
+        );
+        let total = Meter::total([&meter, &meter, &Meter::new()]);
+        assert_eq!((total.calls, total.latency.total_ns), (14, 10_080_000));
+        assert_eq!(total.latency.p50_ns, latency.p50_ns);
+    }
+
+    #[test]
+    fn what_was_never_called_took_no_time() {
+        let metrics = Meter::new().snapshot();
+        assert_eq!((metrics.calls, metrics.latency.average_ns, metrics.latency.maximum_ns), (0, 0, 0));
+    }
+}
