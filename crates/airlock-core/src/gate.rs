@@ -199,11 +199,12 @@ impl Shared {
     }
 
     fn allow(&self, policy: &Policy, need: Need<'_>) -> Result<(), ServiceError> {
-        let allowed = policy.meets(need);
-        self.ledger().count_need(need, allowed);
-        match allowed {
-            true => Ok(()),
-            false => Err(ServiceError::Denied(need.capability())),
+        match policy.meets(need) {
+            true => {
+                self.ledger().used(need);
+                Ok(())
+            }
+            false => Err(ServiceError::Denied(self.ledger().refused(need))),
         }
     }
 
@@ -322,8 +323,7 @@ impl Permit {
         if granted.any(|capability| need.is_met_by(capability)) {
             return Ok(());
         }
-        self.shared.ledger().count_need(need, false);
-        Err(ServiceError::Denied(need.capability()))
+        Err(ServiceError::Denied(self.shared.ledger().refused(need)))
     }
 
     /// Whether the call goes on: to be asked before anything is committed.

@@ -33,16 +33,32 @@ impl Uses {
         }
     }
 
-    /// Counts a use or a refusal of what was needed, under the narrowest capability that says
-    /// it. One that was counted before costs no allocation.
-    pub fn count_need(&mut self, need: Need<'_>, allowed: bool) {
+    /// Counts a use of what was needed, under the narrowest capability that says it.
+    pub fn used(&mut self, need: Need<'_>) {
+        if self.again(need, true).is_none() {
+            self.count(&need.capability(), true);
+        }
+    }
+
+    /// Counts a refusal of what was needed, and gives the capability that was lacking. What was
+    /// refused before is not said anew: refusals come by the thousand.
+    pub fn refused(&mut self, need: Need<'_>) -> Capability {
+        if let Some(known) = self.again(need, false) {
+            return known.clone();
+        }
+        let capability = need.capability();
+        self.count(&capability, false);
+        capability
+    }
+
+    /// Counts what was counted before, and gives it.
+    fn again(&mut self, need: Need<'_>, allowed: bool) -> Option<&Capability> {
         let same = |(known, was_allowed, _): &&mut (Capability, bool, u64)| {
             *was_allowed == allowed && need.is_called(known)
         };
-        match self.counted.iter_mut().find(same) {
-            Some((_, _, count)) => *count = count.saturating_add(1),
-            None => self.count(&need.capability(), allowed),
-        }
+        let (known, _, count) = self.counted.iter_mut().find(same)?;
+        *count = count.saturating_add(1);
+        Some(known)
     }
 
     /// Beyond what is told apart there is one entry for each kind and outcome, of which there
