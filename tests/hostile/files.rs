@@ -472,3 +472,40 @@ fn case_folding_a_name_is_another_one_in_another_case() {
         Calls::new().open(FIRST, "FILE", 0, READ).open(FIRST, "File", 0, READ).open(FIRST, "file", 0, READ);
     assert_eq!(calls.errors(&grants, upper), [PERM, PERM, OK]);
 }
+
+#[test]
+fn what_was_granted_is_looked_for_again_when_the_disk_has_changed() {
+    let ground = Ground::new();
+    let (data, other) = (ground.path("data"), ground.path("other"));
+    let grants = [ground.grant("fs.read", "data", "/data"), ground.grant("fs.read", "late", "/late")];
+    let options = grants.iter().fold(limits(&[]), |options, grant| options.allow(grant.parse().unwrap()));
+    let calls = Calls::new().open(FIRST, "file", 0, READ).read(Fd::Opened(0)).stat(SECOND, "file");
+    let plugin = host().load_blocking(calls.program().into_bytes(), options).unwrap();
+    let run = || {
+        let printed = plugin.run_blocking(ProgramInput::new()).unwrap().value.stdout;
+        String::from_utf8(printed).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Where there is one folder only, the second number is the file's.
+    let file = format!("{BADF:02}");
+    assert_eq!(run(), ["00", "00", "content", &file]);
+    assert_eq!(plugin.left_out().len(), 1);
+    // Another folder of the same name.
+    fs::rename(&data, &other).unwrap();
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("file"), "new").unwrap();
+    assert_eq!(run(), ["00", "00", "new", &file]);
+    // A folder that was not there before.
+    fs::create_dir(ground.path("late")).unwrap();
+    fs::write(ground.path("late/file"), "late").unwrap();
+    assert_eq!(run(), ["00", "00", "new", "00"]);
+    assert_eq!(plugin.left_out(), []);
+    assert_eq!(run(), ["00", "00", "new", "00"], "the same again");
+    // A link in its place leads where it leads now, and a file is no folder.
+    fs::remove_dir_all(&data).unwrap();
+    symlink(&other, &data).unwrap();
+    assert_eq!(run(), ["00", "00", "content", "00"]);
+    fs::remove_file(&data).unwrap();
+    fs::write(&data, "a file").unwrap();
+    fs::remove_dir_all(ground.path("late")).unwrap();
+    assert_eq!(run()[0], PERM.to_string(), "it is seen as the file `/data` now, and there is no other");
+}
