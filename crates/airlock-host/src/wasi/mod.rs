@@ -17,6 +17,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use wasmtime::Linker;
 use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi::filesystem::WasiFilesystemView as _;
 use wasmtime_wasi::p1::{WasiP1Ctx, wasi_snapshot_preview1};
 
 use self::clocks::{Clocks, Which};
@@ -172,24 +173,20 @@ impl Wasi {
             let stdout = input.stdout_is_answer.then(|| capture(LimitKind::Output));
             let decided = standing.decided();
             let policy = decided.policy().clone();
-            let (args, stdin) = (input.args, Stdin::new(input.stdin, limits.value(LimitKind::Input)));
-            let make = || {
-                let mut builder = WasiCtxBuilder::new();
-                builder
-                    .args(&args)
-                    .envs(&environment::granted(&policy))
-                    .stdin(stdin.clone())
-                    .stdout(stdout.clone().unwrap_or_else(|| log.clone()))
-                    .stderr(log.clone())
-                    .allow_tcp(false)
-                    .allow_udp(false)
-                    .allow_ip_name_lookup(false);
-                builder
-            };
+            let mut context = WasiCtxBuilder::new()
+                .args(&input.args)
+                .envs(&environment::granted(&policy))
+                .stdin(Stdin::new(input.stdin, limits.value(LimitKind::Input)))
+                .stdout(stdout.clone().unwrap_or_else(|| log.clone()))
+                .stderr(log.clone())
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false)
+                .build_p1();
             let again = || standing.plan_anew(&decided);
-            let (files, mut builder) =
-                Files::open(policy.clone(), standing.plan(&decided), limits, make, again);
-            Opened { stdout, files: Box::new(files), context: Box::new(builder.build_p1()) }
+            let (files, folders) = Files::open(policy, standing.plan(&decided), limits, again);
+            *context.filesystem().ctx = folders;
+            Opened { stdout, files: Box::new(files), context: Box::new(context) }
         })
     }
 

@@ -25,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use airlock_core::{Capability, Limits, Policy};
-use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::types::{Errno, Filetype};
 
 pub(super) use self::listing::{Listings, sizes as listing_sizes};
@@ -88,23 +88,23 @@ pub(super) struct Target {
 }
 
 impl Files {
-    /// Opens what the plan of `policy` says, in a builder that `make` gives, and gives that back.
-    /// `again` makes a plan where something is not there any more.
+    /// What the plan of `policy` says, and its folders, opened. `again` makes a plan where
+    /// something is not there any more.
     pub(super) fn open(
         policy: Arc<Policy>,
         mut plan: Arc<Plan>,
         limits: &Limits,
-        make: impl Fn() -> WasiCtxBuilder,
         again: impl FnOnce() -> Arc<Plan>,
-    ) -> (Self, WasiCtxBuilder) {
-        let mut builder = make();
-        if plan.open(&mut builder).is_err() {
-            (plan, builder) = (again(), make());
-            if let Err(error) = plan.open(&mut builder) {
-                tracing::warn!(%error, "no folder is opened");
-                (plan, builder) = (Arc::default(), make());
-            }
-        }
+    ) -> (Self, WasiFilesystemCtx) {
+        let opened = plan.open().or_else(|_| {
+            plan = again();
+            plan.open()
+        });
+        let folders = opened.unwrap_or_else(|error| {
+            tracing::warn!(%error, "no folder is opened");
+            plan = Arc::default();
+            WasiFilesystemCtx::default()
+        });
         for (capability, reason) in &plan.left_out {
             tracing::warn!(%capability, reason, "not opened");
         }
@@ -119,7 +119,7 @@ impl Files {
             listings: Listings::default(),
             quota: Quota::new(limits),
         };
-        (files, builder)
+        (files, folders)
     }
 
     /// Begins another call with what is in force now: what is not any more cannot be reached

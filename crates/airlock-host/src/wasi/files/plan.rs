@@ -1,13 +1,18 @@
 //! What a policy opens.
 //!
 //! Finding that out takes many system calls, and a plugin may be called again and again. So a
-//! plan is kept with the policy, and used as long as what it found is where it was; where a path
-//! leads through a symbolic link or nowhere, it is made anew for every call.
+//! plan is kept with the policy, with its folders open, and used as long as what it found is
+//! where it was; where a path leads through a symbolic link or nowhere, it is made anew for every
+//! call.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use airlock_core::{Capability, CapabilityKind, PathScope, Policy, Scope};
+use wasmtime_wasi::filesystem::{WasiFilesystemCtx, WasiFilesystemView as _};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::FIRST;
@@ -25,6 +30,45 @@ pub(crate) struct Plan {
     is_lasting: bool,
     /// What was found.
     found: Vec<(PathBuf, Thing)>,
+    /// What was opened by the first call that needed it.
+    held: OnceLock<Held>,
+}
+
+/// Folders that stay open between calls.
+struct Held {
+    folders: WasiFilesystemCtx,
+    _counted: Counted,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+/// Folders of all plans that may stay open between calls: a quarter of the descriptors that a
+/// process usually may have. What is beyond is opened anew by every call.
+const MAX_HELD: usize = 256;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// So many of those.
+#[derive(Debug)]
+struct Counted(usize);
+
+impl Counted {
+    fn of(count: usize) -> Option<Self> {
+        let counted = Counted(count);
+        // Counted first and given back with what is dropped.
+        let before = HELD.fetch_add(count, Ordering::Relaxed);
+        (before + count <= MAX_HELD).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.0, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -59,16 +103,30 @@ impl Plan {
         self.is_lasting && self.found.iter().all(|(path, thing)| look(path) == *thing)
     }
 
-    /// Opens it all.
+    /// All of it, opened: now, or by an earlier call.
     ///
     /// # Errors
     /// Where something of it is not there any more.
-    pub(super) fn open(&self, builder: &mut WasiCtxBuilder) -> wasmtime::Result<()> {
+    pub(super) fn open(&self) -> wasmtime::Result<WasiFilesystemCtx> {
+        if let Some(held) = self.held.get() {
+            return Ok(held.folders.clone());
+        }
+        let mut builder = WasiCtxBuilder::new();
         for root in &self.roots {
             let write = matches!(root.rest, Rest::Files(true) | Rest::All(true));
-            preopen(builder, &root.real, &root.guest, write)?;
+            preopen(&mut builder, &root.real, &root.guest, write)?;
         }
-        self.behind.iter().try_for_each(|(folder, write)| preopen(builder, folder, "", *write))
+        for (folder, write) in &self.behind {
+            preopen(&mut builder, folder, "", *write)?;
+        }
+        let folders = builder.build_p1().filesystem().ctx.clone();
+        // What was opened is what was found, or else it is not held.
+        if self.is_current()
+            && let Some(counted) = Counted::of(self.roots.len() + self.behind.len())
+        {
+            let _ = self.held.set(Held { folders: folders.clone(), _counted: counted });
+        }
+        Ok(folders)
     }
 
     /// How many descriptors come behind those of the roots.
