@@ -1,5 +1,7 @@
 //! A loaded plugin, ready to be called.
 
+mod calling;
+
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,26 +10,28 @@ use std::time::Instant;
 
 use airlock_core::{
     AbiId, Capability, Digest, Error, ErrorKind, Identity, LimitKind, Limits, Manifest, Outcome, Permit,
-    Phase, Policy, Request, Result,
+    Policy, Request, Result,
 };
 use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape, Ticker};
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tracing::Instrument as _;
 use wasmtime::{Module, UnknownImportError};
 
-use crate::abi::{self, Abi, Adapter, Failure};
+use crate::abi::{self, Abi, Adapter};
 use crate::answer::{Answer, Input, Program};
-use crate::bounded::{block_on, bounded};
+use crate::bounded::block_on;
 use crate::cancel::{CallOptions, Cancel, Cuts};
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
 use crate::session::Session;
-use crate::slots::{SHARDS, Slot, shard};
+use crate::slots::{SHARDS, Slot};
 use crate::standing::Standing;
-use crate::store::{CallState, Live, Prepared, after, begin_call, explain, new_store, usage};
-use crate::wasi::{StdinSource, Wasi, WasiInput};
+use crate::store::Prepared;
+use crate::wasi::{StdinSource, WasiInput};
+
+use self::calling::Job;
+pub(crate) use self::calling::cannot_arm;
 
 /// Bytes of stack that a blocking call takes from its caller's thread; with a larger limit
 /// it gets a stack of its own.
@@ -162,23 +166,6 @@ pub(crate) struct AliveSession(Arc<PluginInner>);
 impl Drop for AliveSession {
     fn drop(&mut self) {
         self.0.sessions.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// What one call is made of.
-struct Job<'a> {
-    function: &'a str,
-    input: Input,
-    input_bytes: u64,
-    awaited: bool,
-    /// The permit of the tool that it is made for.
-    inside: Option<&'a Permit>,
-    options: Option<&'a CallOptions>,
-}
-
-impl Job<'_> {
-    fn cancel(&self) -> Option<&Cancel> {
-        self.options.and_then(|options| options.cancel.as_ref())
     }
 }
 
@@ -525,207 +512,6 @@ impl Plugin {
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
         &self.0.inner.parts.adapter
     }
-
-    /// One call on an instance of its own.
-    async fn once(&self, job: Job<'_>, wasi: Option<WasiInput>) -> Result<Outcome<Answer>> {
-        let (function, span) = (job.function, self.span(job.function));
-        let mut uses = Vec::new();
-        let result = {
-            // Pinned where it is: it is some kilobytes large, and would be copied with every hand-over.
-            let called = pin!(async {
-                let started = Instant::now();
-                let limit = self.limits().time(LimitKind::Timeout);
-                let asked = job.options.and_then(|options| options.timeout);
-                let own = after(started, asked.map_or(limit, |asked| asked.min(limit)));
-                self.admit()?;
-                self.check_input(job.input_bytes)?;
-                // What a tool calls has the rest of its caller's time, and is within its slot:
-                // waiting for one could be waiting for oneself.
-                let (deadline, _slot) = match job.inside {
-                    None => (own, Some(self.slot(own, job.cancel()).await?)),
-                    Some(permit) => (own.min(permit.deadline()), None),
-                };
-                self.check_instances()?;
-                let allocation = match (&self.inner().pooled, job.inside) {
-                    (Some(_), None) => Allocation::Pool,
-                    _ => Allocation::OnDemand,
-                };
-                if job.inside.is_some() {
-                    self.on_demand()?;
-                }
-                let mut live = self.instantiate(allocation, wasi, deadline, &job).await?;
-                live.store.data_mut().phase = Phase::Call;
-                let cancel = job.options.and_then(|options| options.cancel.as_ref());
-                let call = self.adapter().call(&mut live, job.function, job.input);
-                let result = bounded(deadline, self.cuts(cancel), call).await;
-                uses = live.store.data_mut().take_uses();
-                let answer = self.conclude(&live, result)?;
-                Ok(self.outcome(answer, &live, started))
-            });
-            called.instrument(span).await
-        };
-        self.recorded(function, result, |outcome| Some(outcome.usage.clone()), || uses)
-    }
-
-    async fn open(&self, awaited: bool) -> Result<Session> {
-        let span = self.span("session");
-        async {
-            let deadline = after(Instant::now(), self.limits().time(LimitKind::Timeout));
-            let _opening = self.host().running().open()?;
-            self.admit()?;
-            self.inner().sessions.fetch_add(1, Ordering::SeqCst);
-            let alive = AliveSession(self.inner().clone());
-            self.check_instances()?;
-            self.on_demand()?;
-            let (function, input) = ("session", Input::Words(Vec::new()));
-            let job = Job { function, input, input_bytes: 0, awaited, inside: None, options: None };
-            let live = self.instantiate(Allocation::OnDemand, None, deadline, &job).await?;
-            Ok(Session::new(self.clone(), live, alive, awaited))
-        }
-        .instrument(span)
-        .await
-    }
-
-    fn span(&self, function: &str) -> tracing::Span {
-        tracing::info_span!("call", plugin = self.name(), digest = %self.digest().short(), abi = %self.abi(), function)
-    }
-
-    pub(crate) fn check_input(&self, bytes: u64) -> Result<()> {
-        let maximum = self.limits().value(LimitKind::Input);
-        if bytes <= maximum {
-            return Ok(());
-        }
-        let phase = Phase::Call;
-        Err(Error::new(ErrorKind::Limit { limit: LimitKind::Input, maximum, asked: Some(bytes), phase }))
-    }
-
-    /// Refuses one instance too many, the one that was just counted included.
-    ///
-    /// Fresh calls are counted by their slots. There are seldom enough of those to come near
-    /// the limit, and then they need not be looked at.
-    fn check_instances(&self) -> Result<()> {
-        let maximum = self.limits().value(LimitKind::Instances);
-        let (slots, sessions) = (self.host().slots(), self.inner().sessions.load(Ordering::SeqCst));
-        if (sessions + slots.len()) as u64 <= maximum
-            || (sessions + slots.taken_by(self.inner().id)) as u64 <= maximum
-        {
-            return Ok(());
-        }
-        let phase = Phase::Wait;
-        Err(Error::new(ErrorKind::Limit { limit: LimitKind::Instances, maximum, asked: None, phase }))
-    }
-
-    /// The module linked for on-demand instances, which is done when first needed.
-    fn on_demand(&self) -> Result<()> {
-        if self.inner().on_demand.get().is_some() {
-            return Ok(());
-        }
-        let allocation = Allocation::OnDemand;
-        let module = self.0.inner.parts.compiled.module(&self.host().0.engines, allocation)?;
-        let module = module.ok_or_else(|| Error::host("a module without code for on-demand instances"))?;
-        let prepared = prepare(&self.inner().parts, &module, allocation)?;
-        self.inner().on_demand.get_or_init(|| prepared);
-        Ok(())
-    }
-
-    /// An instance with its start function, constructors and initialisers run, once.
-    async fn instantiate(
-        &self,
-        allocation: Allocation,
-        wasi: Option<WasiInput>,
-        deadline: Instant,
-        job: &Job<'_>,
-    ) -> Result<Live> {
-        let (input_bytes, awaited) = (job.input_bytes, job.awaited);
-        let cut = self.cuts(job.cancel());
-        let prepared = self.inner().prepared(allocation);
-        let prepared = prepared.ok_or_else(|| Error::host("an instance of a module that is not linked"))?;
-        let mut state = CallState::new((*self.0.references[shard()]).clone(), Wasi::new(wasi), awaited);
-        if let Some(permit) = job.inside {
-            state.inside(permit.clone());
-        }
-        state.cancel = job.cancel().cloned();
-        state.allowed = job
-            .options
-            .and_then(|options| options.timeout)
-            .filter(|asked| *asked < self.limits().time(LimitKind::Timeout));
-        let mut store = new_store(prepared.pre.module().engine(), state);
-        let fuel = self.limits().get(LimitKind::Fuel);
-        begin_call(&mut store, Some(deadline), fuel, input_bytes).map_err(cannot_arm)?;
-        let instance = match awaited {
-            true => bounded(deadline, cut, pin!(prepared.pre.instantiate_async(&mut store))).await,
-            false => Ok(prepared.pre.instantiate(&mut store)),
-        };
-        let instance = match instance {
-            Ok(Ok(instance)) => instance,
-            Ok(Err(error)) => return Err(self.failed(explain(error, store.data()), store.data())),
-            Err(why) => return Err(self.failed(Error::new(store.data().interrupted(why)), store.data())),
-        };
-        let mut live = Live::new(store, instance, allocation);
-        live.store.data_mut().phase = Phase::Initialise;
-        let started = match self.adapter().start(&mut live) {
-            Some(start) => Some(bounded(deadline, cut, start).await),
-            None => None,
-        };
-        started.map_or(Ok(()), |started| self.conclude(&live, started))?;
-        Ok(live)
-    }
-
-    /// What a bounded guest call ended with, every error explained.
-    pub(crate) fn conclude<T>(
-        &self,
-        live: &Live,
-        result: Result<Result<T, Failure>, crate::bounded::Interrupted>,
-    ) -> Result<T> {
-        let state = live.store.data();
-        let error = match result {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(Failure::Wasm(error))) => explain(error, state),
-            Ok(Err(Failure::Known(error))) => error,
-            Err(why) => Error::new(state.interrupted(why)),
-        };
-        Err(self.failed(error, state))
-    }
-
-    /// A failed call's error with the plugin's name and what the guest had written.
-    pub(crate) fn failed(&self, error: Error, state: &CallState) -> Error {
-        tracing::info!(code = error.code(), %error, "failed");
-        let error = self.named(error);
-        match state.wasi.printed() {
-            Some(printed) => error.with_printed(printed),
-            None => error,
-        }
-    }
-
-    /// An error with the plugin's name where it has a place for one.
-    fn named(&self, error: Error) -> Error {
-        match error.kind() {
-            ErrorKind::UnknownFunction { function, nearest, .. } => Error::new(ErrorKind::UnknownFunction {
-                plugin: self.name().to_owned(),
-                function: function.clone(),
-                nearest: nearest.clone(),
-            }),
-            _ => error,
-        }
-    }
-
-    pub(crate) fn outcome(&self, answer: Answer, live: &Live, started: Instant) -> Outcome<Answer> {
-        let mut usage = usage(&live.store, Some(started));
-        if let Answer::Program(program) = &answer {
-            usage.output_bytes = program.stdout.len() as u64;
-        }
-        tracing::info!(
-            wall = ?usage.wall, fuel = usage.fuel, memory = usage.memory_bytes,
-            host_calls = usage.host_calls, output = usage.output_bytes, "called"
-        );
-        Outcome::new(answer, usage, live.store.data().wasi.log())
-    }
-}
-
-/// The error of a store that cannot be armed, which would be a bug here.
-#[cold]
-pub(crate) fn cannot_arm(error: wasmtime::Error) -> Error {
-    Error::host("cannot arm a call").with_source(error)
 }
 
 fn program_of(answer: Answer) -> Result<Program> {

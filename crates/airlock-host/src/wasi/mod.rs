@@ -10,6 +10,7 @@ mod environment;
 mod files;
 mod poll;
 mod preview1;
+mod reach;
 mod stdio;
 
 use airlock_core::{LimitKind, Limits, Printed};

@@ -15,22 +15,16 @@ use wasmtime_wasi::p1::types::{
     Roflags, Sdflags, Siflags, Signal, Size, Subscription, Timestamp, Whence,
 };
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
-use wasmtime_wasi::runtime::spawn_blocking;
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::clocks::Which;
-use super::files::{self, Files, Target};
+use super::files::Files;
 use super::poll;
+use super::reach::{MAX_PATH, Text, first_length, is, is_plain, text, without_slash};
 use crate::store::CallState;
 
 /// Bytes of random numbers made at a time.
 const RANDOM_CHUNK: u32 = 4096;
-
-/// Bytes of a path: what Linux takes.
-const MAX_PATH: u32 = 4096;
-
-/// Buffers of one write: what Linux takes.
-const MAX_BUFFERS: usize = 1024;
 
 /// Bytes of a listing handed out at a time.
 const MAX_LISTED: u32 = 1 << 20;
@@ -41,7 +35,7 @@ impl CallState {
     }
 
     /// wasmtime-wasi's state, with what this call may move across the boundary.
-    fn wasi_context(&mut self) -> &mut WasiP1Ctx {
+    pub(super) fn wasi_context(&mut self) -> &mut WasiP1Ctx {
         let fuel = self.wasi.hostcall_fuel;
         let plugin = &self.plugin;
         let context = &mut self.wasi.opened(plugin.limits(), plugin.standing()).context;
@@ -54,160 +48,6 @@ impl CallState {
         let plugin = &self.plugin;
         &mut self.wasi.opened(plugin.limits(), plugin.standing()).files
     }
-
-    /// Where a path of the guest's leads.
-    fn target(&mut self, memory: &GuestMemory<'_>, fd: Fd, path: GuestPtr<str>) -> Result<Target, Error> {
-        let path = text(memory, path)?;
-        Ok(self.wasi_files().resolve(fd.into(), &path)?)
-    }
-
-    /// Counts the use of what granted a file.
-    fn note_file(&mut self, target: &Target, _write: bool) {
-        if let Some(root) = target.root
-            && self.records_uses()
-        {
-            let capability = self.wasi_files().capability(root).clone();
-            self.uses.count(&capability, true);
-        }
-    }
-
-    async fn stat(&mut self, target: &Target, flags: Lookupflags) -> Result<Filestat, Error> {
-        let (mut text, path) = Text::of(&target.path);
-        let (fd, flags) = (target.fd.into(), target.flags(flags));
-        self.wasi_context().path_filestat_get(&mut text.memory(), fd, flags, path).await
-    }
-
-    /// Refuses a folder where only files were granted.
-    async fn refuse_folder(&mut self, target: &Target) -> Result<(), Error> {
-        if !target.no_folder {
-            return Ok(());
-        }
-        match self.stat(target, Lookupflags::empty()).await {
-            Ok(found) if found.filetype == Filetype::Directory => Err(Errno::Perm.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether something may be moved or linked from one place to the other. A file that was
-    /// granted by its name keeps it, and from a folder whose folders were not granted nothing
-    /// goes elsewhere, nor comes there.
-    async fn moves(&mut self, from: &Target, to: &Target) -> Result<(), Error> {
-        if from.is_named || to.is_named || ((from.no_folder || to.no_folder) && from.root != to.root) {
-            return Err(Errno::Perm.into());
-        }
-        self.refuse_folder(from).await?;
-        self.note_file(from, true);
-        self.note_file(to, true);
-        Ok(())
-    }
-
-    /// Counts bytes that are about to be written to a file that gets `end` long by it.
-    async fn will_write(&mut self, root: usize, bytes: u64, end: u64) -> Result<(), Error> {
-        if end > self.wasi_files().quota.longest() {
-            return Err(Errno::Fbig.into());
-        }
-        if bytes > 0 && !self.wasi_files().quota.is_measured(root) {
-            let by = self.deadline();
-            let (folder, deep) = self.wasi_files().folder(root);
-            let folder = folder.to_owned();
-            let held = spawn_blocking(move || files::measure(&folder, deep, by)).await;
-            self.wasi_files().quota.measured(root, held);
-        }
-        Ok(self.wasi_files().quota.write(root, bytes)?)
-    }
-
-    /// Gives back what was not written in the end.
-    fn wrote(&mut self, root: usize, bytes: u64, written: Result<Size, Error>) -> Result<Size, Error> {
-        let rest = bytes.saturating_sub(written.as_ref().map_or(0, |written| u64::from(*written)));
-        self.wasi_files().quota.unwrite(root, rest);
-        written
-    }
-
-    /// Reads a folder whole, for its entries to be handed out.
-    async fn list(&mut self, fd: Fd) -> Result<(), Error> {
-        for size in files::listing_sizes() {
-            let mut bytes = vec![0; size];
-            let length = u32::try_from(size).map_err(|_| Errno::Nomem)?;
-            let memory = &mut GuestMemory::Unshared(&mut bytes);
-            let count = self.wasi_context().fd_readdir(memory, fd, GuestPtr::new(0), length, 0).await?;
-            self.check_deadline().map_err(Error::trap)?;
-            if count < length {
-                bytes.truncate(count as usize);
-                return Ok(self.wasi_files().keep_listing(fd.into(), &bytes)?);
-            }
-        }
-        // Too large to be handed out.
-        Err(Errno::Nomem.into())
-    }
-}
-
-/// A text of the guest's, read once.
-fn text(memory: &GuestMemory<'_>, text: GuestPtr<str>) -> Result<String, Error> {
-    match text.len() > MAX_PATH {
-        true => Err(Errno::Nametoolong.into()),
-        false => Ok(memory.as_cow_str(text)?.into_owned()),
-    }
-}
-
-/// The length of the first buffer with anything in it: wasmtime-wasi writes one at a time.
-fn first_length(memory: &GuestMemory<'_>, from: CiovecArray) -> Result<u64, Error> {
-    for buffer in from.iter().take(MAX_BUFFERS) {
-        let length = memory.read(buffer?)?.buf_len;
-        if length > 0 {
-            return Ok(length.into());
-        }
-    }
-    match from.len() as usize > MAX_BUFFERS {
-        true => Err(Errno::Inval.into()),
-        false => Ok(0),
-    }
-}
-
-fn is(error: &Error, errno: Errno) -> bool {
-    error.downcast_ref() == Some(&errno)
-}
-
-/// Whether opening a file of this kind can do no more than read it: a FIFO would block, a
-/// device do anything.
-fn is_plain(kind: Filetype) -> bool {
-    matches!(kind, Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink)
-}
-
-impl Target {
-    fn flags(&self, asked: Lookupflags) -> Lookupflags {
-        if self.follow { asked } else { Lookupflags::empty() }
-    }
-}
-
-/// A path without slashes at its end; one of nothing else stays as it is.
-fn without_slash(path: &str) -> &str {
-    match path.trim_end_matches('/') {
-        "" => path,
-        path => path,
-    }
-}
-
-/// Texts in memory of the host's, to be handed on as if they were a guest's.
-struct Text(Vec<u8>);
-
-impl Text {
-    fn of(text: &str) -> (Self, GuestPtr<str>) {
-        (Text(text.as_bytes().to_vec()), GuestPtr::new((0, short(text))))
-    }
-
-    fn of_two(one: &str, other: &str) -> (Self, GuestPtr<str>, GuestPtr<str>) {
-        let bytes = [one, other].concat().into_bytes();
-        (Text(bytes), GuestPtr::new((0, short(one))), GuestPtr::new((short(one), short(other))))
-    }
-
-    fn memory(&mut self) -> GuestMemory<'_> {
-        GuestMemory::Unshared(&mut self.0)
-    }
-}
-
-/// The length of a text that was checked to be short.
-fn short(text: &str) -> u32 {
-    u32::try_from(text.len()).unwrap_or_default()
 }
 
 /// Writes methods that count themselves and then let wasmtime-wasi do the work.
