@@ -170,3 +170,17 @@ fn what_is_left_out_is_named_before_the_program_runs() {
         )
     );
 }
+
+#[test]
+fn what_is_left_out_is_named_once() {
+    let home = folder();
+    let missing = format!("fs.write={}", home.path().join("missing/deep").display());
+    let output = airlock().args(["run", "--allow", &missing, "plugins/greet/greet.wasm"]).output().unwrap();
+    assert_eq!(
+        describe(&output),
+        format!(
+            "exit 0\n--- stderr\nwarning: `{missing}` is not there for the plugin: \
+             No such file or directory (os error 2)\ndone\n"
+        )
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use airlock_host::service::{OperatorConfig, Services};
+use airlock_host::service::{HttpClient, OperatorConfig, Resolve, Services};
 use airlock_host::testing::{FakeHttp, FakeLog, fakes};
 use airlock_host::{
     Approval, AuditEvent, Capability, Grant, GrantStore, Host, Http, HttpRequest, HttpResponse, Identity,
@@ -168,6 +168,16 @@ fn server(answer: &'static str) -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
     (port, came)
 }
 
+/// A name server that knows one address for every name.
+#[derive(Debug)]
+struct Here;
+
+impl Resolve for Here {
+    fn resolve<'a>(&'a self, _name: &'a str) -> ServiceFuture<'a, Vec<std::net::IpAddr>> {
+        Box::pin(std::future::ready(Ok(vec![std::net::Ipv4Addr::LOCALHOST.into()])))
+    }
+}
+
 #[test]
 fn dns_to_loopback_a_guest_reaches_this_machine_only_where_its_address_was_granted() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nfine";
@@ -178,12 +188,14 @@ fn dns_to_loopback_a_guest_reaches_this_machine_only_where_its_address_was_grant
             .replace("https://api.example/x", &url)
             .replace("(i32.const 21)", &format!("(i32.const {})", url.len()))
     };
+    let client = HttpClient::builder().resolver(Arc::new(Here)).build();
+    let services = with(|services| services.http = Arc::new(client));
     let load = |host: &str, grants: &[&str]| {
-        self::host(Services::default()).load_blocking(source(&guest(host)), allow(grants)).unwrap()
+        self::host(services.clone()).load_blocking(source(&guest(host)), allow(grants)).unwrap()
     };
     let refused = r#""1host: network:fetch permission denied""#;
     for (host, grant) in
-        [("127.0.0.1", "net=*"), ("localhost", "net=*"), ("localhost", "net=http://localhost:*")]
+        [("127.0.0.1", "net=*"), ("api.test", "net=*"), ("api.test", "net=http://api.test:*")]
     {
         assert_eq!(answers(&load(host, &[grant]), "http"), [refused; 4], "{host} {grant}");
     }

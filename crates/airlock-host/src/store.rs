@@ -87,7 +87,9 @@ impl CallState {
         self.usage = Usage::default();
         self.usage.input_bytes = input_bytes;
         self.budget.forget_refusal();
-        self.wasi.begin(self.plugin.standing());
+        if self.wasi.is_used() {
+            self.wasi.begin(self.plugin.standing());
+        }
     }
 
     /// Whether all of a kind may be used, which then counts as used.

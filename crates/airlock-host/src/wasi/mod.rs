@@ -104,7 +104,6 @@ struct Opened {
 }
 
 impl Opened {
-    #[cold]
     fn begin(&mut self, standing: &Standing) {
         self.stdout.iter().for_each(Capture::clear);
         self.files.begin(standing.policy());
@@ -116,8 +115,15 @@ impl Wasi {
         Wasi { input, opened: None, log: None, clocks: Clocks::default(), seeded: None, hostcall_fuel: 0 }
     }
 
-    /// Starts another call in a session: its log is empty again, and what is granted now holds.
+    /// Whether an earlier call of a session has left anything here.
     #[inline]
+    pub(crate) fn is_used(&self) -> bool {
+        // There is a log wherever there is anything.
+        self.log.is_some()
+    }
+
+    /// Starts another call in a session: its log is empty again, and what is granted now holds.
+    #[cold]
     pub(crate) fn begin(&mut self, standing: &Standing) {
         if let Some(opened) = &mut self.opened {
             opened.begin(standing);

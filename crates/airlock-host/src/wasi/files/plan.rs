@@ -87,6 +87,11 @@ impl Plan {
         for kind in [CapabilityKind::FsRead, CapabilityKind::FsWrite] {
             for capability in policy.of(kind) {
                 let Scope::Path(path) = capability.scope() else { continue };
+                // What may be written is opened to be written, and that is all.
+                let again = |other: &Capability| other.scope() == capability.scope();
+                if kind == CapabilityKind::FsRead && policy.of(CapabilityKind::FsWrite).any(again) {
+                    continue;
+                }
                 if let Err(reason) = plan.add(capability, path, &denies) {
                     plan.left_out.push((capability.clone(), reason));
                     plan.is_lasting = false;
