@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 
 use airlock_core::{ServiceError, ServiceFuture};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::config::{LookupIpStrategy, ResolverConfig};
 use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 /// What finds the addresses of a name.
 ///
@@ -38,12 +39,14 @@ impl SystemResolver {
         if let Some(resolver) = self.0.get() {
             return Ok(resolver);
         }
-        let made = TokioResolver::builder_tokio().and_then(|mut builder| {
-            // Both at once: an answer that is forbidden must not hide behind one that is not.
-            builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
-            builder.build()
+        let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+            tracing::warn!(%error, "no name server is known, only the file of hosts");
+            let nobody = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+            TokioResolver::builder_with_config(nobody, TokioRuntimeProvider::default())
         });
-        let made = made.map_err(|error| {
+        // Both at once: an answer that is forbidden must not hide behind one that is not.
+        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
+        let made = builder.build().map_err(|error| {
             ServiceError::Unavailable(format!("the system's name servers are not known: {error}"))
         })?;
         Ok(self.0.get_or_init(|| made))
