@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::plugins::Place;
+use crate::plugins::{Place, Source};
 use crate::support::describe;
 
 const GUEST: &str = include_str!("../guests/services.wat");
@@ -106,4 +106,40 @@ fn secrets_are_kept_from_standard_input_and_never_printed() {
     let data = if file.exists() { file } else { place.home().join("data/secrets.toml") };
     let mode = std::os::unix::fs::PermissionsExt::mode(&data.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn what_is_kept_for_an_installed_plugin_is_not_for_another_that_claims_its_name() {
+    let place = Place::new();
+    let write = |at: &str, text: &str| {
+        let source = Source { name: "keeper", version: "1.0.0", answer: "", manifest: "" };
+        let folder = place.write(at, &source);
+        let wasm = wat::parse_str(GUEST.replace("unseen", text)).unwrap();
+        std::fs::write(folder.join("plugin.wasm"), wasm).unwrap();
+        folder.display().to_string()
+    };
+    let answer = |args: &[&str]| place.ok(&[&["call"], args].concat()).trim_end().to_owned();
+    let (installed, other) = (write("keeper", "unseen"), write("other", "ghosts"));
+    place.ok(&["install", &installed]);
+    let kv = ["--allow", "kv=1KiB"];
+    assert_eq!(answer(&[&kv[..], &[&installed, "set", "42"]].concat()), r#""0""#, "it is the same plugin");
+    assert_eq!(answer(&[&other, "get", "0"]), r#""1""#, "nothing is granted to it");
+    for allow in ["kv=1KiB", "config", "net=https://api.example.com"] {
+        assert_eq!(
+            place.show(&["call", "--allow", allow, &other, "get", "0"]),
+            "exit 125\n--- stderr\nerror: a plugin `keeper` is installed already\n\
+             hint: this is another, and what is kept for a plugin goes by its name: `--name` gives it one of \
+             its own, `airlock update keeper SOURCE` puts it in the place of the installed one\n"
+        );
+    }
+    assert_eq!(answer(&[&kv[..], &["--name", "mine", &other, "get", "0"]].concat()), r#""1""#);
+    let bare = format!("{other}/plugin.wasm");
+    let output = place.output(&[&["call"], &kv[..], &["--name", "keeper", &bare, "get", "0"]].concat());
+    assert_eq!(output.status.code(), Some(125), "{}", describe(&output));
+    place.ok(&["remove", "keeper"]);
+    place.ok(&["install", "--link", &installed]);
+    write("keeper", "linked");
+    assert_eq!(answer(&[&kv[..], &[&installed, "set", "7"]].concat()), r#""0""#, "its folder has it");
+    place.ok(&["remove", "keeper"]);
+    assert_eq!(answer(&[&kv[..], &[&other, "get", "0"]].concat()), r#""1""#, "the name is free");
 }

@@ -290,6 +290,9 @@ pub(crate) struct Load {
     /// Accept WebAssembly text; with `inspect`, print the module as text
     #[arg(long)]
     pub(crate) wat: bool,
+    /// Know a plugin that is given by its path under this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Allow a WebAssembly feature that is off otherwise
     #[arg(long, value_name = "FEATURE", value_parser = PossibleValuesParser::new(Feature::ALL.map(Feature::name)))]
     wasm_feature: Vec<String>,
@@ -313,6 +316,9 @@ impl Load {
         let mut options = LoadOptions::new().wat(self.wat).limits(&self.limits.read()?);
         if let Some(abi) = &self.abi {
             options = options.abi(abi.parse()?);
+        }
+        if let Some(name) = &self.name {
+            options = options.name(name);
         }
         options = self.decide.allow()?.into_iter().fold(options, LoadOptions::allow);
         options = self.decide.deny()?.into_iter().fold(options, LoadOptions::deny);

@@ -149,6 +149,10 @@ impl Session {
     /// with its calls in the audit log.
     fn load(&self, plugin: &Path, load: &Load) -> Result<Plugin, Error> {
         let (source, options) = self.locate(plugin, load.options()?)?;
+        let path = match &source {
+            Source::Path(path) => Some(path.clone()),
+            _ => None,
+        };
         let store = self.store()?;
         let approval =
             Approval::new(store.clone()).prompt(Terminal).carry_over(self.config.grants.keep_on_update);
@@ -159,6 +163,9 @@ impl Session {
         let host = self.compiling(builder, load.no_cache)?;
         let message = format!("compiling {}", plugin.display());
         let plugin = spinner::while_doing(&message, self.quiet, || host.load_blocking(source, options))?;
+        if let Some(path) = path {
+            self.refuse_namesake(&plugin, &path)?;
+        }
         for warning in plugin.manifest().map(|manifest| manifest.warnings.as_slice()).unwrap_or_default() {
             self.printer.warning(warning);
         }
@@ -166,6 +173,37 @@ impl Session {
             self.printer.warning(&format!("`{capability}` is not there for the plugin: {reason}"));
         }
         Ok(plugin)
+    }
+
+    /// Refuses a plugin from `path` that is granted something under the name of an installed one
+    /// without being it: what is kept and configured for a plugin, and decisions that outlive
+    /// an update, go by its name, and a manifest can claim any.
+    fn refuse_namesake(&self, plugin: &Plugin, path: &Path) -> Result<(), Error> {
+        let name = plugin.name();
+        let baseline = plugin.baseline();
+        if plugin.policy().allowed().all(|capability| baseline.contains(&capability.kind())) {
+            return Ok(());
+        }
+        let installed = match self.store()?.plugin(name) {
+            Ok(installed) => installed,
+            Err(error) if matches!(error.kind(), ErrorKind::NotInstalled { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let is_it = match &installed.link {
+            Some(folder) => path
+                .canonicalize()
+                .and_then(|path| Ok(path.starts_with(folder.canonicalize()?)))
+                .unwrap_or_default(),
+            None => installed.files.values().any(|digest| *digest == plugin.digest()),
+        };
+        if is_it {
+            return Ok(());
+        }
+        let quoted = airlock_host::shell_quoted(name);
+        Err(Error::new(ErrorKind::AlreadyInstalled(name.to_owned())).with_hint(format!(
+            "this is another, and what is kept for a plugin goes by its name: `--name` gives it one of its \
+             own, `airlock update {quoted} SOURCE` puts it in the place of the installed one"
+        )))
     }
 
     /// The end of a verb that has no answer but that it is done.
