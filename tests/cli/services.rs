@@ -143,3 +143,22 @@ fn what_is_kept_for_an_installed_plugin_is_not_for_another_that_claims_its_name(
     place.ok(&["remove", "keeper"]);
     assert_eq!(answer(&[&kv[..], &[&other, "get", "0"]].concat()), r#""1""#, "the name is free");
 }
+
+#[test]
+fn what_is_allowed_to_no_effect_is_said() {
+    let (place, guest) = place("");
+    let call = |allow: &str| place.show(&["call", "--allow", allow, &guest, "get", "0"]);
+    assert_eq!(call("kv=1KiB"), "exit 0\n--- stdout\n\"1\"\n");
+    assert_eq!(
+        call("env=HOME"),
+        "exit 0\n--- stdout\n\"1\"\n\
+         --- stderr\nwarning: `--allow env=HOME` grants nothing: the plugin does not ask for it\n"
+    );
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/grep/grep.wasm");
+    assert_eq!(
+        place.show(&["run", "--allow", "fs.read=@", tool, "--", "x", "missing"]),
+        "exit 2\n--- stderr\n\
+         warning: `--allow fs.read=@` grants nothing: only an installed plugin has a folder of its own\n\
+         grep: missing: No such file or directory\n"
+    );
+}

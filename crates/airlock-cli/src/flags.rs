@@ -334,6 +334,11 @@ impl Load {
         Ok(options)
     }
 
+    /// What `--allow` says.
+    pub(crate) fn allowed(&self) -> Result<Vec<Capability>, Error> {
+        self.decide.allow()
+    }
+
     /// The limits that flags set.
     pub(crate) fn limits(&self) -> Result<Overrides, Error> {
         self.limits.read()

@@ -54,7 +54,8 @@ impl LoadOptions {
         self
     }
 
-    /// Calls the plugin by this name in errors and traces.
+    /// Knows the plugin by this name: in errors and traces, and for what is kept and configured
+    /// for it. Without one it has its manifest's, which can be any.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());

@@ -199,7 +199,7 @@ impl Plugin {
         &self.0.inner
     }
 
-    /// The manifest's name, else the file's.
+    /// The name it was loaded by, else the manifest's, else the file's.
     pub fn name(&self) -> &str {
         &self.0.inner.parts.name
     }

@@ -27,8 +27,8 @@ use std::sync::Arc;
 
 use airlock_host::service::Services;
 use airlock_host::{
-    Approval, Cache, Error, ErrorKind, Host, HostBuilder, Limits, LoadOptions, Plugin, Redactor, Source,
-    Worker,
+    Approval, Cache, Capability, Error, ErrorKind, Host, HostBuilder, Limits, LoadOptions, PathBase, Plugin,
+    Redactor, Scope, Source, Worker,
 };
 use airlock_store::{Installed, KvData, Package, SecretFile, Store};
 use clap::CommandFactory as _;
@@ -46,6 +46,21 @@ pub(crate) struct Session {
     quiet: bool,
     config: Config,
     store: OnceCell<Arc<Store>>,
+}
+
+/// Why a capability that was allowed on the command line makes no difference, when it is the
+/// capability's fault.
+fn idle(plugin: &Plugin, capability: &Capability) -> Option<&'static str> {
+    let kind = capability.kind();
+    if plugin.policy().allows_any(kind) {
+        return None;
+    }
+    let own = matches!(capability.scope(), Scope::Path(path) if path.base() == PathBase::Own);
+    match plugin.requests().iter().any(|request| request.capability.kind() == kind) {
+        false => Some("the plugin does not ask for it"),
+        true if own => Some("only an installed plugin has a folder of its own"),
+        true => None,
+    }
 }
 
 /// Runs the verb and returns the process's exit code.
@@ -171,6 +186,11 @@ impl Session {
         }
         for (capability, reason) in plugin.left_out() {
             self.printer.warning(&format!("`{capability}` is not there for the plugin: {reason}"));
+        }
+        for capability in load.allowed()? {
+            if let Some(reason) = idle(&plugin, &capability) {
+                self.printer.warning(&format!("`--allow {capability}` grants nothing: {reason}"));
+            }
         }
         Ok(plugin)
     }
