@@ -59,9 +59,10 @@ pub use manifest::{
 pub use outcome::{Outcome, Usage};
 pub use policy::{Basis, Ceiling, Place, Policy};
 pub use service::{
-    Config, Credential, EVENT_PAYLOAD, EVENT_TOPIC, Ended, Event, Events, Exec, Http, HttpBody, HttpRequest,
-    HttpResponse, KV_KEY, Kv, KvChange, Log, LogLevel, MemoryKv, Metadata, NoSecrets, OutputSink, ProgramRun,
-    Redactor, Secret, Secrets, ServiceError, ServiceFuture, Stream, Subscription, Tool, ToolInfo, Tools,
+    Config, Credential, EVENT_PAYLOAD, EVENT_TOPIC, Ended, Event, Events, Exec, HOP_BY_HOP, Http, HttpBody,
+    HttpRequest, HttpResponse, KV_KEY, Kv, KvChange, Log, LogLevel, MemoryKv, Metadata, NoSecrets,
+    OutputSink, ProgramRun, Redactor, Secret, Secrets, ServiceError, ServiceFuture, Stream, Subscription,
+    Tool, ToolInfo, Tools,
 };
 pub use suggest::nearest;
 pub use text::{escape_json, shell_quoted, visible};

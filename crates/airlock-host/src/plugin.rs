@@ -321,9 +321,7 @@ impl Plugin {
     /// As [`Plugin::call`].
     pub async fn invoke(&self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         self.refuse_program()?;
-        let input_bytes = input.len();
-        self.once(Job { function, input, input_bytes, awaited: true, inside: None, options: None }, None)
-            .await
+        self.once(Job::new(function, input), None).await
     }
 
     /// Calls a function on a fresh instance, with a time or a handle of its own.
@@ -337,8 +335,7 @@ impl Plugin {
         options: &CallOptions,
     ) -> Result<Outcome<Answer>> {
         self.refuse_program()?;
-        let (input_bytes, options) = (input.len(), Some(options));
-        self.once(Job { function, input, input_bytes, awaited: true, inside: None, options }, None).await
+        self.once(Job { options: Some(options), ..Job::new(function, input) }, None).await
     }
 
     /// [`Plugin::invoke_with`] on this thread, until it is done.
@@ -352,9 +349,9 @@ impl Plugin {
         options: &CallOptions,
     ) -> Result<Outcome<Answer>> {
         self.refuse_program()?;
-        let (input_bytes, options) = (input.len(), Some(options));
         let awaited = self.needs_fiber()?;
-        block_on(pin!(self.once(Job { function, input, input_bytes, awaited, inside: None, options }, None)))
+        let job = Job { awaited, options: Some(options), ..Job::new(function, input) };
+        block_on(pin!(self.once(job, None)))
     }
 
     /// Calls a function for a tool that was called with this permit: within the rest of its
@@ -369,9 +366,7 @@ impl Plugin {
         input: Input,
     ) -> Result<Outcome<Answer>> {
         self.refuse_program()?;
-        let input_bytes = input.len();
-        let inside = Some(permit);
-        self.once(Job { function, input, input_bytes, awaited: true, inside, options: None }, None).await
+        self.once(Job { inside: Some(permit), ..Job::new(function, input) }, None).await
     }
 
     /// [`Plugin::invoke`] on this thread, until it is done.
@@ -380,11 +375,8 @@ impl Plugin {
     /// As [`Plugin::call_blocking`].
     pub fn invoke_blocking(&self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         self.refuse_program()?;
-        let input_bytes = input.len();
         let awaited = self.needs_fiber()?;
-        block_on(pin!(
-            self.once(Job { function, input, input_bytes, awaited, inside: None, options: None }, None)
-        ))
+        block_on(pin!(self.once(Job { awaited, ..Job::new(function, input) }, None)))
     }
 
     /// Runs a program (`command` ABI) to its end.
@@ -443,8 +435,7 @@ impl Plugin {
             return Err(Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason }));
         }
         let input_bytes = args.iter().map(|arg| arg.len() as u64).sum::<u64>() + stdin.len();
-        let (function, input) = ("_start", Input::Words(Vec::new()));
-        let job = Job { function, input, input_bytes, awaited, inside: None, options: None };
+        let job = Job { input_bytes, awaited, ..Job::new("_start", Input::Words(Vec::new())) };
         Ok((job, WasiInput { args, stdin, stdout_is_answer: true }))
     }
 

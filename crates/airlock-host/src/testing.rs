@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use airlock_core::{
     Ended, Exec, Http, HttpBody, HttpRequest, HttpResponse, Log, LogLevel, MemoryKv, Metadata, OutputSink,
-    Permit, ProgramRun, Redactor, Scheme, Secret, Secrets, ServiceError, ServiceFuture, Stream,
+    Permit, ProgramRun, Redactor, Secret, Secrets, ServiceError, ServiceFuture, Stream,
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -179,16 +179,6 @@ impl FakeSecrets {
 impl Secrets for FakeSecrets {
     fn get(&self, _permit: &Permit, name: &str) -> Result<Option<Secret>, ServiceError> {
         Ok(lock(&self.0).get(name).cloned())
-    }
-
-    fn credentials(
-        &self,
-        _permit: &Permit,
-        _scheme: Scheme,
-        _host: &str,
-        _port: u16,
-    ) -> Result<Vec<(String, Secret)>, ServiceError> {
-        Ok(Vec::new())
     }
 }
 

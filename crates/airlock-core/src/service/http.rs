@@ -11,14 +11,10 @@ use url::Url;
 use super::{ServiceError, ServiceFuture};
 use crate::{LimitKind, Need, Permit, Scheme};
 
-/// Headers that a guest may not set: they say how a message travels, and a second opinion on
-/// that is how requests are smuggled. (RFC 9110, 7.6.1, and what proxies read.)
-const TRAVEL: [&str; 15] = [
+/// Headers that say how a message travels from one hop to the next, and are never passed on.
+/// (RFC 9110, 7.6.1.)
+pub const HOP_BY_HOP: [&str; 9] = [
     "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -27,9 +23,11 @@ const TRAVEL: [&str; 15] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "via",
-    "x-forwarded-for",
 ];
+
+/// More that a guest may not set: a second opinion on where a message ends and where it goes is
+/// how requests are smuggled, and what proxies read is not a guest's to say.
+const RESERVED: [&str; 6] = ["content-length", "expect", "host", "http2-settings", "via", "x-forwarded-for"];
 
 /// Headers of one message, and bytes of their names and values together.
 const MAX_HEADERS: (usize, usize) = (100, 64 << 10);
@@ -100,7 +98,7 @@ impl HttpRequest {
         let shown = crate::visible(name, false);
         let bad = |what: &str| ServiceError::Invalid(format!("`{shown}` is {what}"));
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("no name of a header"))?;
-        if TRAVEL.contains(&header.as_str()) {
+        if HOP_BY_HOP.iter().chain(&RESERVED).any(|reserved| header == *reserved) {
             return Err(bad("a header that a plugin does not set"));
         }
         let value = HeaderValue::from_bytes(value).map_err(|_| bad("a header with a value that is none"))?;

@@ -30,7 +30,7 @@ use crate::{Capability, Error, ErrorKind, LimitKind, Phase, visible};
 pub use config::Config;
 pub use events::{EVENT_PAYLOAD, EVENT_TOPIC, Event, Events, Subscription};
 pub use exec::{Ended, Exec, OutputSink, ProgramRun, Stream};
-pub use http::{Http, HttpBody, HttpRequest, HttpResponse};
+pub use http::{HOP_BY_HOP, Http, HttpBody, HttpRequest, HttpResponse};
 pub use kv::{KV_KEY, Kv, KvChange, MemoryKv};
 pub use log::{Log, LogLevel};
 pub use metadata::Metadata;

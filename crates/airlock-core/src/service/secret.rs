@@ -83,7 +83,8 @@ pub trait Secrets: Send + Sync + fmt::Debug {
     fn get(&self, permit: &Permit, name: &str) -> Result<Option<Secret>, ServiceError>;
 
     /// Headers with credentials that requests to this host carry, as the operator wrote it.
-    /// The plugin never sees them, and needs no grant of the secret for them.
+    /// The plugin never sees them, and needs no grant of the secret for them. None where this is
+    /// not said.
     ///
     /// # Errors
     /// When they cannot be looked up.
@@ -93,7 +94,10 @@ pub trait Secrets: Send + Sync + fmt::Debug {
         scheme: Scheme,
         host: &str,
         port: u16,
-    ) -> Result<Vec<(String, Secret)>, ServiceError>;
+    ) -> Result<Vec<(String, Secret)>, ServiceError> {
+        let _ = (permit, scheme, host, port);
+        Ok(Vec::new())
+    }
 }
 
 /// Where there are no secrets.
@@ -103,16 +107,6 @@ pub struct NoSecrets;
 impl Secrets for NoSecrets {
     fn get(&self, _permit: &Permit, _name: &str) -> Result<Option<Secret>, ServiceError> {
         Ok(None)
-    }
-
-    fn credentials(
-        &self,
-        _permit: &Permit,
-        _scheme: Scheme,
-        _host: &str,
-        _port: u16,
-    ) -> Result<Vec<(String, Secret)>, ServiceError> {
-        Ok(Vec::new())
     }
 }
 

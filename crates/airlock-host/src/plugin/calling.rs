@@ -30,7 +30,12 @@ pub(super) struct Job<'a> {
     pub(super) options: Option<&'a CallOptions>,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// One that is awaited, of no tool and with nothing special.
+    pub(super) fn new(function: &'a str, input: Input) -> Self {
+        Job { function, input_bytes: input.len(), input, awaited: true, inside: None, options: None }
+    }
+
     fn cancel(&self) -> Option<&Cancel> {
         self.options.and_then(|options| options.cancel.as_ref())
     }
@@ -88,8 +93,7 @@ impl Plugin {
             let alive = AliveSession(self.inner().clone());
             self.check_instances()?;
             self.on_demand()?;
-            let (function, input) = ("session", Input::Words(Vec::new()));
-            let job = Job { function, input, input_bytes: 0, awaited, inside: None, options: None };
+            let job = Job { awaited, ..Job::new("session", Input::Words(Vec::new())) };
             let live = self.instantiate(Allocation::OnDemand, None, deadline, &job).await?;
             Ok(Session::new(self.clone(), live, alive, awaited))
         }

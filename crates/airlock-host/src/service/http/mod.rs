@@ -20,8 +20,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use airlock_core::{
-    Http, HttpBody, HttpRequest, HttpResponse, LimitKind, Need, Permit, Redactor, Secrets, ServiceError,
-    ServiceFuture,
+    HOP_BY_HOP, Http, HttpBody, HttpRequest, HttpResponse, LimitKind, Need, Permit, Redactor, Secrets,
+    ServiceError, ServiceFuture,
 };
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -299,18 +299,7 @@ fn strip(headers: &mut HeaderMap) {
     for name in listed.iter().flat_map(|list| list.split(',')) {
         headers.remove(name.trim());
     }
-    const TRAVEL: [&str; 9] = [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    for name in TRAVEL {
+    for name in HOP_BY_HOP {
         headers.remove(name);
     }
 }
