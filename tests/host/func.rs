@@ -145,7 +145,11 @@ async fn awaited_functions_yield_and_can_be_given_up() {
     assert_eq!(error.to_string(), "the session has ended: a call of it was cancelled");
     let mut blocking = plugin.session_blocking().unwrap();
     let add = blocking.func::<(i32, i32), i32>("add").unwrap();
-    assert!(add.call(&mut blocking, (1, 2)).await.is_err(), "it was opened blocking");
+    assert_eq!(add.call(&mut blocking, (1, 2)).await.unwrap(), 3, "however it was opened");
+    let spin = blocking.func::<(), ()>("spin").unwrap();
+    let given_up =
+        tokio::time::timeout(std::time::Duration::from_millis(50), spin.call(&mut blocking, ())).await;
+    assert!(given_up.is_err(), "it yields all the same");
 }
 
 #[tokio::test(flavor = "multi_thread")]

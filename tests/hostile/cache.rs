@@ -80,7 +80,7 @@ fn cache_code_is_compiled_once_and_found_by_the_next_host() {
         assert_eq!(session.call_blocking::<_, i32>("f", &()).unwrap().value, 7);
         // The same bytes under another name share their code.
         let shared = host.load_blocking(source(SEVEN), text().name("other")).unwrap();
-        answers(&shared, "7", Origin::Shared);
+        answers(&shared, "7", Origin::Memory);
         // Another configuration does not.
         let fuelled = host.load_blocking(source(SEVEN), crate::support::limits(&[("fuel", "1000")])).unwrap();
         answers(&fuelled, "7", Origin::Compiler);

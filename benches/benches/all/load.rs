@@ -77,6 +77,7 @@ fn engines(settings: &CacheSettings) -> Arc<Engines> {
         stack_bytes: 1 << 20,
         compiler: Arc::new(InProcess::default()),
         cache: Some(Arc::new(Cache::open(settings.clone()).unwrap())),
+        memory_cache: 0,
     })
 }
 

@@ -137,6 +137,8 @@ struct Shared {
     limits: Arc<Limits>,
     /// The tools that this call is inside of, outermost first.
     within: Arc<[Arc<str>]>,
+    /// The call that this one is made for.
+    outer: Option<Arc<Shared>>,
     ended: AtomicBool,
     used: [AtomicU64; CAPABILITIES.len()],
     ledger: Mutex<Uses>,
@@ -145,19 +147,25 @@ struct Shared {
 impl Gate {
     /// For one call of this plugin, under its limits.
     pub fn new(caller: Arc<Identity>, limits: Arc<Limits>) -> Self {
-        Gate::of(caller, limits, Arc::default())
+        Gate::of(caller, limits, Arc::default(), None)
     }
 
     /// For a call that a tool makes, which was called with this permit.
     pub fn nested(caller: Arc<Identity>, limits: Arc<Limits>, permit: &Permit) -> Self {
-        Gate::of(caller, limits, permit.within.clone())
+        Gate::of(caller, limits, permit.within.clone(), Some(permit.shared.clone()))
     }
 
-    fn of(caller: Arc<Identity>, limits: Arc<Limits>, within: Arc<[Arc<str>]>) -> Self {
+    fn of(
+        caller: Arc<Identity>,
+        limits: Arc<Limits>,
+        within: Arc<[Arc<str>]>,
+        outer: Option<Arc<Shared>>,
+    ) -> Self {
         Gate(Arc::new(Shared {
             caller,
             limits,
             within,
+            outer,
             ended: AtomicBool::new(false),
             used: [const { AtomicU64::new(0) }; CAPABILITIES.len()],
             ledger: Mutex::default(),
@@ -233,6 +241,12 @@ impl Permit {
     /// Which plugin it was given to.
     pub fn caller(&self) -> &Identity {
         &self.shared.caller
+    }
+
+    /// The plugins whose calls this is inside of: the one that it was given to, the one whose tool
+    /// called that, and so on. Two calls of one plugin are of one `Arc`.
+    pub fn callers(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        std::iter::successors(Some(&self.shared), |shared| shared.outer.as_ref()).map(|shared| &shared.caller)
     }
 
     /// What it is for.

@@ -65,6 +65,8 @@ pub enum LimitKind {
     CompileMemory,
     Timeout,
     Wait,
+    Concurrency,
+    Queue,
     Fuel,
     Memory,
     TableElements,
@@ -121,7 +123,7 @@ const MIB: u64 = 1 << 20;
 const SECOND: u64 = 1_000_000_000;
 
 /// Every limit, in the order of [`LimitKind`].
-pub static LIMITS: [LimitRow; 31] = [
+pub static LIMITS: [LimitRow; 33] = [
     row(
         LimitKind::ArtifactSize,
         "artifact_size",
@@ -194,6 +196,22 @@ pub static LIMITS: [LimitRow; 31] = [
         Some(10 * SECOND),
         "wait",
         "Time a call may wait for a free slot",
+    ),
+    row(
+        LimitKind::Concurrency,
+        "concurrency",
+        Unit::Count,
+        Some(128),
+        "wait",
+        "Calls of one plugin that run at once, those of its sessions aside",
+    ),
+    row(
+        LimitKind::Queue,
+        "queue",
+        Unit::Count,
+        Some(1_000),
+        "wait",
+        "Calls of one plugin that may wait, first come, first served",
     ),
     row(
         LimitKind::Fuel,
@@ -373,6 +391,8 @@ impl LimitKind {
             LimitKind::CompileMemory => "limit-compile-memory",
             LimitKind::Timeout => "limit-timeout",
             LimitKind::Wait => "limit-wait",
+            LimitKind::Concurrency => "limit-concurrency",
+            LimitKind::Queue => "limit-queue",
             LimitKind::Fuel => "limit-fuel",
             LimitKind::Memory => "limit-memory",
             LimitKind::TableElements => "limit-table-elements",

@@ -19,6 +19,12 @@ impl Uses {
         Uses::default()
     }
 
+    /// Whether nothing was counted.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.counted.is_empty()
+    }
+
     /// Counts one use, or with `allowed` false one refusal.
     pub fn count(&mut self, capability: &Capability, allowed: bool) {
         let same = |(known, was_allowed, _): &&mut (Capability, bool, u64)| {

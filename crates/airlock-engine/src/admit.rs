@@ -6,7 +6,9 @@
 //! minutes is either. wasmparser's own implementation limits (types, imports, exports,
 //! data segments) apply beneath the ones checked here.
 
-use airlock_core::{Error, ErrorKind, LimitKind, Limits, Phase, Result, ValueType};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Phase, Result, ValueType};
 use serde::{Deserialize, Serialize};
 use wasmparser::types::{EntityType, TypesRef};
 use wasmparser::{
@@ -16,8 +18,9 @@ use wasmparser::{
 
 use crate::code::Variant;
 use crate::compile::Configuration;
+use crate::lru::Lru;
 use crate::shape::{Export, ExternType, Import, Shape, Signature, Slot};
-use crate::{Artifact, Cache};
+use crate::{Artifact, Cache, Engines};
 
 /// A WebAssembly feature that is off unless allowed for a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,38 +80,77 @@ impl Shape {
     /// [`ErrorKind::ComponentUnsupported`], and [`ErrorKind::Limit`] for the limits of
     /// the admit phase.
     pub fn admit(artifact: &Artifact, allowed: &[Feature], limits: &Limits) -> Result<Shape> {
-        Ok(Admitted::check(artifact, allowed, limits)?.shape)
+        Ok(Arc::unwrap_or_clone(Admitted::check(artifact, allowed, limits)?.shape))
     }
+}
 
-    /// [`Shape::admit`], with what `cache` remembers of the same bytes.
+impl Engines {
+    /// [`Shape::admit`], with what this host and its cache remember of the same bytes. Of
+    /// those it remembers, the artifact that comes back is the one it has, so that many plugins
+    /// of the same bytes have them once.
     ///
     /// # Errors
     /// As [`Shape::admit`].
-    pub fn admit_cached(
-        artifact: &Artifact,
+    pub fn admit(
+        &self,
+        artifact: Artifact,
         allowed: &[Feature],
         limits: &Limits,
-        cache: Option<&Cache>,
-    ) -> Result<Shape> {
-        let Some(cache) = cache else { return Shape::admit(artifact, allowed, limits) };
-        let names = allowed.iter().map(|feature| feature.name());
-        let configuration = Configuration::of("admission").and_all(names).short();
-        let variant = Variant { digest: artifact.digest(), configuration };
+    ) -> Result<(Artifact, Arc<Shape>)> {
+        let key = (artifact.digest(), allowed.iter().fold(0, |set, feature| set | 1 << *feature as u8));
         // What is not within these limits is looked at again, so that it is refused in the
         // same words.
-        if let Some(known) = cache.admitted(&variant).filter(|known| known.is_within(limits)) {
-            return Ok(known.shape);
+        if let Some(known) = self.admissions.get(&key).filter(|known| known.admitted.is_within(limits)) {
+            return Ok((known.artifact.clone(), known.admitted.shape.clone()));
         }
-        let admitted = Admitted::check(artifact, allowed, limits)?;
-        cache.keep_admitted(&variant, &admitted);
-        Ok(admitted.shape)
+        let admitted = Admitted::cached(&artifact, allowed, limits, self.settings().cache.as_deref())?;
+        let shape = admitted.shape.clone();
+        self.admissions.keep(key, Arc::new(Known { artifact: artifact.clone(), admitted }));
+        Ok((artifact, shape))
+    }
+}
+
+/// Which bytes, and which features they were allowed.
+type AdmissionKey = (Digest, u8);
+
+/// An artifact that was admitted.
+#[derive(Debug)]
+struct Known {
+    artifact: Artifact,
+    admitted: Admitted,
+}
+
+/// What admission found, as far as it is kept in memory.
+#[derive(Debug)]
+pub(crate) struct Admissions(Mutex<Lru<AdmissionKey, Arc<Known>>>);
+
+impl Admissions {
+    /// Keeps artifacts of so many bytes together.
+    pub(crate) fn new(maximum: u64) -> Self {
+        Admissions(Mutex::new(Lru::new(maximum)))
+    }
+
+    fn get(&self, key: &AdmissionKey) -> Option<Arc<Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn keep(&self, key: AdmissionKey, known: Arc<Known>) {
+        // A shape is made of what is in the bytes, and not larger than some times those.
+        let weight = known.artifact.bytes().len() as u64;
+        let gone = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, known, weight);
+        drop(gone);
+    }
+
+    pub(crate) fn clear(&self) {
+        let gone = self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(gone);
     }
 }
 
 /// What admission found, to be remembered.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Admitted {
-    shape: Shape,
+    shape: Arc<Shape>,
     /// The most that was met of each limited thing.
     most: [u64; MEASURED.len()],
 }
@@ -125,10 +167,29 @@ const MEASURED: [LimitKind; 5] = [
 impl Admitted {
     fn check(artifact: &Artifact, allowed: &[Feature], limits: &Limits) -> Result<Admitted> {
         let features = allowed.iter().fold(ALWAYS, |all, feature| all.union(feature.flag()));
-        let admitted = Admitted { shape: Shape::default(), most: Default::default() };
-        let mut admission = Admission { limits, features, admitted };
+        let (shape, most) = (Shape::default(), Default::default());
+        let mut admission = Admission { limits, features, shape, most };
         admission.run(artifact.bytes())?;
-        Ok(admission.admitted)
+        Ok(Admitted { shape: Arc::new(admission.shape), most: admission.most })
+    }
+
+    /// The same, with what a cache remembers.
+    pub(crate) fn cached(
+        artifact: &Artifact,
+        allowed: &[Feature],
+        limits: &Limits,
+        cache: Option<&Cache>,
+    ) -> Result<Admitted> {
+        let Some(cache) = cache else { return Admitted::check(artifact, allowed, limits) };
+        let names = allowed.iter().map(|feature| feature.name());
+        let configuration = Configuration::of("admission").and_all(names).short();
+        let variant = Variant { digest: artifact.digest(), configuration };
+        if let Some(known) = cache.admitted(&variant).filter(|known| known.is_within(limits)) {
+            return Ok(known);
+        }
+        let admitted = Admitted::check(artifact, allowed, limits)?;
+        cache.keep_admitted(&variant, &admitted);
+        Ok(admitted)
     }
 
     /// Whether the same bytes would be admitted under these limits too.
@@ -140,7 +201,8 @@ impl Admitted {
 struct Admission<'a> {
     limits: &'a Limits,
     features: WasmFeatures,
-    admitted: Admitted,
+    shape: Shape,
+    most: [u64; MEASURED.len()],
 }
 
 impl Admission<'_> {
@@ -158,11 +220,11 @@ impl Admission<'_> {
                 self.within(LimitKind::Sections, sections)?;
             }
             match &payload {
-                Payload::StartSection { .. } => self.admitted.shape.has_start = true,
+                Payload::StartSection { .. } => self.shape.has_start = true,
                 Payload::CustomSection(section) => {
-                    self.admitted.shape.custom_sections.push(section.name().to_owned());
-                    self.admitted.shape.has_names |= matches!(section.as_known(), KnownCustom::Name(_));
-                    self.admitted.shape.has_dwarf |= section.name() == ".debug_line";
+                    self.shape.custom_sections.push(section.name().to_owned());
+                    self.shape.has_names |= matches!(section.as_known(), KnownCustom::Name(_));
+                    self.shape.has_dwarf |= section.name() == ".debug_line";
                 }
                 _ => {}
             }
@@ -245,7 +307,7 @@ impl Admission<'_> {
             }));
         }
         if let Some(index) = MEASURED.iter().position(|measured| *measured == limit) {
-            let most = &mut self.admitted.most[index];
+            let most = &mut self.most[index];
             *most = value.max(*most);
         }
         Ok(())
@@ -280,16 +342,16 @@ impl Admission<'_> {
     fn describe_import(&mut self, types: &TypesRef<'_>, import: &wasmparser::Import<'_>) {
         if let Some(ty) = types.entity_type_from_import(import) {
             let (module, name) = (import.module.to_owned(), import.name.to_owned());
-            self.admitted.shape.imports.push(Import { module, name, ty: extern_type(types, ty) });
+            self.shape.imports.push(Import { module, name, ty: extern_type(types, ty) });
         }
     }
 
     fn describe(&mut self, types: TypesRef<'_>) {
         let exports = types.core_exports().into_iter().flatten();
-        self.admitted.shape.exports =
+        self.shape.exports =
             exports.map(|(name, ty)| Export { name: name.to_owned(), ty: extern_type(&types, ty) }).collect();
-        self.admitted.shape.memories = types.memory_count() as usize;
-        self.admitted.shape.functions = types.function_count() as usize;
+        self.shape.memories = types.memory_count() as usize;
+        self.shape.functions = types.function_count() as usize;
     }
 }
 

@@ -1,26 +1,26 @@
 //! Compiled modules: from the cache, from another plugin that has the same bytes, or from
 //! the compiler.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash as _, Hasher};
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Result};
+use airlock_core::{Error, ErrorKind, LimitKind, Limits, Result};
 use wasmtime::{Engine, Module};
 
 use crate::cache::Turn;
 use crate::code::{Code, CodeKind, CompiledCode, Hex, Variant};
 use crate::compiler::over_limit;
 use crate::engines::{Allocation, EngineKey, Engines};
+use crate::loads::Once;
 use crate::{Artifact, Job, Shape};
 
 /// Native code for an admitted artifact, ready for each engine that can run it.
 pub struct Compiled {
     artifact: Artifact,
-    shape: Shape,
+    shape: Arc<Shape>,
     key: EngineKey,
     modules: Arc<Modules>,
     origin: Origin,
@@ -30,8 +30,8 @@ pub struct Compiled {
 /// Where code came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// Another plugin of this host has the same bytes.
-    Shared,
+    /// This host had it: another plugin has, or had, the same bytes.
+    Memory,
     /// The cache.
     Cache,
     /// The compiler.
@@ -39,10 +39,21 @@ pub enum Origin {
 }
 
 /// One artifact's code in a host's engines.
-struct Modules {
+pub(crate) struct Modules {
     pooled: Option<Module>,
     /// Loaded when first needed, where there is a pooled one.
     on_demand: OnceLock<Module>,
+}
+
+impl Modules {
+    /// Bytes of code and data, as they are in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        let modules = self.pooled.iter().chain(self.on_demand.get());
+        modules
+            .map(|module| module.image_range())
+            .map(|image| (image.end as usize - image.start as usize) as u64)
+            .sum()
+    }
 }
 
 impl Compiled {
@@ -57,20 +68,21 @@ impl Compiled {
         engines: &Engines,
         key: EngineKey,
         artifact: Artifact,
-        shape: Shape,
+        shape: impl Into<Arc<Shape>>,
         limits: &Limits,
     ) -> Result<Self> {
+        let shape = shape.into();
         let span = tracing::info_span!("compile", digest = %artifact.digest().short(), bytes = artifact.bytes().len());
         let _entered = span.enter();
         let start = Instant::now();
         let deadline = start + limits.time(LimitKind::CompileTime);
         let once = engines.loads.once((artifact.digest(), key), deadline);
         let (modules, origin) = match once.ok_or_else(|| over_limit(limits, LimitKind::CompileTime))? {
-            Once::Loaded(modules) => (modules, Origin::Shared),
+            Once::Loaded(modules) => (modules, Origin::Memory),
             Once::Ours(turn) => {
                 let (modules, origin) = load(engines, key, &artifact, deadline, limits)?;
                 let modules = Arc::new(modules);
-                turn.done(&modules);
+                turn.done(&modules, origin);
                 (modules, origin)
             }
         };
@@ -85,7 +97,7 @@ impl Compiled {
     }
 
     /// What parsing told about it.
-    pub fn shape(&self) -> &Shape {
+    pub fn shape(&self) -> &Arc<Shape> {
         &self.shape
     }
 
@@ -107,7 +119,9 @@ impl Compiled {
                 let engine = on_demand_engine(engines, self.key)?;
                 let code = CompiledCode::of_module(pooled).and_then(|code| code.load(&engine));
                 let module = module_of(code.map_err(cannot_load)?)?;
-                Ok(Some(modules.on_demand.get_or_init(|| module).clone()))
+                let module = modules.on_demand.get_or_init(|| module).clone();
+                engines.loads.grown((self.artifact.digest(), self.key), modules);
+                Ok(Some(module))
             }
             (Allocation::OnDemand, _) => Ok(modules.on_demand.get().cloned()),
         }
@@ -271,90 +285,5 @@ impl Hasher for Configuration {
         let mut bytes = [0; 8];
         self.0.finalize_xof().fill(&mut bytes);
         u64::from_le_bytes(bytes)
-    }
-}
-
-/// What is loaded or being loaded, so that plugins with the same bytes share their code and
-/// nobody compiles what somebody else compiles already.
-#[derive(Default)]
-pub(crate) struct Loads {
-    slots: Mutex<HashMap<(Digest, EngineKey), Slot>>,
-    changed: Condvar,
-}
-
-enum Slot {
-    Loading,
-    Loaded(Weak<Modules>),
-}
-
-/// What [`Loads::once`] came to.
-enum Once<'a> {
-    Loaded(Arc<Modules>),
-    /// Nobody has it: it is ours to load, and others wait until this is dropped.
-    Ours(Loading<'a>),
-}
-
-struct Loading<'a> {
-    loads: &'a Loads,
-    key: (Digest, EngineKey),
-}
-
-impl Loads {
-    /// `None` when somebody else was at it until `deadline`.
-    fn once(&self, key: (Digest, EngineKey), deadline: Instant) -> Option<Once<'_>> {
-        let mut slots = self.lock();
-        loop {
-            match slots.get(&key) {
-                Some(Slot::Loaded(modules)) => {
-                    if let Some(modules) = modules.upgrade() {
-                        return Some(Once::Loaded(modules));
-                    }
-                }
-                None => {}
-                Some(Slot::Loading) => {
-                    let rest = deadline.saturating_duration_since(Instant::now());
-                    if rest.is_zero() {
-                        return None;
-                    }
-                    slots = self.changed.wait_timeout(slots, rest).unwrap_or_else(PoisonError::into_inner).0;
-                    continue;
-                }
-            }
-            slots.retain(|_, slot| match slot {
-                Slot::Loading => true,
-                Slot::Loaded(modules) => modules.strong_count() > 0,
-            });
-            slots.insert(key, Slot::Loading);
-            return Some(Once::Ours(Loading { loads: self, key }));
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Digest, EngineKey), Slot>> {
-        // The map is whole between any two statements.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Loading<'_> {
-    fn done(self, modules: &Arc<Modules>) {
-        self.loads.lock().insert(self.key, Slot::Loaded(Arc::downgrade(modules)));
-    }
-}
-
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        let mut slots = self.loads.lock();
-        // It failed, or panicked: the next one may try.
-        if matches!(slots.get(&self.key), Some(Slot::Loading)) {
-            slots.remove(&self.key);
-        }
-        drop(slots);
-        self.loads.changed.notify_all();
-    }
-}
-
-impl fmt::Debug for Loads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loads").field("slots", &self.lock().len()).finish_non_exhaustive()
     }
 }

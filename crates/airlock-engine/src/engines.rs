@@ -15,8 +15,8 @@ use wasmtime::{
     WasmFeatures,
 };
 
-use crate::admit::ALWAYS;
-use crate::compile::Loads;
+use crate::admit::{ALWAYS, Admissions};
+use crate::loads::{Loads, MemoryCacheStats};
 use crate::{Cache, Compiler, Ticker};
 
 /// What compiled code depends on. Two plugins with equal keys share engines.
@@ -51,6 +51,8 @@ pub struct EngineSettings {
     pub compiler: Arc<dyn Compiler>,
     /// Where compiled code is kept, if anywhere.
     pub cache: Option<Arc<Cache>>,
+    /// Bytes of code, and of artifacts, that are kept in memory for plugins to come; 0 for none.
+    pub memory_cache: u64,
 }
 
 /// Bytes of a fiber's stack that are left to host functions.
@@ -70,12 +72,26 @@ pub struct Engines {
     settings: EngineSettings,
     made: Mutex<HashMap<(EngineKey, Allocation), Engine>>,
     pub(crate) loads: Loads,
+    pub(crate) admissions: Admissions,
 }
 
 impl Engines {
     /// No engines yet.
     pub fn new(settings: EngineSettings) -> Arc<Self> {
-        Arc::new(Engines { settings, made: Mutex::default(), loads: Loads::default() })
+        let (made, loads) = (Mutex::default(), Loads::new(settings.memory_cache));
+        let admissions = Admissions::new(settings.memory_cache);
+        Arc::new(Engines { settings, made, loads, admissions })
+    }
+
+    /// What the code that is kept in memory was good for so far.
+    pub fn memory_cache(&self) -> MemoryCacheStats {
+        self.loads.stats()
+    }
+
+    /// Forgets what is kept in memory. Plugins that live keep what they have.
+    pub fn clear_memory_cache(&self) {
+        self.loads.clear();
+        self.admissions.clear();
     }
 
     /// What the engines share.

@@ -17,6 +17,8 @@ mod code;
 mod compile;
 mod compiler;
 mod engines;
+mod loads;
+mod lru;
 mod shape;
 mod ticker;
 
@@ -28,6 +30,7 @@ pub use code::{CompiledCode, Mapping};
 pub use compile::{Compiled, Origin};
 pub use compiler::{Compiler, InProcess, Job, Worker, serve_worker};
 pub use engines::{Allocation, EngineKey, EngineSettings, Engines};
+pub use loads::MemoryCacheStats;
 pub use shape::{Export, ExternType, Import, Shape, Signature, Slot};
 pub use ticker::{Alarm, TICK, Ticker};
 pub use wasmtime;

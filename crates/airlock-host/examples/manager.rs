@@ -39,7 +39,7 @@ async fn main() -> Result<(), Error> {
         let answer = plugin.call::<_, u32>("answer", &json!({})).await?.value;
         if answer == 42 { Ok(()) } else { Err(Error::host("it is not well")) }
     };
-    manager.replace("number", better, healthy).await?;
+    manager.replace("number", &better, healthy).await?;
     print_line(&format!(
         "number says {}",
         manager.call::<_, u32>("number", "answer", &json!({})).await?.value
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Error> {
 
     let metrics = manager.metrics();
     print_line(&format!("{} calls, {} of them failed", metrics.calls, metrics.calls - metrics.successes));
-    manager.unload_all();
+    manager.unload_all().await;
     while let Some(notice) = events.try_next() {
         match notice {
             Notice::Event(event) => {

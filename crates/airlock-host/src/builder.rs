@@ -16,6 +16,10 @@ use crate::service::Services;
 /// that a pool of it is made in a fraction of a millisecond.
 const DEFAULT_SLOTS: u32 = 128;
 
+/// Bytes of code that are kept in memory, where nothing else is said. Code that came from the
+/// cache's files is a mapping of them, which the system can take back.
+const DEFAULT_MEMORY_CACHE: u64 = 256 << 20;
+
 /// What plugins may use and have at most.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
@@ -48,6 +52,7 @@ pub struct HostBuilder {
     services: Services,
     compiler: Option<Arc<dyn Compiler>>,
     cache: Option<Arc<Cache>>,
+    memory_cache: Option<u64>,
 }
 
 impl HostBuilder {
@@ -131,6 +136,15 @@ impl HostBuilder {
         self
     }
 
+    /// Keeps so many bytes of compiled code in memory for plugins to come, and as many of their
+    /// artifacts: what was used longest ago makes room. 256 MiB where not said; 0 keeps none.
+    /// Plugins that are loaded at one time share their code in any case.
+    #[must_use]
+    pub fn memory_cache(mut self, bytes: u64) -> Self {
+        self.memory_cache = Some(bytes);
+        self
+    }
+
     /// The host.
     ///
     /// # Errors
@@ -144,6 +158,7 @@ impl HostBuilder {
                 .map_err(|_| Error::host("the stack does not fit this machine"))?,
             compiler: self.compiler.unwrap_or_else(|| Arc::new(InProcess::default())),
             cache: self.cache,
+            memory_cache: self.memory_cache.unwrap_or(DEFAULT_MEMORY_CACHE),
         };
         let concurrent = self.slots.unwrap_or(DEFAULT_SLOTS);
         let HostBuilder { limits, rules, approval, recorder, services, .. } = self;

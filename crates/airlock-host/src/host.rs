@@ -4,22 +4,20 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use airlock_core::{AbiId, Approval, Error, ErrorKind, LimitKind, Limits, Overrides, Phase, Result};
-use airlock_engine::{Allocation, EngineKey, EngineSettings, Engines};
+use airlock_core::{AbiId, Approval, Error, ErrorKind, LimitKind, Limits, Overrides, Result};
+use airlock_engine::{Allocation, EngineKey, EngineSettings, Engines, MemoryCacheStats};
 use wasmtime::Linker;
 
 use crate::abi::Abi;
-use crate::bounded::{Interrupted, bounded};
 use crate::budget::HostBudget;
 use crate::builder::{HostBuilder, Rules};
 use crate::cancel::Cuts;
 use crate::recorded::Recorder;
 use crate::running::Running;
 use crate::service::Services;
-use crate::slots::{Slot, Slots};
-use crate::store::{CallState, after};
+use crate::slots::{Patience, Slot, Slots};
+use crate::store::CallState;
 
 /// The host of an application's plugins. Cheap to clone; all clones are one host.
 #[derive(Clone)]
@@ -91,6 +89,16 @@ impl Host {
         self.0.budget.used()
     }
 
+    /// What the code that is kept in memory was good for: which part of all loads found it there.
+    pub fn memory_cache(&self) -> MemoryCacheStats {
+        self.0.engines.memory_cache()
+    }
+
+    /// Forgets the code that is kept in memory for plugins to come.
+    pub fn clear_memory_cache(&self) {
+        self.0.engines.clear_memory_cache();
+    }
+
     /// What an ABI provides, linked once per engine.
     pub(crate) fn linker(
         &self,
@@ -130,37 +138,25 @@ impl Host {
         self.running().cut()
     }
 
-    /// Waits for a free slot, for no longer than the limit or the deadline. A call that has
-    /// one is counted in.
+    /// Waits for a free slot behind whoever waits already. A call that has one is counted in.
     pub(crate) async fn slot(
         &self,
         holder: NonZeroUsize,
-        limits: &Limits,
-        deadline: Instant,
+        patience: &Patience<'_>,
         cut: Cuts<'_>,
     ) -> Result<Slot<'_>> {
-        if let Some(slot) = self.0.slots.try_take(holder) {
+        self.running().refuse_if_closing()?;
+        match patience.wait(cut, self.0.slots.take(holder)).await? {
             // Taken first and looked at second, so that a shutdown misses nobody.
-            return self.running().refuse_if_closing().map(|()| slot);
+            Some(slot) => self.running().refuse_if_closing().map(|()| slot),
+            None => Err(Error::new(ErrorKind::ShuttingDown)),
         }
-        let phase = Phase::Wait;
-        let wait = limits.time(LimitKind::Wait);
-        let give_up = deadline.min(after(Instant::now(), wait));
-        let closing = || self.running().is_closing();
-        match bounded(give_up, cut, self.0.slots.take(holder, closing)).await {
-            Ok(Some(slot)) => self.running().refuse_if_closing().map(|()| slot),
-            Ok(None) => Err(Error::new(ErrorKind::ShuttingDown)),
-            Err(Interrupted::Cut) => Err(Error::new(ErrorKind::Cancelled { phase })),
-            Err(Interrupted::Deadline) if give_up == deadline => {
-                Err(Error::new(ErrorKind::Deadline { timeout: limits.time(LimitKind::Timeout), phase }))
-            }
-            Err(Interrupted::Deadline) => Err(Error::new(ErrorKind::Limit {
-                limit: LimitKind::Wait,
-                maximum: limits.value(LimitKind::Wait),
-                asked: None,
-                phase,
-            })),
-        }
+    }
+
+    /// The same where nobody waits and one is free.
+    pub(crate) fn free_slot(&self, holder: NonZeroUsize) -> Option<Result<Slot<'_>>> {
+        let slot = self.0.slots.try_take(holder)?;
+        Some(self.running().refuse_if_closing().map(|()| slot))
     }
 
     /// The slots of all plugins.

@@ -62,7 +62,7 @@ mod wasi;
 pub use airlock_core::*;
 pub use airlock_engine::{
     Artifact, Cache, CacheEntry, CacheSettings, Compiler, Damaged, Export, ExternType, Feature, Import,
-    InProcess, Mapping, Origin, Shape, Signature, Slot, Verified, Worker, serve_worker,
+    InProcess, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, Verified, Worker, serve_worker,
 };
 pub use answer::{Answer, Input, Program};
 pub use builder::HostBuilder;

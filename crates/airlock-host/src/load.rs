@@ -121,6 +121,13 @@ impl LoadOptions {
         self
     }
 
+    /// The same with nothing granted.
+    #[must_use]
+    pub(crate) fn without_allowed(mut self) -> Self {
+        (self.allow, self.allow_requested) = (Vec::new(), false);
+        self
+    }
+
     /// Allows a WebAssembly feature that is off otherwise.
     #[must_use]
     pub fn feature(mut self, feature: Feature) -> Self {
@@ -138,7 +145,7 @@ pub struct Examined {
     /// Its bytes and their digest.
     pub artifact: Artifact,
     /// What parsing told about it.
-    pub shape: Shape,
+    pub shape: Arc<Shape>,
     /// Its manifest, when it came with one.
     pub manifest: Option<Manifest>,
     /// What it asks for, in its manifest and by what it imports.
@@ -185,18 +192,8 @@ impl Host {
     /// # Errors
     /// As [`Host::load`].
     pub async fn load_with(&self, source: impl Into<Source>, options: LoadOptions) -> Result<Plugin> {
-        let (sender, receiver) = oneshot::channel();
-        let (host, source, span) = (self.clone(), source.into(), tracing::Span::current());
-        let work = move || {
-            let _entered = span.enter();
-            // Nobody listens any more when the load was given up.
-            let _ = sender.send(host.load_blocking(source, options));
-        };
-        std::thread::Builder::new()
-            .name("airlock-load".to_owned())
-            .spawn(work)
-            .map_err(|error| Error::host("cannot start a thread to compile on").with_source(error))?;
-        receiver.await.unwrap_or_else(|_| Err(Error::host("the compiler panicked")))
+        let (host, source) = (self.clone(), source.into());
+        off_thread("airlock-load", move || host.load_blocking(source, options)).await
     }
 
     /// Loads a plugin on this thread.
@@ -206,15 +203,19 @@ impl Host {
     pub fn load_blocking(&self, source: impl Into<Source>, options: LoadOptions) -> Result<Plugin> {
         let span = tracing::info_span!("load", plugin = tracing::field::Empty, abi = tracing::field::Empty);
         let _entered = span.enter();
-        let start = Instant::now();
-        let Examined { name, artifact, shape, manifest, requests, abi, limits } =
-            self.examine(source, &options)?;
+        self.load_examined(self.examine(source, &options)?, &options)
+    }
+
+    /// The rest of loading.
+    pub(crate) fn load_examined(&self, examined: Examined, options: &LoadOptions) -> Result<Plugin> {
+        let (start, span) = (Instant::now(), tracing::Span::current());
+        let Examined { name, artifact, shape, manifest, requests, abi, limits } = examined;
         let (abi, why) = abi.map(|(id, why)| (abi::by_id(id), why))?;
         span.record("plugin", &name).record("abi", abi.id().name());
         let adapter = abi.bind(&shape, manifest.as_ref())?;
 
         let identity = Identity { name, digest: artifact.digest() };
-        let standing = self.standing(&identity, &requests, manifest.as_ref(), abi, &options)?;
+        let standing = self.standing(&identity, &requests, manifest.as_ref(), abi, options)?;
         let name = identity.name;
         let key = engine_key(&limits, &shape);
         let waits = shape.imports.iter().any(|import| abi.waits(&import.module, &import.name));
@@ -253,8 +254,7 @@ impl Host {
         overrides.extend(&options.limits);
         let limits = limits.with(&overrides);
         let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
-        let cache = self.0.engines.settings().cache.as_deref();
-        let shape = Shape::admit_cached(&artifact, &options.features, &limits, cache)?;
+        let (artifact, shape) = self.0.engines.admit(artifact, &options.features, &limits)?;
         let manifest = found.manifest;
         let abi = abi::choose(&shape, manifest.as_ref(), options.abi).and_then(|(abi, why)| {
             abi.bind(&shape, manifest.as_ref())?;
@@ -342,6 +342,13 @@ impl Host {
         Ok(standing)
     }
 
+    /// What is kept as granted to these very bytes.
+    pub(crate) fn granted_to(&self, identity: &Identity) -> Result<Vec<Capability>> {
+        let Some(approval) = &self.0.approval else { return Ok(Vec::new()) };
+        let decided = approval.store().decided(identity)?.unwrap_or_default();
+        Ok(decided.into_iter().filter(|grant| grant.allowed).map(|grant| grant.capability).collect())
+    }
+
     /// Airlock's defaults, the ABI's, the host's, what this load was told: later ones go
     /// before earlier ones. The host's own, of which there is one value each, go before all.
     fn effective_limits(&self, abi: &dyn Abi, options: &Overrides) -> Limits {
@@ -352,6 +359,25 @@ impl Host {
         ]);
         Limits::default().with(&profile).with(&self.0.overrides).with(options).with(&of_host)
     }
+}
+
+/// Does work that may take long on a thread of its own, so that the caller's executor goes on.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    let span = tracing::Span::current();
+    let work = move || {
+        let _entered = span.enter();
+        // Nobody listens any more when it was given up.
+        let _ = sender.send(work());
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| Error::host("cannot start a thread").with_source(error))?;
+    receiver.await.unwrap_or_else(|_| Err(Error::host(format!("the thread `{name}` panicked"))))
 }
 
 /// Makes the folder that is kept for a plugin, where it may use something in it.

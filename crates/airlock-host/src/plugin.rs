@@ -16,6 +16,7 @@ use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape, Ticker};
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::{Module, UnknownImportError};
 
 use crate::abi::{self, Abi, Adapter};
@@ -24,10 +25,10 @@ use crate::bounded::block_on;
 use crate::cancel::{CallOptions, Cancel, Cuts};
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
-use crate::session::Session;
-use crate::slots::{SHARDS, Slot};
+use crate::session::{Manner, Session};
+use crate::slots::{Crowd, Patience, SHARDS, Slot};
 use crate::standing::Standing;
-use crate::store::Prepared;
+use crate::store::{Account, Prepared};
 use crate::wasi::{StdinSource, WasiInput};
 
 use self::calling::Job;
@@ -69,9 +70,13 @@ pub(crate) struct PluginParts {
 
 /// A loaded plugin, for its calls.
 pub(crate) struct PluginInner {
-    parts: PluginParts,
+    parts: Arc<PluginParts>,
     pooled: Option<Prepared>,
     on_demand: OnceLock<Prepared>,
+    /// Its fresh calls that may begin, where they are fewer than the host's slots.
+    turns: Option<Semaphore>,
+    /// Its calls that wait.
+    waiting: Crowd,
     /// Sessions that live.
     sessions: AtomicUsize,
     /// Tells its slots from other plugins'.
@@ -171,28 +176,38 @@ impl Drop for AliveSession {
 
 impl Plugin {
     pub(crate) fn new(parts: PluginParts) -> Result<Self> {
-        static COUNT: AtomicUsize = AtomicUsize::new(1);
         let pooled = parts.compiled.module(&parts.host.0.engines, Allocation::Pool)?;
         let pooled = pooled.map(|module| prepare(&parts, &module, Allocation::Pool)).transpose()?;
-        let inner = Arc::new(PluginInner {
-            pooled,
-            on_demand: OnceLock::new(),
-            sessions: AtomicUsize::new(0),
-            retired: AtomicBool::new(false),
-            caller: Arc::new(Identity {
-                name: parts.name.clone(),
-                digest: parts.compiled.artifact().digest(),
-            }),
-            id: NonZeroUsize::new(COUNT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN),
-            parts,
-        });
-        let references = std::array::from_fn(|_| CachePadded::new(Arc::new(inner.clone())));
-        let plugin = Plugin(Arc::new(Shared { inner, references }));
+        let plugin = Plugin::of(Arc::new(parts), pooled, None);
         if plugin.inner().pooled.is_none() {
             // So that a wrong import is an error of loading and not of the first call.
             plugin.on_demand()?;
         }
         Ok(plugin)
+    }
+
+    fn of(parts: Arc<PluginParts>, pooled: Option<Prepared>, on_demand: Option<Prepared>) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(1);
+        let digest = parts.compiled.artifact().digest();
+        let inner = Arc::new(PluginInner {
+            pooled,
+            on_demand: on_demand.map_or_else(OnceLock::new, OnceLock::from),
+            turns: turns(parts.limits.value(LimitKind::Concurrency), parts.host.slots().len()),
+            waiting: Crowd::default(),
+            sessions: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
+            caller: Arc::new(Identity { name: parts.name.clone(), digest }),
+            id: NonZeroUsize::new(COUNT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN),
+            parts,
+        });
+        let references = std::array::from_fn(|_| CachePadded::new(Arc::new(inner.clone())));
+        Plugin(Arc::new(Shared { inner, references }))
+    }
+
+    /// The same plugin as one of its own: with its own sessions, calls and end.
+    pub(crate) fn again(&self) -> Self {
+        let inner = self.inner();
+        Plugin::of(inner.parts.clone(), inner.pooled.clone(), inner.on_demand.get().cloned())
     }
 
     fn inner(&self) -> &Arc<PluginInner> {
@@ -379,6 +394,32 @@ impl Plugin {
         block_on(pin!(self.once(Job { awaited, ..Job::new(function, input) }, None)))
     }
 
+    /// A call of a managed plugin, with an account of what it came to.
+    pub(crate) async fn invoke_into(
+        &self,
+        function: &str,
+        input: Input,
+        manner: Manner<'_>,
+        account: &mut Account,
+    ) -> Result<Outcome<Answer>> {
+        self.refuse_program()?;
+        let Manner { awaited, options, inside } = manner;
+        let job = Job { awaited, inside, options: Some(options), ..Job::new(function, input) };
+        self.once_into(job, None, account).await
+    }
+
+    /// The same for a program.
+    pub(crate) async fn run_into(
+        &self,
+        input: ProgramInput,
+        manner: Manner<'_>,
+        account: &mut Account,
+    ) -> Result<Outcome<Program>> {
+        let (job, wasi) = self.program(input, manner.awaited)?;
+        let job = Job { options: Some(manner.options), ..job };
+        self.once_into(job, Some(wasi), account).await?.try_map(program_of)
+    }
+
     /// Runs a program (`command` ABI) to its end.
     ///
     /// # Errors
@@ -407,7 +448,7 @@ impl Plugin {
         self.open(true).await
     }
 
-    /// [`Plugin::session`] on this thread. Its calls must then be blocking ones too.
+    /// [`Plugin::session`] on this thread.
     ///
     /// # Errors
     /// As [`Plugin::session`] and [`Plugin::call_blocking`].
@@ -424,7 +465,7 @@ impl Plugin {
         }
     }
 
-    fn program(&self, input: ProgramInput, awaited: bool) -> Result<(Job<'static>, WasiInput)> {
+    fn program<'a>(&self, input: ProgramInput, awaited: bool) -> Result<(Job<'a>, WasiInput)> {
         if self.abi() != AbiId::Command {
             return Err(Error::new(ErrorKind::WrongVerb { abi: self.abi(), asked: "run as a program" }));
         }
@@ -467,8 +508,39 @@ impl Plugin {
         self.inner().cuts(call)
     }
 
-    async fn slot(&self, deadline: Instant, cancel: Option<&Cancel>) -> Result<Slot<'_>> {
-        self.host().slot(self.inner().id, self.limits(), deadline, self.cuts(cancel)).await
+    /// Waits until a fresh call may begin: behind the plugin's others, where as many run as may,
+    /// and then behind other plugins', where no slot of the host's is free.
+    async fn place(&self, deadline: Instant, cancel: Option<&Cancel>) -> Result<PlaceTaken<'_>> {
+        let inner = self.inner();
+        let turn = inner.turns.as_ref().map(Semaphore::try_acquire);
+        if let None | Some(Ok(_)) = turn
+            && let Some(slot) = self.host().free_slot(inner.id)
+        {
+            return Ok(PlaceTaken { _slot: slot?, _turn: turn.and_then(Result::ok) });
+        }
+        let cut = self.cuts(cancel);
+        let patience = Patience::new(self.limits(), deadline);
+        let _waiting = inner.waiting.join(self.limits())?;
+        let turn = match (turn, &inner.turns) {
+            (Some(Err(_)), Some(turns)) => patience.wait(cut, turns.acquire()).await?.ok(),
+            (turn, _) => turn.and_then(Result::ok),
+        };
+        Ok(PlaceTaken { _slot: self.host().slot(inner.id, &patience, cut).await?, _turn: turn })
+    }
+
+    /// Its calls that wait, of any kind.
+    pub(crate) fn waiting(&self) -> &Crowd {
+        &self.inner().waiting
+    }
+
+    /// Whether a fresh call of it runs.
+    pub(crate) fn runs_fresh(&self) -> bool {
+        self.host().slots().taken_by(self.inner().id) > 0
+    }
+
+    /// Who it is to the services, the same for all its calls.
+    pub(crate) fn caller(&self) -> &Arc<Identity> {
+        &self.inner().caller
     }
 
     /// Ends all its calls, and refuses those that are begun later.
@@ -505,6 +577,18 @@ impl Plugin {
     }
 }
 
+/// A call's place among those that run, given back when dropped: its slot first.
+struct PlaceTaken<'a> {
+    _slot: Slot<'a>,
+    _turn: Option<SemaphorePermit<'a>>,
+}
+
+/// What keeps a plugin's fresh calls to so many, where the host's slots do not.
+fn turns(concurrency: u64, slots: usize) -> Option<Semaphore> {
+    let turns = usize::try_from(concurrency).ok().filter(|turns| *turns < slots)?;
+    Some(Semaphore::new(turns.max(1)))
+}
+
 fn program_of(answer: Answer) -> Result<Program> {
     match answer {
         Answer::Program(program) => Ok(program),
@@ -522,7 +606,7 @@ fn prepare(parts: &PluginParts, module: &Module, allocation: Allocation) -> Resu
         .collect();
     let memory64 =
         matches!(parts.compiled.shape().export("memory"), Some(ExternType::Memory { memory64: true, .. }));
-    Ok(Prepared { pre, exports, memory64 })
+    Ok(Prepared { pre, exports: Arc::new(exports), memory64 })
 }
 
 /// Which import could not be provided, and whose it is.

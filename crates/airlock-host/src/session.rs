@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use airlock_core::{AuditEvent, Error, ErrorKind, LimitKind, Outcome, Phase, Result, Usage};
+use airlock_core::{Error, ErrorKind, LimitKind, Outcome, Permit, Phase, Result, Usage};
 use airlock_engine::TICK;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,11 +13,12 @@ use wasmtime::TypedFunc;
 
 use crate::answer::{Answer, Input};
 use crate::bounded::{block_on, bounded};
+use crate::cancel::CallOptions;
 use crate::func::{Func, Params, Results};
 use crate::memory::GuestMemory;
 use crate::plugin::{AliveSession, Plugin, cannot_arm};
 use crate::running::Occupied;
-use crate::store::{Called, Live, after, begin_call, explain, usage};
+use crate::store::{Account, Called, Live, after, begin_call, explain, usage};
 
 /// An instance that lives across calls, its memory and globals with it.
 ///
@@ -30,9 +31,8 @@ pub struct Session {
     /// Taken out for a call, put back when it ended well.
     live: Option<Box<Alive>>,
     ended: Option<String>,
-    /// What the call that ended it had used, until that is recorded.
-    last_uses: Vec<AuditEvent>,
-    awaited: bool,
+    /// What the call that ended it had come to, until somebody asks.
+    last: Account,
     /// Tells this session's functions from another one's.
     id: u64,
     occupied: Arc<Occupied>,
@@ -91,7 +91,7 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(plugin: Plugin, mut live: Live, counted: AliveSession, awaited: bool) -> Self {
+    pub(crate) fn new(plugin: Plugin, mut live: Live, counted: AliveSession) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         live.store.data_mut().phase = Phase::Call;
         live.keep();
@@ -101,8 +101,7 @@ impl Session {
             plugin,
             live: Some(Box::new(Alive { live, _counted: counted })),
             ended: None,
-            last_uses: Vec::new(),
-            awaited,
+            last: Account::default(),
             id: COUNT.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -144,10 +143,23 @@ impl Session {
     /// Calls a function.
     ///
     /// # Errors
-    /// As [`Session::call`]. A session that was opened blocking is called blocking.
+    /// As [`Session::call`].
     pub async fn invoke(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
-        self.refuse_blocking_only()?;
-        self.run(function, input).await
+        self.invoke_with(function, input, &CallOptions::new()).await
+    }
+
+    /// Calls a function, with a time or a handle of its own. A call that either of them ends
+    /// ends the session too.
+    ///
+    /// # Errors
+    /// As [`Session::call`]; [`ErrorKind::Cancelled`] when the handle ended it.
+    pub async fn invoke_with(
+        &mut self,
+        function: &str,
+        input: Input,
+        options: &CallOptions,
+    ) -> Result<Outcome<Answer>> {
+        self.run(function, input, Manner { awaited: true, options, inside: None }).await
     }
 
     /// [`Session::invoke`] on this thread, until it is done.
@@ -155,8 +167,21 @@ impl Session {
     /// # Errors
     /// As [`Session::call_blocking`].
     pub fn invoke_blocking(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
-        self.plugin.needs_fiber()?;
-        block_on(pin!(self.run(function, input)))
+        self.invoke_blocking_with(function, input, &CallOptions::new())
+    }
+
+    /// [`Session::invoke_with`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Session::invoke_with`] and [`Session::call_blocking`].
+    pub fn invoke_blocking_with(
+        &mut self,
+        function: &str,
+        input: Input,
+        options: &CallOptions,
+    ) -> Result<Outcome<Answer>> {
+        let awaited = self.plugin.needs_fiber()?;
+        block_on(pin!(self.run(function, input, Manner { awaited, options, inside: None })))
     }
 
     /// An exported function with the types of its parameters and results, for calls that
@@ -195,11 +220,10 @@ impl Session {
     /// # Errors
     /// As [`Session::func`] and [`Func::call`].
     pub async fn call_func<P: Params, R: Results>(&mut self, name: &str, params: P) -> Result<R> {
-        self.refuse_blocking_only()?;
         let at = self.remember::<P, R>(name)?;
         let called = self.take_called();
         let result = match called[at].func() {
-            Some(func) => match self.steps_awaited() {
+            Some(func) => match self.steps() {
                 Ok(mut steps) => steps.step(func, params).await,
                 Err(error) => Err(error),
             },
@@ -260,7 +284,7 @@ impl Session {
         if self.pace.may_need_fiber {
             self.plugin.needs_fiber()?;
         }
-        self.begin(self.awaited || self.pace.is_short)
+        self.begin(self.pace.is_short)
     }
 
     /// [`Session::steps_blocking`] for steps that are awaited.
@@ -268,11 +292,6 @@ impl Session {
     /// # Errors
     /// As [`Func::call`].
     pub fn steps(&mut self) -> Result<Steps<'_>> {
-        self.refuse_blocking_only()?;
-        self.steps_awaited()
-    }
-
-    pub(crate) fn steps_awaited(&mut self) -> Result<Steps<'_>> {
         self.begin(true)
     }
 
@@ -336,14 +355,6 @@ impl Session {
         self.id
     }
 
-    pub(crate) fn refuse_blocking_only(&self) -> Result<()> {
-        match self.awaited {
-            true => Ok(()),
-            false => Err(Error::host("a session that was opened blocking is awaited")
-                .with_hint("open it with `session().await`")),
-        }
-    }
-
     /// Whether calls are recorded.
     #[inline]
     pub(crate) fn is_recorded(&self) -> bool {
@@ -357,29 +368,60 @@ impl Session {
         result: Result<T>,
         usage: impl FnOnce(&T) -> Option<Usage>,
     ) -> Result<T> {
-        let uses = || match &mut self.live {
-            Some(alive) => alive.live.store.data_mut().take_uses(),
-            None => std::mem::take(&mut self.last_uses),
-        };
-        self.plugin.recorded(function, result, usage, uses)
+        match self.is_recorded() {
+            false => result,
+            true => {
+                self.settle();
+                let uses = self.last.uses.clone();
+                self.plugin.recorded(function, result, usage, || uses)
+            }
+        }
+    }
+
+    /// What the last call came to.
+    pub(crate) fn account(&mut self) -> Account {
+        self.settle();
+        std::mem::take(&mut self.last)
+    }
+
+    /// Has the account of the last call where it can be asked for.
+    fn settle(&mut self) {
+        if let Some(alive) = &mut self.live {
+            let uses = std::mem::take(&mut self.last.uses);
+            self.last = Account::of(&mut alive.live.store, None);
+            if self.last.uses.is_empty() {
+                self.last.uses = uses;
+            }
+        }
     }
 
     /// The error of a call that ended the session.
     #[cold]
     #[inline(never)]
     fn end(&mut self, live: &mut Live, error: wasmtime::Error) -> Error {
-        self.last_uses = live.store.data_mut().take_uses();
+        self.last = Account::of(&mut live.store, None);
         let error = self.plugin.failed(explain(error, live.store.data()), live.store.data());
         self.ended = Some(error.to_string());
         error
     }
 
-    async fn run(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
-        let result = self.run_unrecorded(function, input).await;
+    /// A call of a managed plugin.
+    pub(crate) async fn run(
+        &mut self,
+        function: &str,
+        input: Input,
+        manner: Manner<'_>,
+    ) -> Result<Outcome<Answer>> {
+        let result = self.run_unrecorded(function, input, manner).await;
         self.recorded(function, result, |outcome| Some(outcome.usage.clone()))
     }
 
-    async fn run_unrecorded(&mut self, function: &str, input: Input) -> Result<Outcome<Answer>> {
+    async fn run_unrecorded(
+        &mut self,
+        function: &str,
+        input: Input,
+        manner: Manner<'_>,
+    ) -> Result<Outcome<Answer>> {
         let input_bytes = input.len();
         self.plugin.check_input(input_bytes)?;
         self.plugin.admit()?;
@@ -389,13 +431,19 @@ impl Session {
         let Some(mut alive) = self.live.take() else { return Err(ended_error(&self.ended)) };
         let live = &mut alive.live;
         let started = Instant::now();
-        let deadline = after(started, plugin.limits().time(LimitKind::Timeout));
+        let limit = plugin.limits().time(LimitKind::Timeout);
+        let allowed = manner.options.timeout.filter(|asked| *asked < limit);
+        let own = after(started, allowed.unwrap_or(limit));
+        let deadline = manner.inside.map_or(own, |permit| own.min(permit.deadline()));
         begin_call(&mut live.store, Some(deadline), self.pace.fuel, input_bytes).map_err(cannot_arm)?;
+        live.store.data_mut().call_in(manner, allowed);
         let call = plugin.adapter().call(live, function, input);
-        let result = bounded(deadline, plugin.cuts(None), call).await;
-        match plugin.conclude(live, result) {
-            Ok(answer) => {
-                let outcome = plugin.outcome(answer, live, started);
+        let result = bounded(deadline, plugin.cuts(manner.options.cancel.as_ref()), call).await;
+        let concluded = plugin.conclude(live, result);
+        let outcome = concluded.map(|answer| plugin.outcome(answer, live, started));
+        live.store.data_mut().call_in(Manner::blocking(), None);
+        match outcome {
+            Ok(outcome) => {
                 self.live = Some(alive);
                 Ok(outcome)
             }
@@ -403,12 +451,66 @@ impl Session {
                 if leaves_guest_whole(error.kind()) {
                     self.live = Some(alive);
                 } else {
-                    self.last_uses = live.store.data_mut().take_uses();
+                    self.last = Account::of(&mut live.store, Some(started));
                     self.ended = Some(error.to_string());
                 }
                 Err(error)
             }
         }
+    }
+
+    /// Ends it. A plugin that has something to be run at the end of a session (`_cleanup`,
+    /// `plugin_destroy`) has that run, within its limits; a session that has ended already has
+    /// nothing more to do.
+    ///
+    /// # Errors
+    /// What the plugin's own clean-up failed with. The session has ended all the same.
+    pub async fn close(mut self) -> Result<()> {
+        self.finish(true).await
+    }
+
+    /// [`Session::close`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Session::close`] and [`Session::call_blocking`].
+    pub fn close_blocking(mut self) -> Result<()> {
+        let awaited = self.plugin.needs_fiber()?;
+        block_on(pin!(self.finish(awaited)))
+    }
+
+    async fn finish(&mut self, awaited: bool) -> Result<()> {
+        let plugin = self.plugin.clone();
+        let Some(mut alive) = self.live.take() else { return Ok(()) };
+        let live = &mut alive.live;
+        self.occupied.enter()?;
+        let _entered = Entered(self.occupied.clone());
+        let deadline = after(Instant::now(), self.pace.timeout);
+        begin_call(&mut live.store, Some(deadline), self.pace.fuel, 0).map_err(cannot_arm)?;
+        live.store.data_mut().set_awaited(awaited);
+        live.store.data_mut().phase = Phase::Stop;
+        let stopped = match plugin.adapter().stop(live) {
+            Some(stop) => bounded(deadline, plugin.cuts(None), stop).await,
+            None => return Ok(()),
+        };
+        plugin.conclude(live, stopped)
+    }
+}
+
+/// How a call of a session is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner<'a> {
+    /// Whether on a fiber.
+    pub(crate) awaited: bool,
+    pub(crate) options: &'a CallOptions,
+    /// The permit of the tool that it is made for.
+    pub(crate) inside: Option<&'a Permit>,
+}
+
+impl Manner<'_> {
+    /// As any call on this thread.
+    fn blocking() -> Manner<'static> {
+        static NONE: CallOptions = CallOptions { cancel: None, timeout: None };
+        Manner { awaited: false, options: &NONE, inside: None }
     }
 }
 
@@ -441,7 +543,6 @@ impl Steps<'_> {
     /// As [`Func::call`].
     pub async fn call<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
         func.check(self.session)?;
-        self.session.refuse_blocking_only()?;
         if !self.session.is_recorded() {
             return self.step(&func.func, params).await;
         }
@@ -476,15 +577,14 @@ impl Steps<'_> {
         func: &TypedFunc<P, R>,
         params: P,
     ) -> Result<R> {
-        // An instance that was made on a fiber gives others their turn at every tick, which
-        // it can do on a fiber only.
-        if self.session.awaited {
+        if self.session.pace.may_need_fiber {
             return self.step_on_fiber(func, params);
         }
         // Out of the session while the guest runs, so that a panic leaves none behind.
         let Some(mut alive) = self.session.live.take() else {
             return Err(ended_error(&self.session.ended));
         };
+        alive.live.store.data_mut().set_awaited(false);
         match func.call(&mut alive.live.store, params) {
             Ok(results) => {
                 self.session.live = Some(alive);
@@ -509,6 +609,7 @@ impl Steps<'_> {
         let Some(mut alive) = self.session.live.take() else {
             return Err(ended_error(&self.session.ended));
         };
+        alive.live.store.data_mut().set_awaited(true);
         let deadline = alive.live.store.data().deadline().unwrap_or_else(|| self.session.deadline());
         let cut = self.session.plugin.cuts(None);
         let called = bounded(deadline, cut, func.call_async(&mut alive.live.store, params)).await;
@@ -520,6 +621,7 @@ impl Steps<'_> {
             Ok(Err(error)) => Err(self.session.end(&mut alive.live, error)),
             Err(why) => {
                 let error = Error::new(alive.live.store.data().interrupted(why));
+                self.session.last = Account::of(&mut alive.live.store, None);
                 self.session.ended = Some(error.to_string());
                 Err(error)
             }
@@ -536,7 +638,7 @@ fn ended_error(ended: &Option<String>) -> Error {
 }
 
 /// Errors after which the guest did not run, or returned by itself.
-fn leaves_guest_whole(kind: &ErrorKind) -> bool {
+pub(crate) fn leaves_guest_whole(kind: &ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Failed(_)

@@ -11,6 +11,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airlock_core::{
@@ -29,6 +30,7 @@ use crate::cancel::{Cancel, Cuts};
 use crate::func::{Params, Results};
 use crate::plugin::Reference;
 use crate::service::Services;
+use crate::session::Manner;
 use crate::wasi::Wasi;
 
 /// Frames of a guest backtrace that are kept.
@@ -87,6 +89,10 @@ impl CallState {
         self.usage = Usage::default();
         self.usage.input_bytes = input_bytes;
         self.budget.forget_refusal();
+        if self.gate.is_some() || !self.uses.is_empty() {
+            // Of a call before, that nobody asked about: what it used counts for no other.
+            self.take_uses();
+        }
         if self.wasi.is_used() {
             self.wasi.begin(self.plugin.standing());
         }
@@ -117,6 +123,14 @@ impl CallState {
     /// Makes it a call of a tool that was called with this permit.
     pub(crate) fn inside(&mut self, permit: Permit) {
         self.inside = Some(Box::new(permit));
+    }
+
+    /// Makes the call in this manner, in no more than `allowed`.
+    pub(crate) fn call_in(&mut self, manner: Manner<'_>, allowed: Option<Duration>) {
+        self.awaited = manner.awaited;
+        self.cancel = manner.options.cancel.clone();
+        self.allowed = allowed;
+        self.inside = manner.inside.map(|permit| Box::new(permit.clone()));
     }
 
     /// What was used and refused, to be recorded.
@@ -211,6 +225,12 @@ impl CallState {
     pub(crate) fn bad_guest(&mut self, reason: String) -> wasmtime::Error {
         let function = self.function.to_owned();
         self.halt(ErrorKind::BadGuest { function, reason })
+    }
+
+    /// Whether the guest runs on a fiber from now on.
+    #[inline]
+    pub(crate) fn set_awaited(&mut self, awaited: bool) {
+        self.awaited = awaited;
     }
 
     /// When the call must end, where the clock was looked at.
@@ -353,9 +373,10 @@ impl fmt::Display for Halt {
 impl std::error::Error for Halt {}
 
 /// A module linked once for one engine: all that is left to do for an instance.
+#[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) pre: InstancePre<CallState>,
-    pub(crate) exports: HashMap<String, ModuleExport>,
+    pub(crate) exports: Arc<HashMap<String, ModuleExport>>,
     /// Whether the memory exported as `memory` is a 64-bit one.
     pub(crate) memory64: bool,
 }
@@ -416,6 +437,23 @@ pub(crate) fn begin_call(
     match fuel {
         Some(fuel) => store.set_fuel(fuel),
         None => Ok(()),
+    }
+}
+
+/// What a call came to beside its answer, however it ended.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    /// None where no guest ran.
+    pub(crate) usage: Option<Usage>,
+    /// What was used and refused.
+    pub(crate) uses: Vec<AuditEvent>,
+}
+
+impl Account {
+    /// The account of the call in `store`, up to now.
+    pub(crate) fn of(store: &mut Store<CallState>, started: Option<Instant>) -> Self {
+        let usage = Some(usage(store, started));
+        Account { usage, uses: store.data_mut().take_uses() }
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Phase {
     Initialise,
     /// Running the called function.
     Call,
+    /// Having a session's instance clean up.
+    Stop,
 }
 
 impl fmt::Display for Phase {
@@ -58,6 +60,7 @@ impl fmt::Display for Phase {
             Phase::Instantiate => "while instantiating",
             Phase::Initialise => "while initialising",
             Phase::Call => "while running",
+            Phase::Stop => "while cleaning up",
         })
     }
 }
@@ -273,6 +276,22 @@ pub enum ErrorKind {
     BlockingInRuntime,
     /// A session that ended, with what ended it.
     SessionEnded(String),
+    /// A plugin that a call has ended, and that is not started again, or not yet.
+    Crashed {
+        /// Its name.
+        plugin: String,
+        /// What ended it.
+        reason: String,
+        /// How long it is left alone from now on; none where somebody has to restart it.
+        rest: Option<Duration>,
+    },
+    /// Other bytes of a plugin that ask for more than those that run.
+    Escalation {
+        /// Its name.
+        plugin: String,
+        /// What they ask for beyond that.
+        more: Vec<Capability>,
+    },
     /// The folder of the compile cache, or its key, cannot be trusted or used.
     CacheUnusable {
         /// The folder or file.
@@ -320,7 +339,18 @@ pub enum ErrorKind {
         plugin: String,
     },
     /// A name that a loaded plugin has already.
-    NameTaken(String),
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who has it: the plugin's own name and the beginning of its digest; none while it is
+        /// being loaded.
+        holder: Option<String>,
+        /// Who wants it too: where that comes from.
+        plugin: String,
+    },
+    /// A call of a plugin that keeps state from inside of a call of it, for which it would have
+    /// to wait.
+    Reentered(String),
     /// There is no loaded plugin of this name.
     NotLoaded {
         /// The name as asked for.
@@ -449,7 +479,9 @@ impl Error {
             ErrorKind::FeatureOff(_) => ("feature-off", Guest, 125),
             ErrorKind::UnknownImport { .. } => ("unknown-import", Guest, 125),
             ErrorKind::IncompatibleImport { .. } => ("incompatible-import", Guest, 125),
-            ErrorKind::Limit { limit: LimitKind::Wait, .. } => ("limit-wait", Operator, 123),
+            ErrorKind::Limit { limit: limit @ (LimitKind::Wait | LimitKind::Queue), .. } => {
+                (limit.code(), Operator, 123)
+            }
             ErrorKind::Limit { limit, .. } => (limit.code(), Guest, 123),
             ErrorKind::Deadline { .. } => ("deadline", Guest, 124),
             ErrorKind::Cancelled { .. } => ("cancelled", Operator, 125),
@@ -460,6 +492,8 @@ impl Error {
             ErrorKind::ShuttingDown => ("shutting-down", Operator, 125),
             ErrorKind::BlockingInRuntime => ("blocking-in-runtime", Operator, 125),
             ErrorKind::SessionEnded(_) => ("session-ended", Operator, 125),
+            ErrorKind::Crashed { .. } => ("crashed", Guest, 122),
+            ErrorKind::Escalation { .. } => ("escalation", Policy, 126),
             ErrorKind::CacheUnusable { .. } => ("cache-unusable", Operator, 125),
             ErrorKind::StateUntrusted { .. } => ("state-untrusted", Operator, 125),
             ErrorKind::StateUnusable { .. } => ("state-unusable", Operator, 125),
@@ -467,7 +501,8 @@ impl Error {
             ErrorKind::NotInstalled { .. } => ("not-installed", Operator, 127),
             ErrorKind::AlreadyInstalled(_) => ("already-installed", Operator, 125),
             ErrorKind::CommandTaken { .. } => ("command-taken", Operator, 125),
-            ErrorKind::NameTaken(_) => ("name-taken", Operator, 125),
+            ErrorKind::NameTaken { .. } => ("name-taken", Operator, 125),
+            ErrorKind::Reentered(_) => ("reentered", Operator, 125),
             ErrorKind::NotLoaded { .. } => ("not-loaded", Operator, 127),
             ErrorKind::AuditBroken { .. } => ("audit-broken", Operator, 125),
             ErrorKind::Declined(_) => ("declined", Operator, 126),

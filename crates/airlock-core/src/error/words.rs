@@ -1,9 +1,10 @@
 //! What errors say: their messages and hints.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::{Error, ErrorKind, Location};
-use crate::{AbiId, LimitKind, Manifest, visible};
+use crate::{AbiId, Capability, LimitKind, Manifest, visible};
 
 /// What to do about an error of this kind, where that is always the same.
 pub(super) fn hint(kind: &ErrorKind) -> Option<String> {
@@ -38,6 +39,9 @@ pub(super) fn hint(kind: &ErrorKind) -> Option<String> {
         }
         ErrorKind::Denied(capability) => {
             Some(format!("`{}` grants it", crate::allow_arguments([capability])))
+        }
+        ErrorKind::NameTaken { .. } => {
+            Some("another name, or `unload` or `replace` of the one that has it".to_owned())
         }
         ErrorKind::BlockingInRuntime => Some("await the call instead".to_owned()),
         ErrorKind::WrongVerb { abi: AbiId::Command, .. } => {
@@ -148,6 +152,23 @@ impl fmt::Display for Error {
                 write!(f, "a blocking call of a plugin whose imports wait, inside a tokio runtime")
             }
             ErrorKind::SessionEnded(reason) => write!(f, "the session has ended: {}", v(reason)),
+            ErrorKind::Crashed { plugin, reason, rest } => {
+                write!(f, "`{}` has crashed and is not called ", v(plugin))?;
+                match rest {
+                    // Whoever reads this needs no more than milliseconds.
+                    Some(rest) => {
+                        let rest =
+                            Duration::from_millis(u64::try_from(rest.as_millis()).unwrap_or(u64::MAX) + 1);
+                        write!(f, "for another {}", humantime::format_duration(rest))?;
+                    }
+                    None => f.write_str("until it is restarted")?,
+                }
+                write!(f, ": {}", v(reason))
+            }
+            ErrorKind::Escalation { plugin, more } => {
+                let more: Vec<String> = more.iter().map(Capability::to_string).collect();
+                write!(f, "`{}` asks for more than before: {}", v(plugin), quoted_list(&more, "and"))
+            }
             ErrorKind::CacheUnusable { path, reason } => {
                 write!(f, "the compile cache cannot use `{}`: {}", v(&path.to_string_lossy()), v(reason))
             }
@@ -165,7 +186,15 @@ impl fmt::Display for Error {
             ErrorKind::CommandTaken { command, holder, plugin } => {
                 write!(f, "`{}` and `{}` both want the command `{}`", v(holder), v(plugin), v(command))
             }
-            ErrorKind::NameTaken(name) => write!(f, "a plugin is loaded as `{}` already", v(name)),
+            ErrorKind::NameTaken { name, holder: Some(holder), plugin } => {
+                write!(f, "{} and {} both want the name `{}`", v(holder), v(plugin), v(name))
+            }
+            ErrorKind::NameTaken { name, holder: None, plugin } => {
+                write!(f, "{} wants the name `{}`, as which another is being loaded", v(plugin), v(name))
+            }
+            ErrorKind::Reentered(name) => {
+                write!(f, "`{}` keeps state and is called from inside of a call of it", v(name))
+            }
             ErrorKind::NotLoaded { name, .. } => write!(f, "no plugin is loaded as `{}`", v(name)),
             ErrorKind::AuditBroken { seq, reason } => {
                 write!(f, "the audit log is broken at record {seq}: {}", v(reason))

@@ -1,5 +1,6 @@
 //! Admission against wasmparser's own validator and a count of the module's parts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_core::{ErrorKind, LimitKind, Limits, Phase};
@@ -48,7 +49,7 @@ pub(crate) fn judge(module: &[u8], limits: &Limits) -> Option<Shape> {
             for (kind, measured) in MEASURED.iter().zip(measured) {
                 assert!(measured <= limits.value(*kind), "admitted with {kind} of {measured}");
             }
-            return Some(admitted.shape);
+            return Some(Arc::unwrap_or_clone(admitted.shape));
         }
         Err(error) => error,
     };

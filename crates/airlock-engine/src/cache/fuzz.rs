@@ -9,10 +9,11 @@ use airlock_core::Limits;
 use wasmtime::Engine;
 
 use super::{Cache, CacheSettings, FileName};
+use crate::Artifact;
+use crate::admit::Admitted;
 use crate::code::{CodeKind, CompiledCode, Mapping, Variant};
 use crate::compile::Configuration;
 use crate::engines::{EngineKey, compiler_config};
-use crate::{Artifact, Shape};
 
 /// A cache with one artifact in it.
 struct Place {
@@ -46,7 +47,7 @@ impl Place {
         let limits = Limits::default();
         let wasm = wat::parse_str(r#"(module (func (export "f")))"#).expect("valid");
         let module = Artifact::new(wasm, false, &limits).expect("wasm");
-        Shape::admit_cached(&module, &[], &limits, Some(&cache)).expect("valid");
+        Admitted::cached(&module, &[], &limits, Some(&cache)).expect("valid");
         let configuration = Configuration::of("code").and_engine(&engine).short();
         let variant = Variant { digest: module.digest(), configuration };
         let code = CompiledCode::compile(&engine, module.bytes()).expect("it compiles");

@@ -71,8 +71,13 @@ fn modules_and_components_come_back_as_what_they_were() {
 
 #[test]
 fn every_engine_of_a_key_has_the_same_configuration_and_other_keys_have_others() {
-    let settings =
-        EngineSettings { slots: 2, stack_bytes: 1 << 20, compiler: Arc::new(InProcess::new(1)), cache: None };
+    let settings = EngineSettings {
+        slots: 2,
+        stack_bytes: 1 << 20,
+        compiler: Arc::new(InProcess::new(1)),
+        cache: None,
+        memory_cache: 0,
+    };
     let engines = Engines::new(settings);
     let of = |key: EngineKey, allocation: Allocation| {
         let engine = engines.get(key, allocation).expect("an engine");
@@ -102,6 +107,7 @@ fn what_does_not_fit_the_pool_is_cached_all_the_same() {
             stack_bytes: 1 << 20,
             compiler: Arc::new(InProcess::new(1)),
             cache: Some(Arc::new(cache(&folder, Mapping::Shared))),
+            memory_cache: 0,
         };
         let engines = Engines::new(settings);
         let limits = Limits::default();

@@ -36,7 +36,7 @@ impl Abi for Command {
         Some(Match { fit: Fit::Likely, why: why.to_owned() })
     }
 
-    fn bind(&self, shape: &Shape, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
+    fn bind(&self, shape: &Arc<Shape>, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
         match shape.function("_start") {
             Some(ty) if ty.is(&[], &[]) => Ok(Arc::new(CommandAdapter)),
             Some(_) => Err(mismatch("its `_start` takes or gives something")),

@@ -100,7 +100,7 @@ pub(crate) trait Abi: Sync {
     ///
     /// # Errors
     /// [`ErrorKind::AbiMismatch`] when the module lacks what the ABI needs.
-    fn bind(&self, shape: &Shape, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>>;
+    fn bind(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>>;
 }
 
 /// How to call one module.
@@ -110,6 +110,12 @@ pub(crate) trait Adapter: Send + Sync {
 
     /// Runs what has to run before the first call, if anything does.
     fn start<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>>;
+
+    /// Has the instance clean up before it is gone, where the plugin has something for that.
+    fn stop<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
+        let _ = live;
+        None
+    }
 
     /// Calls one function.
     fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer>;
@@ -176,6 +182,55 @@ pub(crate) fn initialiser(shape: &Shape, constructors: bool) -> Option<&'static 
     let exports = |name: &&str| shape.function(name).is_some_and(|ty| ty.is(&[], &[]));
     let own = Some("_initialize").filter(exports);
     own.or_else(|| Some("__wasm_call_ctors").filter(|name| constructors && exports(name)))
+}
+
+/// Exports that a plugin has run at certain times of its life, in order: MoFA's `_cleanup`, and
+/// what CortexPrism's plugins call it.
+#[derive(Debug)]
+pub(crate) struct Hooks {
+    /// After the runtime's own initialisers, before the first call.
+    start: Vec<&'static str>,
+    /// After the last call of a session.
+    stop: Vec<&'static str>,
+}
+
+impl Hooks {
+    /// All that a module could have.
+    pub(crate) const NAMES: [&'static str; 3] = ["plugin_init", "plugin_destroy", "_cleanup"];
+
+    /// Those of a module, behind its `initialiser`.
+    pub(crate) fn of(shape: &Shape, initialiser: Option<&'static str>) -> Self {
+        let [init, destroy, cleanup] = Hooks::NAMES;
+        let exported = |name: &&str| shape.function(name).is_some_and(|ty| ty.is(&[], &[]));
+        Hooks {
+            start: initialiser.into_iter().chain(Some(init).filter(exported)).collect(),
+            stop: [destroy, cleanup].into_iter().filter(exported).collect(),
+        }
+    }
+
+    /// Whether nothing is to be run before the first call.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.start.is_empty()
+    }
+
+    pub(crate) async fn start(&self, live: &mut Live) -> wasmtime::Result<()> {
+        for name in &self.start {
+            run(live, name).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
+        if self.stop.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            for name in &self.stop {
+                run(live, name).await?;
+            }
+            Ok(())
+        }))
+    }
 }
 
 /// Calls an export that takes and gives nothing.

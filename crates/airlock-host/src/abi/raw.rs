@@ -11,7 +11,7 @@ use airlock_core::{AbiId, Error, ErrorKind, Manifest, Result, Value, ValueType};
 use airlock_engine::{Shape, Signature};
 use wasmtime::Val;
 
-use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialiser, run, unknown_function};
+use super::{Abi, Adapter, Failure, Fit, GuestFuture, Hooks, Match, Profile, initialiser, unknown_function};
 use crate::answer::{Answer, Input};
 use crate::store::Live;
 
@@ -40,7 +40,7 @@ impl Abi for Raw {
         Some(Match { fit: Fit::Fallback, why })
     }
 
-    fn bind(&self, shape: &Shape, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
+    fn bind(&self, shape: &Arc<Shape>, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
         let callable = shape.exported_functions().filter(|(name, ty)| is_callable(name, ty));
         let bound: HashMap<String, Bound> = callable
             .map(|(name, ty)| {
@@ -50,8 +50,8 @@ impl Abi for Raw {
             .collect();
         let mut functions: Vec<String> = bound.keys().cloned().collect();
         functions.sort();
-        let initialiser = initialiser(shape, shape.function("_start").is_none());
-        Ok(Arc::new(RawAdapter { functions, bound, initialiser, shape: shape.clone() }))
+        let hooks = Hooks::of(shape, initialiser(shape, shape.function("_start").is_none()));
+        Ok(Arc::new(RawAdapter { functions, bound, hooks, shape: shape.clone() }))
     }
 }
 
@@ -62,14 +62,15 @@ struct Bound {
 }
 
 fn is_callable(name: &str, ty: &Signature) -> bool {
-    !RUNTIME.contains(&name) && ty.numeric_params().is_some() && ty.numeric_results().is_some()
+    let is_own = !RUNTIME.contains(&name) && !Hooks::NAMES.contains(&name);
+    is_own && ty.numeric_params().is_some() && ty.numeric_results().is_some()
 }
 
 struct RawAdapter {
     functions: Vec<String>,
     bound: HashMap<String, Bound>,
-    initialiser: Option<&'static str>,
-    shape: Shape,
+    hooks: Hooks,
+    shape: Arc<Shape>,
 }
 
 impl Adapter for RawAdapter {
@@ -78,8 +79,14 @@ impl Adapter for RawAdapter {
     }
 
     fn start<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
-        let name = self.initialiser?;
-        Some(Box::pin(async move { Ok(run(live, name).await?) }))
+        if self.hooks.is_ready() {
+            return None;
+        }
+        Some(Box::pin(async move { Ok(self.hooks.start(live).await?) }))
+    }
+
+    fn stop<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
+        self.hooks.stop(live)
     }
 
     fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer> {

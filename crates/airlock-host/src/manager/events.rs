@@ -1,6 +1,7 @@
 //! What happens to managed plugins, for whoever listens.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use airlock_core::{Capability, Digest, Error, ErrorKind, LimitKind};
@@ -70,6 +71,30 @@ pub enum Happened {
     Denied {
         /// What.
         capability: Capability,
+        /// How often.
+        times: u64,
+    },
+    /// It was started afresh after a crash.
+    Restarted {
+        /// Crashes since a call last succeeded.
+        crashes: u32,
+    },
+    /// It is left alone after a crash.
+    Resting {
+        /// Crashes since a call last succeeded.
+        crashes: u32,
+        /// For so many milliseconds; none until it is restarted.
+        rest_ms: Option<u64>,
+    },
+    /// It was not called for a while, and is stopped for that.
+    Idle {
+        /// After so many milliseconds.
+        idle_ms: u64,
+    },
+    /// What it has run at the end of its session failed. The session has ended all the same.
+    CleanUpFailed {
+        /// With what.
+        reason: String,
     },
     /// Other bytes took its place.
     Reloaded {
@@ -83,39 +108,61 @@ pub enum Happened {
         /// Why not.
         reason: String,
     },
+    /// Its file has other bytes, which are not put in its place by themselves.
+    Changed {
+        /// Theirs.
+        to: Digest,
+    },
+    /// Other bytes ask for more than those that run, which go on.
+    AsksForMore {
+        /// Theirs.
+        digest: Digest,
+        /// What they ask for beyond that.
+        more: Vec<Capability>,
+    },
+    /// It could not be loaded.
+    LoadFailed {
+        /// Why not.
+        reason: String,
+    },
     /// It can be called no more.
     Unloaded,
 }
 
 /// Where events go. Nothing is made of what nobody listens to.
 #[derive(Debug)]
-pub(super) struct Bus(Sender<PluginEvent>);
+pub(super) struct Bus {
+    sender: Sender<PluginEvent>,
+    /// Counted here, since the channel takes a lock to tell.
+    listeners: Arc<AtomicUsize>,
+}
 
 impl Bus {
     pub(super) fn new() -> Self {
-        Bus(Sender::new(WAITING))
+        Bus { sender: Sender::new(WAITING), listeners: Arc::default() }
     }
 
     pub(super) fn listen(&self) -> PluginEvents {
-        PluginEvents(self.0.subscribe())
+        let receiver = self.sender.subscribe();
+        self.listeners.fetch_add(1, Ordering::Relaxed);
+        PluginEvents { receiver, listeners: self.listeners.clone() }
     }
 
+    #[inline]
     pub(super) fn has_listeners(&self) -> bool {
-        self.0.receiver_count() > 0
+        self.listeners.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn tell(&self, plugin: &Arc<str>, what: impl FnOnce() -> Happened) {
         if self.has_listeners() {
             // The last listener may have gone in between.
-            let _ = self.0.send(PluginEvent { plugin: plugin.clone(), what: what() });
+            let _ = self.sender.send(PluginEvent { plugin: plugin.clone(), what: what() });
         }
     }
 
     /// Tells how a call has ended.
+    #[cold]
     pub(super) fn executed(&self, plugin: &Arc<str>, function: &str, wall: Duration, error: Option<&Error>) {
-        if !self.has_listeners() {
-            return;
-        }
         let function: Arc<str> = function.into();
         match error.map(Error::kind) {
             Some(ErrorKind::Trap { reason, .. }) => {
@@ -134,9 +181,6 @@ impl Bus {
                 let limit = LimitKind::Timeout.row().name;
                 self.tell(plugin, || Happened::LimitHit { function: function.clone(), limit });
             }
-            Some(ErrorKind::Denied(capability)) => {
-                self.tell(plugin, || Happened::Denied { capability: capability.clone() });
-            }
             _ => {}
         }
         let outcome = error.map_or("ok", Error::code);
@@ -147,7 +191,16 @@ impl Bus {
 
 /// Events on their way to a listener, from when it began to listen.
 #[derive(Debug)]
-pub struct PluginEvents(Receiver<PluginEvent>);
+pub struct PluginEvents {
+    receiver: Receiver<PluginEvent>,
+    listeners: Arc<AtomicUsize>,
+}
+
+impl Drop for PluginEvents {
+    fn drop(&mut self) {
+        self.listeners.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// What a listener is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,7 +215,7 @@ pub enum Notice {
 impl PluginEvents {
     /// The next one, waited for; none once the manager is gone.
     pub async fn next(&mut self) -> Option<Notice> {
-        match self.0.recv().await {
+        match self.receiver.recv().await {
             Ok(event) => Some(Notice::Event(event)),
             Err(RecvError::Lagged(missed)) => Some(Notice::Missed(missed)),
             Err(RecvError::Closed) => None,
@@ -171,7 +224,7 @@ impl PluginEvents {
 
     /// The next one, where it is there.
     pub fn try_next(&mut self) -> Option<Notice> {
-        match self.0.try_recv() {
+        match self.receiver.try_recv() {
             Ok(event) => Some(Notice::Event(event)),
             Err(TryRecvError::Lagged(missed)) => Some(Notice::Missed(missed)),
             Err(TryRecvError::Empty | TryRecvError::Closed) => None,

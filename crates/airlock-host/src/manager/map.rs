@@ -1,78 +1,85 @@
-//! A map from names that many threads read at once.
+//! A map from names that many threads read at once, without writing anything that others read.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam_utils::CachePadded;
+use arc_swap::ArcSwap;
 
-/// Parts with a lock each: calls of different plugins seldom meet in one.
-const SHARDS: usize = 32;
+/// Parts, each of which is made anew when something in it changes: so many that this is little
+/// work with thousands of names.
+const SHARDS: usize = 128;
 
-/// A part, on cache lines of its own.
-type Shard<V> = CachePadded<RwLock<HashMap<Arc<str>, V>>>;
+type Names<V> = HashMap<Arc<str>, V>;
 
-/// A map from names. No lock of it is held while anything else is done.
+/// A map from names. No lock of it is held while anything else is done, and reading takes none.
 #[derive(Debug)]
 pub(super) struct Map<V> {
     hasher: RandomState,
-    shards: [Shard<V>; SHARDS],
+    shards: Box<[ArcSwap<Names<V>>]>,
+    /// Held by whoever changes something.
+    changing: Mutex<()>,
 }
 
 impl<V: Clone> Map<V> {
     pub(super) fn new() -> Self {
-        Map { hasher: RandomState::new(), shards: std::array::from_fn(|_| CachePadded::default()) }
+        let shards = (0..SHARDS).map(|_| ArcSwap::from_pointee(Names::new())).collect();
+        Map { hasher: RandomState::new(), shards, changing: Mutex::default() }
     }
 
-    fn shard(&self, name: &str) -> &RwLock<HashMap<Arc<str>, V>> {
-        let shard = self.hasher.hash_one(name) as usize % SHARDS;
-        &self.shards[shard]
+    fn shard(&self, name: &str) -> &ArcSwap<Names<V>> {
+        &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
     }
 
-    fn read(&self, name: &str) -> RwLockReadGuard<'_, HashMap<Arc<str>, V>> {
-        self.shard(name).read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self, name: &str) -> RwLockWriteGuard<'_, HashMap<Arc<str>, V>> {
-        self.shard(name).write().unwrap_or_else(PoisonError::into_inner)
+    /// What `work` makes of what is there.
+    #[inline]
+    pub(super) fn with<R>(&self, name: &str, work: impl FnOnce(Option<&V>) -> R) -> R {
+        work(self.shard(name).load().get(name))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<V> {
-        self.read(name).get(name).cloned()
+        self.with(name, |value| value.cloned())
+    }
+
+    fn change<R>(&self, name: &str, work: impl FnOnce(&mut Names<V>) -> R) -> R {
+        // What is changed is a copy, so it is whole whatever happens.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shard(name);
+        let mut names = Names::clone(&shard.load());
+        let result = work(&mut names);
+        shard.store(Arc::new(names));
+        result
     }
 
     /// Puts a value there, unless there is one: that one is given back.
     pub(super) fn insert(&self, name: Arc<str>, value: V) -> Result<(), V> {
-        match self.write(&name).entry(name.clone()) {
-            Entry::Occupied(taken) => Err(taken.get().clone()),
-            Entry::Vacant(vacant) => {
-                vacant.insert(value);
+        self.change(&name.clone(), |names| match names.get(&name) {
+            Some(taken) => Err(taken.clone()),
+            None => {
+                names.insert(name, value);
                 Ok(())
             }
-        }
+        })
     }
 
     /// Puts a value there, whatever there is.
     pub(super) fn put(&self, name: Arc<str>, value: V) {
-        self.write(&name).insert(name.clone(), value);
+        self.change(&name.clone(), |names| names.insert(name, value));
     }
 
     /// Takes what is there, if `is_it` says so.
     pub(super) fn remove_if(&self, name: &str, is_it: impl FnOnce(&V) -> bool) -> Option<V> {
-        let mut shard = self.write(name);
-        match shard.get(name).is_some_and(is_it) {
-            true => shard.remove(name),
+        self.change(name, |names| match names.get(name).is_some_and(is_it) {
+            true => names.remove(name),
             false => None,
-        }
+        })
     }
 
     /// All of it, by name.
     pub(super) fn sorted(&self) -> Vec<(Arc<str>, V)> {
         let mut all: Vec<(Arc<str>, V)> = Vec::new();
         for shard in &self.shards {
-            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            all.extend(shard.iter().map(|(name, value)| (name.clone(), value.clone())));
+            all.extend(shard.load().iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
         all

@@ -1,18 +1,21 @@
 //! What calls of a plugin came to.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use airlock_core::{Culprit, Error, ErrorKind, Usage};
+use airlock_core::{AuditEvent, Culprit, Error, ErrorKind, Usage};
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::store::Account;
 
 /// Digits that a latency is kept with: two, so that what is told is within 1 % of what was.
 const DIGITS: u8 = 2;
 
 /// What the calls of a plugin, or of all, came to: taken at one moment, so that `calls` is
 /// `successes` and all `failures` together.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Metrics {
     /// Calls that have ended.
@@ -21,11 +24,13 @@ pub struct Metrics {
     pub successes: u64,
     /// The others, by who would have to change something.
     pub failures: Failures,
-    /// Those of the failures where a capability was missing.
+    /// Times that a capability was needed and not granted, also by calls that went on without.
     pub denied: u64,
     /// Those of the failures that a limit, the deadline included, has ended.
     pub limited: u64,
-    /// Times that it was started afresh after a failure.
+    /// Calls that ended the instance they ran in: traps, broken rules, limits.
+    pub crashes: u64,
+    /// Times that it was started afresh after a crash.
     pub restarts: u64,
     /// Fuel consumed, by calls that were given a limit of it.
     pub fuel: u64,
@@ -44,7 +49,8 @@ pub struct Metrics {
 }
 
 /// Failures by culprit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Failures {
     /// The plugin: a trap, a broken rule, a limit, a failure that it reported.
@@ -58,7 +64,8 @@ pub struct Failures {
 }
 
 /// Wall times of calls in nanoseconds, each within 1 %; all 0 where there was no call.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Latency {
     /// All of them together, exactly.
@@ -86,13 +93,14 @@ pub(super) struct Meter(Mutex<Counted>);
 #[derive(Debug, Clone)]
 struct Counted {
     sums: Metrics,
+    last_ended: Option<Instant>,
     /// Made at the first call, and as large as the longest needs: a few kilobytes.
     wall: Option<Histogram<u32>>,
 }
 
 impl Meter {
     pub(super) fn new() -> Self {
-        Meter(Mutex::new(Counted { sums: Metrics::default(), wall: None }))
+        Meter(Mutex::new(Counted { sums: Metrics::default(), last_ended: None, wall: None }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Counted> {
@@ -100,35 +108,38 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call that gave an answer.
-    pub(super) fn succeeded(&self, wall: Duration, usage: Option<&Usage>) {
+    /// Counts a call, with what it came to however it ended.
+    #[inline]
+    pub(super) fn count(&self, wall: Duration, ended: Instant, error: Option<&Error>, account: &Account) {
         let mut counted = self.lock();
-        counted.ended(wall);
-        counted.sums.successes += 1;
-        if let Some(usage) = usage {
+        counted.ended(wall, ended);
+        if let Some(usage) = &account.usage {
             counted.used(usage);
         }
-    }
-
-    /// Counts a call that failed.
-    pub(super) fn failed(&self, wall: Duration, error: &Error) {
-        let mut counted = self.lock();
-        counted.ended(wall);
-        let failures = &mut counted.sums.failures;
-        match error.culprit() {
-            Culprit::Guest => failures.guest += 1,
-            Culprit::Policy => failures.policy += 1,
-            Culprit::Operator => failures.operator += 1,
-            Culprit::Host => failures.host += 1,
-        }
-        match error.kind() {
-            ErrorKind::Denied(_) => counted.sums.denied += 1,
-            ErrorKind::Limit { .. } | ErrorKind::Deadline { .. } => counted.sums.limited += 1,
-            _ => {}
+        let refused = counted.refused(&account.uses);
+        match error {
+            None => counted.sums.successes += 1,
+            Some(error) => counted.failed(error, refused),
         }
     }
 
-    /// Counts a fresh start after a failure.
+    /// When a call last ended.
+    pub(super) fn last_ended(&self) -> Option<SystemTime> {
+        let ended = self.lock().last_ended?;
+        SystemTime::now().checked_sub(ended.elapsed())
+    }
+
+    /// How long ago that was.
+    pub(super) fn since_last_end(&self) -> Option<Duration> {
+        self.lock().last_ended.map(|ended| ended.elapsed())
+    }
+
+    /// Counts a call that ended its instance.
+    pub(super) fn crashed(&self) {
+        self.lock().sums.crashes += 1;
+    }
+
+    /// Counts a fresh start after a crash.
     pub(super) fn restarted(&self) {
         self.lock().sums.restarts += 1;
     }
@@ -144,21 +155,50 @@ impl Meter {
         self.lock().add(&other);
     }
 
-    /// What several counted together.
-    pub(super) fn total<'a>(meters: impl IntoIterator<Item = &'a Meter>) -> Metrics {
-        let total = Meter::new();
-        meters.into_iter().for_each(|meter| total.add(meter));
-        total.snapshot()
+    /// A copy as it is now.
+    pub(super) fn copied(&self) -> Meter {
+        Meter(Mutex::new(self.lock().clone()))
     }
 }
 
 impl Counted {
-    fn ended(&mut self, wall: Duration) {
+    #[inline]
+    fn ended(&mut self, wall: Duration, ended: Instant) {
         let nanoseconds = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+        self.last_ended = Some(ended);
         self.sums.calls += 1;
         self.sums.latency.total_ns = self.sums.latency.total_ns.saturating_add(nanoseconds);
         // What cannot be recorded would be longer than anything a histogram can grow to.
         let _ = self.histogram().record(nanoseconds.max(1));
+    }
+
+    /// Counts what was refused, and says how much of it.
+    #[inline]
+    fn refused(&mut self, uses: &[AuditEvent]) -> u64 {
+        let refusals = uses.iter().filter_map(|event| match event {
+            AuditEvent::Refused { count, .. } => Some(*count),
+            _ => None,
+        });
+        let refused = refusals.fold(0_u64, u64::saturating_add);
+        self.sums.denied = self.sums.denied.saturating_add(refused);
+        refused
+    }
+
+    #[cold]
+    fn failed(&mut self, error: &Error, refused: u64) {
+        let failures = &mut self.sums.failures;
+        match error.culprit() {
+            Culprit::Guest => failures.guest += 1,
+            Culprit::Policy => failures.policy += 1,
+            Culprit::Operator => failures.operator += 1,
+            Culprit::Host => failures.host += 1,
+        }
+        match error.kind() {
+            // One that no guest was called for.
+            ErrorKind::Denied(_) if refused == 0 => self.sums.denied += 1,
+            ErrorKind::Limit { .. } | ErrorKind::Deadline { .. } => self.sums.limited += 1,
+            _ => {}
+        }
     }
 
     fn histogram(&mut self) -> &mut Histogram<u32> {
@@ -185,6 +225,7 @@ impl Counted {
         sums.failures.host += more.failures.host;
         sums.denied += more.denied;
         sums.limited += more.limited;
+        sums.crashes += more.crashes;
         sums.restarts += more.restarts;
         sums.fuel = sums.fuel.saturating_add(more.fuel);
         sums.host_calls = sums.host_calls.saturating_add(more.host_calls);
@@ -193,6 +234,7 @@ impl Counted {
         sums.log_bytes = sums.log_bytes.saturating_add(more.log_bytes);
         sums.peak_memory_bytes = sums.peak_memory_bytes.max(more.peak_memory_bytes);
         sums.latency.total_ns = sums.latency.total_ns.saturating_add(more.latency.total_ns);
+        self.last_ended = self.last_ended.max(other.last_ended);
         if let Some(wall) = &other.wall {
             // It grows to what the other one holds.
             let _ = self.histogram().add(wall);
@@ -220,20 +262,22 @@ impl Counted {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use airlock_core::{Error, ErrorKind, LimitKind, Phase, Usage};
 
     use super::Meter;
+    use crate::store::Account;
 
     #[test]
     fn calls_are_successes_and_failures_by_culprit() {
         let meter = Meter::new();
         let mut usage = Usage::default();
         (usage.fuel, usage.memory_bytes, usage.input_bytes) = (Some(7), 100, 3);
-        meter.succeeded(Duration::from_micros(10), Some(&usage));
+        let account = |usage: &Usage| Account { usage: Some(usage.clone()), uses: Vec::new() };
+        meter.count(Duration::from_micros(10), Instant::now(), None, &account(&usage));
         usage.memory_bytes = 50;
-        meter.succeeded(Duration::from_micros(30), Some(&usage));
+        meter.count(Duration::from_micros(30), Instant::now(), None, &account(&usage));
         let failures = [
             ErrorKind::Deadline { timeout: Duration::from_secs(1), phase: Phase::Call },
             ErrorKind::Limit { limit: LimitKind::Fuel, maximum: 1, asked: None, phase: Phase::Call },
@@ -242,7 +286,8 @@ mod tests {
             ErrorKind::Host("x".to_owned()),
         ];
         for kind in failures {
-            meter.failed(Duration::from_millis(1), &Error::new(kind));
+            let error = Error::new(kind);
+            meter.count(Duration::from_millis(1), Instant::now(), Some(&error), &Account::default());
         }
         let metrics = meter.snapshot();
         let failures = &metrics.failures;
@@ -257,7 +302,9 @@ mod tests {
         assert!(
             latency.minimum_ns.abs_diff(10_000) <= 100 && latency.maximum_ns.abs_diff(1_000_000) <= 10_000
         );
-        let total = Meter::total([&meter, &meter, &Meter::new()]);
+        let total = Meter::new();
+        [&meter, &meter, &Meter::new()].into_iter().for_each(|meter| total.add(meter));
+        let total = total.snapshot();
         assert_eq!((total.calls, total.latency.total_ns), (14, 10_080_000));
         assert_eq!(total.latency.p50_ns, latency.p50_ns);
     }

@@ -7,46 +7,65 @@
 
 mod discover;
 mod events;
+mod keeper;
+mod life;
 mod managed;
 mod map;
 mod metrics;
+mod reload;
+mod snapshot;
+mod watch;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use airlock_core::{AbiId, Capability, Digest, Error, ErrorKind, Outcome, Result, nearest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::events::Bus;
+use self::keeper::Keeper;
+use self::managed::Origin;
 use self::map::Map;
-use self::metrics::Meter;
+use self::snapshot::Gone;
 use crate::answer::{Answer, Input};
+use crate::func::{Params, Results};
 use crate::host::Host;
 use crate::load::LoadOptions;
 use crate::plugin::Plugin;
+use crate::session::Session;
 use crate::source::Source;
 
 pub use discover::{Discovered, FoundPlugin};
 pub use events::{Happened, Notice, PluginEvent, PluginEvents};
-pub use managed::{CrashPolicy, Managed, PluginState};
+pub use managed::{Allowed, CrashPolicy, Managed, PluginState};
 pub use metrics::{Failures, Latency, Metrics};
+pub use reload::Reloaded;
+pub use snapshot::Snapshot;
+pub use watch::{ReloadStrategy, Watch, WatchOptions};
 
 /// Plugins by their names. Cheap to clone; all clones are one manager.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Manager(Arc<Inner>);
 
-#[derive(Debug)]
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager").field("plugins", &self.list()).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     host: Host,
     plugins: Map<Place>,
     /// Who has which word of the command line.
     commands: Mutex<BTreeMap<String, Arc<str>>>,
     bus: Arc<Bus>,
+    keeper: Arc<Keeper>,
     /// What plugins that are gone came to.
-    gone: Meter,
+    gone: Gone,
 }
 
 /// What is under a name.
@@ -89,7 +108,8 @@ impl Manager {
             plugins: Map::new(),
             commands: Mutex::default(),
             bus: Arc::new(Bus::new()),
-            gone: Meter::new(),
+            keeper: Arc::default(),
+            gone: Gone::new(),
         }))
     }
 
@@ -105,9 +125,10 @@ impl Manager {
     /// [`ErrorKind::NameTaken`]; [`ErrorKind::CommandTaken`] where another plugin has one of
     /// its words; every way loading can fail. Nothing is there then.
     pub async fn load(&self, name: &str, source: impl Into<Source>, options: LoadOptions) -> Result<Managed> {
-        let taken = self.take(name)?;
-        let plugin = self.0.host.load_with(source, options).await?;
-        taken.settle(plugin)
+        let source = source.into();
+        let taken = self.take(name, &source)?;
+        let loaded = self.0.host.load_with(source.clone(), options.clone()).await;
+        taken.settle(loaded, Some(Origin { source, options }))
     }
 
     /// [`Manager::load`] on this thread.
@@ -120,25 +141,54 @@ impl Manager {
         source: impl Into<Source>,
         options: LoadOptions,
     ) -> Result<Managed> {
-        let taken = self.take(name)?;
-        let plugin = self.0.host.load_blocking(source, options)?;
-        taken.settle(plugin)
+        self.load_checked(name, source.into(), options, |_| Ok(()))
     }
 
-    /// Puts a plugin that was loaded already under this name.
+    /// The same for a plugin that `check` has to be content with.
+    fn load_checked(
+        &self,
+        name: &str,
+        source: Source,
+        options: LoadOptions,
+        check: impl FnOnce(&Plugin) -> Result<()>,
+    ) -> Result<Managed> {
+        let taken = self.take(name, &source)?;
+        let loaded = self.0.host.load_blocking(source.clone(), options.clone());
+        let checked = loaded.and_then(|plugin| check(&plugin).map(|()| plugin));
+        taken.settle(checked, Some(Origin { source, options }))
+    }
+
+    /// Puts a plugin that was loaded already under this name. It is one of its own there: what
+    /// becomes of it does not touch the plugin that was given.
     ///
     /// # Errors
     /// [`ErrorKind::NameTaken`] and [`ErrorKind::CommandTaken`].
-    pub fn insert(&self, name: &str, plugin: Plugin) -> Result<Managed> {
-        self.take(name)?.settle(plugin)
+    pub fn insert(&self, name: &str, plugin: &Plugin) -> Result<Managed> {
+        let taken = self.take_for(name, || format!("`{}` ({})", plugin.name(), plugin.digest().short()))?;
+        taken.settle(Ok(plugin.again()), None)
     }
 
-    fn take(&self, name: &str) -> Result<Taken<'_>> {
+    fn take(&self, name: &str, source: &Source) -> Result<Taken<'_>> {
+        self.take_for(name, || match source {
+            Source::Path(path) => format!("`{}`", path.display()),
+            Source::Bytes(bytes) => format!("a plugin of {} bytes", bytes.len()),
+            Source::Package { name, .. } => format!("the package `{name}`"),
+        })
+    }
+
+    fn take_for(&self, name: &str, plugin: impl FnOnce() -> String) -> Result<Taken<'_>> {
         let (name, mark): (Arc<str>, _) = (name.into(), Arc::new(()));
-        match self.0.plugins.insert(name.clone(), Place::Taken(mark.clone())) {
-            Ok(()) => Ok(Taken { manager: self, name, mark, settled: false }),
-            Err(_) => Err(Error::new(ErrorKind::NameTaken(name.to_string()))),
-        }
+        let holder = match self.0.plugins.insert(name.clone(), Place::Taken(mark.clone())) {
+            Ok(()) => return Ok(Taken { manager: self, name, mark, settled: false }),
+            Err(Place::Taken(_)) => None,
+            Err(Place::Here(managed)) => {
+                let plugin = managed.plugin();
+                Some(format!("`{}` ({})", plugin.name(), plugin.digest().short()))
+            }
+        };
+        let taken = Error::new(ErrorKind::NameTaken { name: name.to_string(), holder, plugin: plugin() });
+        self.0.bus.tell(&name, || Happened::LoadFailed { reason: taken.to_string() });
+        Err(taken)
     }
 
     /// The plugin of this name. A reference to it works as long as it is not unloaded, and is
@@ -206,9 +256,34 @@ impl Manager {
         self.get(name)?.invoke_blocking(function, input)
     }
 
+    /// Calls a function of a plugin with numbers of its types: the shortest way to a warm call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotLoaded`]; as [`Managed::call_func`].
+    pub async fn call_func<P: Params, R: Results>(&self, name: &str, function: &str, params: P) -> Result<R> {
+        self.get(name)?.call_func(function, params).await
+    }
+
+    /// [`Manager::call_func`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Manager::call_func`] and [`Managed::call_func_blocking`].
+    #[inline]
+    pub fn call_func_blocking<P: Params, R: Results>(
+        &self,
+        name: &str,
+        function: &str,
+        params: P,
+    ) -> Result<R> {
+        self.0.plugins.with(name, |place| match place {
+            Some(Place::Here(managed)) => managed.call_func_blocking(function, params),
+            _ => Err(self.not_loaded(name)),
+        })
+    }
+
     /// Puts other bytes in a plugin's place, once `check` is content with them. Calls that run
-    /// finish on the bytes they were begun with; calls that begin later are of the new ones. A
-    /// session that it lived in is gone with the old ones.
+    /// finish on the bytes they were begun with; those that wait and those that begin later are
+    /// of the new ones. A session that it lived in is closed, after the call that runs in it.
     ///
     /// # Errors
     /// [`ErrorKind::NotLoaded`]; [`ErrorKind::CommandTaken`] where another plugin has one of its
@@ -216,12 +291,33 @@ impl Manager {
     pub async fn replace(
         &self,
         name: &str,
-        plugin: Plugin,
+        plugin: &Plugin,
         check: impl AsyncFnOnce(&Plugin) -> Result<()>,
     ) -> Result<()> {
         let managed = self.get(name)?;
-        let checked = check(&plugin).await;
-        self.put_in_place(&managed, checked.map(|()| plugin))
+        let checked = check(plugin).await;
+        let left = self.put_in_place(&managed, checked.map(|()| plugin.again()))?;
+        if let Some(left) = left
+            && let Err(error) = left.close().await
+        {
+            managed.cleanup_failed(&error);
+        }
+        Ok(())
+    }
+
+    /// [`Manager::replace`] on this thread.
+    ///
+    /// # Errors
+    /// As [`Manager::replace`].
+    pub fn replace_blocking(
+        &self,
+        name: &str,
+        plugin: &Plugin,
+        check: impl FnOnce(&Plugin) -> Result<()>,
+    ) -> Result<()> {
+        let managed = self.get(name)?;
+        let checked = check(plugin);
+        self.put_blocking(&managed, checked.map(|()| plugin.again()))
     }
 
     /// Goes back to the bytes that were in a plugin's place before the last
@@ -236,50 +332,129 @@ impl Manager {
             let reason = "it was not replaced, so there is nothing to go back to".to_owned();
             Error::new(ErrorKind::InvalidSetting { name: name.to_owned(), reason })
         })?;
-        self.put_in_place(&managed, Ok(previous))
+        self.put_blocking(&managed, Ok(previous.again()))
     }
 
-    fn put_in_place(&self, managed: &Managed, plugin: Result<Plugin>) -> Result<()> {
-        let name = managed.name();
-        let put = plugin.and_then(|plugin| {
-            {
-                let mut commands = self.commands();
-                let words = words_of(&plugin);
-                refuse_taken(&commands, name, &words)?;
-                commands.retain(|_, holder| *holder != *name);
-                commands.extend(words.into_iter().map(|word| (word, name.clone())));
-            }
-            let to = plugin.digest();
-            let from = managed.put(plugin);
-            self.0.bus.tell(name, || Happened::Reloaded { from, to });
-            Ok(())
-        });
-        put.inspect_err(|error| {
-            self.0.bus.tell(name, || Happened::ReloadFailed { reason: error.to_string() })
-        })
-    }
-
-    /// Takes a plugin away, and ends its calls: those that run, at the next tick of 10 ms at the
-    /// latest, and later ones of references to it at once. It waits for none of them.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotLoaded`].
-    pub fn unload(&self, name: &str) -> Result<()> {
-        let here = |place: &Place| matches!(place, Place::Here(_));
-        let Some(Place::Here(managed)) = self.0.plugins.remove_if(name, here) else {
-            return Err(self.not_loaded(name));
-        };
-        self.commands().retain(|_, holder| **holder != *name);
-        managed.retire();
-        self.0.gone.add(managed.meter());
-        self.0.bus.tell(managed.name(), || Happened::Unloaded);
+    fn put_blocking(&self, managed: &Managed, plugin: Result<Plugin>) -> Result<()> {
+        if let Some(left) = self.put_in_place(managed, plugin)?
+            && let Err(error) = left.close_blocking()
+        {
+            managed.cleanup_failed(&error);
+        }
         Ok(())
     }
 
+    /// The one way to other bytes. Gives the session that is to be closed.
+    fn put_in_place(&self, managed: &Managed, plugin: Result<Plugin>) -> Result<Option<Box<Session>>> {
+        let name = managed.name();
+        let mut digest = None;
+        let put = plugin.and_then(|plugin| {
+            digest = Some(plugin.digest());
+            // Held until it is there, so that of two at once the words are the later one's too.
+            let mut commands = self.commands();
+            if managed.is_unloaded() {
+                return Err(self.not_loaded(name));
+            }
+            let words = words_of(&plugin);
+            refuse_taken(&commands, name, &words)?;
+            commands.retain(|_, holder| *holder != *name);
+            commands.extend(words.into_iter().map(|word| (word, name.clone())));
+            let to = plugin.digest();
+            let (from, left) = managed.put(plugin);
+            drop(commands);
+            self.0.bus.tell(name, || Happened::Reloaded { from, to });
+            Ok(left)
+        });
+        put.inspect_err(|error| self.tell_refused(name, digest, error))
+    }
+
+    fn tell_refused(&self, name: &Arc<str>, digest: Option<Digest>, error: &Error) {
+        self.0.bus.tell(name, || match (error.kind(), digest) {
+            (ErrorKind::Escalation { more, .. }, Some(digest)) => {
+                Happened::AsksForMore { digest, more: more.clone() }
+            }
+            _ => Happened::ReloadFailed { reason: error.to_string() },
+        });
+    }
+
+    /// Takes a plugin away. No call of it begins any more, those that run are ended, at the next
+    /// tick of 10 ms at the latest, and nothing waits for them. A session that is idle is
+    /// [closed](Session::close) first, which is all that is waited for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotLoaded`].
+    pub async fn unload(&self, name: &str) -> Result<()> {
+        let (mut leaving, session) = self.take_away(name)?;
+        if let Some(session) = session {
+            let closed = session.close().await;
+            leaving.cleanup_failed(closed);
+        }
+        Ok(())
+    }
+
+    /// [`Manager::unload`] on this thread.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotLoaded`].
+    pub fn unload_blocking(&self, name: &str) -> Result<()> {
+        let (mut leaving, session) = self.take_away(name)?;
+        if let Some(session) = session {
+            let closed = session.close_blocking();
+            leaving.cleanup_failed(closed);
+        }
+        Ok(())
+    }
+
+    fn take_away(&self, name: &str) -> Result<(Leaving, Option<Box<Session>>)> {
+        let here = |place: &Place| matches!(place, Place::Here(_));
+        let mut commands = self.commands();
+        // Not counted twice, nor not at all, by whoever counts meanwhile.
+        let removed = self.0.gone.leaving(|| match self.0.plugins.remove_if(name, here) {
+            Some(Place::Here(managed)) => Some((managed.meter().clone(), managed)),
+            _ => None,
+        });
+        let Some(managed) = removed else {
+            drop(commands);
+            return Err(self.not_loaded(name));
+        };
+        commands.retain(|_, holder| **holder != *name);
+        drop(commands);
+        let session = managed.close();
+        let leaving = Leaving(managed);
+        if session.is_none() {
+            leaving.0.retire();
+        }
+        Ok((leaving, session))
+    }
+
     /// Takes all plugins away, and says how many.
-    pub fn unload_all(&self) -> usize {
-        // One that somebody else unloads meanwhile is not there any more.
-        self.list().iter().filter(|name| self.unload(name).is_ok()).count()
+    pub async fn unload_all(&self) -> usize {
+        let mut count = 0;
+        for name in self.list() {
+            // One that somebody else unloads meanwhile is not there any more.
+            count += usize::from(self.unload(&name).await.is_ok());
+        }
+        count
+    }
+
+    /// [`Manager::unload_all`] on this thread.
+    pub fn unload_all_blocking(&self) -> usize {
+        self.list().iter().filter(|name| self.unload_blocking(name).is_ok()).count()
+    }
+
+    /// Ends everything: sessions that are idle are closed, calls that run may finish for up to
+    /// `grace` and are cut off then, and all plugins are taken away. The host takes no more
+    /// calls. Returns how many calls had to be cut.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        for managed in self.here() {
+            // What is busy ends with its call.
+            if managed.is_idle() {
+                let _ = managed.stop().await;
+            }
+        }
+        let cut = self.0.host.shutdown(grace).await;
+        self.unload_all().await;
+        cut
     }
 
     fn here(&self) -> impl Iterator<Item = Managed> {
@@ -321,8 +496,14 @@ impl Manager {
 
     /// What the calls of all plugins came to, unloaded ones included.
     pub fn metrics(&self) -> Metrics {
-        let here: Vec<Managed> = self.here().collect();
-        Meter::total(here.iter().map(Managed::meter).chain([&self.0.gone]))
+        self.snapshot().total
+    }
+
+    /// What the calls of each plugin and of all of them came to, taken at one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.gone.snapshot(|| {
+            self.here().map(|managed| (managed.name().clone(), managed.meter().clone())).collect()
+        })
     }
 
     /// Listens to what happens from now on.
@@ -356,6 +537,24 @@ fn refuse_taken(commands: &BTreeMap<String, Arc<str>>, name: &Arc<str>, words: &
     }
 }
 
+/// A plugin on its way out: its calls are ended when this is dropped at the latest.
+struct Leaving(Managed);
+
+impl Leaving {
+    fn cleanup_failed(&mut self, closed: Result<()>) {
+        if let Err(error) = closed {
+            self.0.cleanup_failed(&error);
+        }
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.retire();
+        self.0.bus().tell(self.0.name(), || Happened::Unloaded);
+    }
+}
+
 /// A name that is taken and has no plugin yet; given back unless one is put there.
 struct Taken<'a> {
     manager: &'a Manager,
@@ -365,19 +564,28 @@ struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    fn settle(mut self, plugin: Plugin) -> Result<Managed> {
+    fn settle(mut self, loaded: Result<Plugin>, origin: Option<Origin>) -> Result<Managed> {
         let inner = &self.manager.0;
-        {
+        let settled = loaded.and_then(|plugin| {
             let mut commands = self.manager.commands();
             let words = words_of(&plugin);
             refuse_taken(&commands, &self.name, &words)?;
             commands.extend(words.into_iter().map(|word| (word, self.name.clone())));
+            let managed = Managed::new(self.name.clone(), plugin, inner.bus.clone(), inner.keeper.clone());
+            if let Some(origin) = origin {
+                managed.came_from(origin);
+            }
+            inner.plugins.put(self.name.clone(), Place::Here(managed.clone()));
+            self.settled = true;
+            Ok(managed)
+        });
+        match &settled {
+            Ok(managed) => {
+                inner.bus.tell(&self.name, || Happened::Loaded { digest: managed.plugin().digest() });
+            }
+            Err(error) => inner.bus.tell(&self.name, || Happened::LoadFailed { reason: error.to_string() }),
         }
-        let managed = Managed::new(self.name.clone(), plugin, inner.bus.clone());
-        inner.plugins.put(self.name.clone(), Place::Here(managed.clone()));
-        self.settled = true;
-        inner.bus.tell(&self.name, || Happened::Loaded { digest: managed.plugin().digest() });
-        Ok(managed)
+        settled
     }
 }
 

@@ -14,7 +14,7 @@ use crate::bounded::bounded;
 use crate::cancel::{CallOptions, Cancel};
 use crate::session::Session;
 use crate::slots::shard;
-use crate::store::{CallState, Live, after, begin_call, explain, new_store, usage};
+use crate::store::{Account, CallState, Live, after, begin_call, explain, new_store, usage};
 use crate::wasi::{Wasi, WasiInput};
 
 use super::{AliveSession, Plugin, prepare};
@@ -44,8 +44,17 @@ impl<'a> Job<'a> {
 impl Plugin {
     /// One call on an instance of its own.
     pub(super) async fn once(&self, job: Job<'_>, wasi: Option<WasiInput>) -> Result<Outcome<Answer>> {
+        self.once_into(job, wasi, &mut Account::default()).await
+    }
+
+    /// The same with an account of what it came to.
+    pub(super) async fn once_into(
+        &self,
+        job: Job<'_>,
+        wasi: Option<WasiInput>,
+        account: &mut Account,
+    ) -> Result<Outcome<Answer>> {
         let (function, span) = (job.function, self.span(job.function));
-        let mut uses = Vec::new();
         let result = {
             // Pinned where it is: it is some kilobytes large, and would be copied with every hand-over.
             let called = pin!(async {
@@ -57,8 +66,8 @@ impl Plugin {
                 self.check_input(job.input_bytes)?;
                 // What a tool calls has the rest of its caller's time, and is within its slot:
                 // waiting for one could be waiting for oneself.
-                let (deadline, _slot) = match job.inside {
-                    None => (own, Some(self.slot(own, job.cancel()).await?)),
+                let (deadline, _place) = match job.inside {
+                    None => (own, Some(self.place(own, job.cancel()).await?)),
                     Some(permit) => (own.min(permit.deadline()), None),
                 };
                 self.check_instances()?;
@@ -74,16 +83,16 @@ impl Plugin {
                 let cancel = job.options.and_then(|options| options.cancel.as_ref());
                 let call = self.adapter().call(&mut live, job.function, job.input);
                 let result = bounded(deadline, self.cuts(cancel), call).await;
-                uses = live.store.data_mut().take_uses();
+                *account = Account::of(&mut live.store, Some(started));
                 let answer = self.conclude(&live, result)?;
                 Ok(self.outcome(answer, &live, started))
             });
             called.instrument(span).await
         };
-        self.recorded(function, result, |outcome| Some(outcome.usage.clone()), || uses)
+        self.recorded(function, result, |outcome| Some(outcome.usage.clone()), || account.uses.clone())
     }
 
-    pub(super) async fn open(&self, awaited: bool) -> Result<Session> {
+    pub(crate) async fn open(&self, awaited: bool) -> Result<Session> {
         let span = self.span("session");
         async {
             let deadline = after(Instant::now(), self.limits().time(LimitKind::Timeout));
@@ -95,7 +104,7 @@ impl Plugin {
             self.on_demand()?;
             let job = Job { awaited, ..Job::new("session", Input::Words(Vec::new())) };
             let live = self.instantiate(Allocation::OnDemand, None, deadline, &job).await?;
-            Ok(Session::new(self.clone(), live, alive, awaited))
+            Ok(Session::new(self.clone(), live, alive))
         }
         .instrument(span)
         .await

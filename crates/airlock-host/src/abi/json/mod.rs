@@ -21,7 +21,8 @@ use wasmtime_wasi::I32Exit;
 use self::allocate::{Allocate, allocator_of};
 use self::ladder::{Found, Returned};
 use super::{
-    Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialiser, link_common, run, unknown_function,
+    Abi, Adapter, Failure, Fit, GuestFuture, Hooks, Match, Profile, initialiser, link_common, run,
+    unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
@@ -117,7 +118,7 @@ impl Abi for Json {
         wasi::waits(module, name) || host::waits(module, name)
     }
 
-    fn bind(&self, shape: &Shape, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
+    fn bind(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
         let mismatch = |reason: String| Error::new(ErrorKind::AbiMismatch { abi: AbiId::Json, reason });
         if !shape.exports_memory() {
             return Err(mismatch("it exports no 32-bit memory named `memory`".to_owned()));
@@ -149,7 +150,7 @@ impl Abi for Json {
         Ok(Arc::new(JsonAdapter {
             allocate: allocator_of(shape, memory.allocator).unwrap_or(Allocate::Grow),
             speaks_utf16: shape.function("__new").is_some(),
-            initialiser: initialiser(shape, !has_start),
+            hooks: Hooks::of(shape, initialiser(shape, !has_start)),
             // A program's own start runs the constructors, and is a reactor's initialiser
             // where there is no other.
             start: has_start && shape.function("_initialize").is_none(),
@@ -191,12 +192,12 @@ struct JsonAdapter {
     allocate: Allocate,
     /// Strings may be AssemblyScript's.
     speaks_utf16: bool,
-    initialiser: Option<&'static str>,
+    hooks: Hooks,
     /// Whether `_start` runs before the first call.
     start: bool,
     /// What the memory grows to before anything runs.
     pages: Option<u64>,
-    shape: Shape,
+    shape: Arc<Shape>,
 }
 
 /// How one function is called.
@@ -236,7 +237,7 @@ impl Adapter for JsonAdapter {
     }
 
     fn start<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
-        if self.pages.is_none() && self.initialiser.is_none() && !self.start {
+        if self.pages.is_none() && self.hooks.is_ready() && !self.start {
             return None;
         }
         Some(Box::pin(async move {
@@ -245,14 +246,16 @@ impl Adapter for JsonAdapter {
                 let has = memory.size(&live.store);
                 memory.grow(&mut live.store, wanted.saturating_sub(has))?;
             }
-            if let Some(name) = self.initialiser {
-                run(live, name).await?;
-            }
+            self.hooks.start(live).await?;
             match self.start {
                 true => run_start(run(live, "_start").await),
                 false => Ok(()),
             }
         }))
+    }
+
+    fn stop<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
+        self.hooks.stop(live)
     }
 
     fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer> {
