@@ -21,8 +21,9 @@ pub(crate) fn run(report: &mut Report) {
         maximum_bytes: 1 << 30,
         mapping,
     };
-    let host =
-        |mapping: Mapping| Host::builder().cache(Cache::open(settings(mapping)).unwrap()).build().unwrap();
+    let host = |mapping: Mapping| {
+        Host::builder().cache(Cache::open(settings(mapping)).unwrap()).memory_cache(0).build().unwrap()
+    };
     let small = wat::parse_str(crate::guests::ECHO).unwrap();
     let three = wat::parse_str(sized(4_800)).unwrap();
     let text = std::fs::read(repository("plugins/text-processor/text_processor.wasm")).unwrap();
@@ -41,6 +42,8 @@ pub(crate) fn run(report: &mut Report) {
         // The first one compiles; what is dropped is not shared.
         load(&mapped);
         let cached = |host: &Host| assert_eq!(load(host), Origin::Cache);
+        let remembers = Host::new().unwrap();
+        load(&remembers);
         let (shared, private) = (engines(&settings(Mapping::Shared)), engines(&settings(Mapping::Copy)));
         let code_of = |engines: &Engines, artifact: &Artifact, shape: &Shape| {
             let (artifact, shape) = (artifact.clone(), shape.clone());
@@ -61,6 +64,9 @@ pub(crate) fn run(report: &mut Report) {
                 code,
                 Contender::new("airlock, code, from a private copy", || code_of(&private, &artifact, &shape)),
                 Contender::new("airlock, from bytes to a plugin", || cached(&mapped)),
+                Contender::new("the same of what the host has in memory", || {
+                    assert_eq!(load(&remembers), Origin::Memory);
+                }),
                 Contender::new("of that, the digest of the bytes", || {
                     std::hint::black_box(airlock_host::Digest::of(wasm));
                 }),
@@ -83,7 +89,7 @@ fn engines(settings: &CacheSettings) -> Arc<Engines> {
 
 fn compile(report: &mut Report, wasm: &[u8]) {
     let engine = Engine::new(&floor::config()).unwrap();
-    let host = Host::new().unwrap();
+    let host = Host::builder().memory_cache(0).build().unwrap();
     report.compare(
         "load of text-processor that is not cached, wall time",
         Clock::Wall,

@@ -1,5 +1,5 @@
 //! Airlock beside bare wasmtime, set up as well as it can be, with every limit of Airlock's
-//! on: calls, loads, processes, memory, throughput, metering, stopping, services.
+//! on: calls, loads, processes, memory, throughput, metering, stopping, services, many plugins.
 //!
 //! `scripts/bench` builds what is measured and runs this; `scripts/bench calls load` runs
 //! some of it.
@@ -14,6 +14,7 @@ mod kept;
 mod load;
 mod memory;
 mod metering;
+mod plugins;
 mod process;
 mod programs;
 mod requests;
@@ -27,7 +28,7 @@ use airlock_bench::Report;
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     ("calls", calls::run),
     ("load", load::run),
     ("process", process::run),
@@ -37,6 +38,7 @@ const GROUPS: [Group; 9] = [
     ("stop", stop::run),
     ("state", state::run),
     ("services", services::run),
+    ("plugins", plugins::run),
 ];
 
 fn main() {

@@ -7,7 +7,12 @@ use std::process::Command;
 use airlock_bench::{Figure, Report, Target};
 use airlock_host::{Host, LoadOptions, Plugin, Source};
 
-use crate::guests::{ADD, load, repository};
+use crate::guests::{ADD, ECHO, load, repository};
+use crate::plugins::{managed, unloaded};
+
+/// Keeps a page of memory, and writes to it.
+const SMALL: &str = r#"(module (memory (export "memory") 1)
+    (func (export "f") (i32.store (i32.const 64) (i32.const 1))))"#;
 
 /// The argument that makes this a child.
 pub(crate) const CHILD: &str = "memory-of";
@@ -37,7 +42,7 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// Bytes that a process with so many of `what` has resident.
-fn resident(what: &str, count: usize) -> f64 {
+pub(crate) fn resident(what: &str, count: usize) -> f64 {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([CHILD, what, &count.to_string()])
         .output()
@@ -52,6 +57,7 @@ pub(crate) fn child(arguments: &[String]) {
     let [what, count] = arguments else { panic!("what and how many") };
     let count: usize = count.parse().unwrap();
     let host = Host::builder().limit(airlock_host::LimitKind::HostMemory, 64 << 30).build().unwrap();
+    let mut manager = None;
     let mut plugins: Vec<Plugin> = Vec::new();
     let mut sessions = Vec::new();
     let options = || LoadOptions::new().limit(airlock_host::LimitKind::Instances, 100_000);
@@ -60,9 +66,14 @@ pub(crate) fn child(arguments: &[String]) {
             // Another digest each, so that nothing is shared.
             load(&host, &ADD.replace("(module", &format!("(module (func (result i32) i32.const {index})")))
         })),
+        "managed" => manager = Some(managed(&host, count, SMALL)),
+        "managed-fresh" => manager = Some(managed(&host, count, ECHO)),
+        "unloaded" => {
+            println!("{}", unloaded(&host, count, SMALL));
+            return;
+        }
         "small" => {
-            let wat = r#"(module (memory (export "memory") 1) (func (export "f") (i32.store (i32.const 64) (i32.const 1))))"#;
-            let plugin = host.load_blocking(Source::from(wat.as_bytes()), options().wat(true)).unwrap();
+            let plugin = host.load_blocking(Source::from(SMALL.as_bytes()), options().wat(true)).unwrap();
             for _ in 0..count {
                 let mut session = plugin.session_blocking().unwrap();
                 session.call_func_blocking::<(), ()>("f", ()).unwrap();
@@ -80,10 +91,10 @@ pub(crate) fn child(arguments: &[String]) {
         }
     }
     println!("{}", resident_now());
-    drop((plugins, sessions));
+    drop((plugins, sessions, manager));
 }
 
-fn resident_now() -> u64 {
+pub(crate) fn resident_now() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     pages * rustix::param::page_size() as u64
