@@ -5,7 +5,7 @@ mod calling;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use airlock_core::{
@@ -26,7 +26,7 @@ use crate::cancel::{CallOptions, Cancel, Cuts};
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
 use crate::session::{Manner, Session};
-use crate::slots::{Crowd, Patience, SHARDS, Slot};
+use crate::slots::{Crowd, Patience, SHARDS, Slot, shard};
 use crate::standing::Standing;
 use crate::store::{Account, Prepared};
 use crate::wasi::{StdinSource, WasiInput};
@@ -45,9 +45,42 @@ pub struct Plugin(Arc<Shared>);
 /// What all clones of a plugin share.
 struct Shared {
     inner: Arc<PluginInner>,
-    /// References for calls to hold, so that calls on different threads count different
-    /// ones.
-    references: [CachePadded<Reference>; SHARDS],
+    /// A reference for sessions to hold.
+    reference: Reference,
+    /// References for fresh calls to hold, so that calls on different threads count different
+    /// ones. Two kilobytes, which a plugin that is called in sessions only does without.
+    references: OnceLock<Box<[CachePadded<Reference>; SHARDS]>>,
+}
+
+impl Shared {
+    /// A reference for a call of this kind.
+    fn reference(&self, allocation: Allocation) -> Reference {
+        match allocation {
+            Allocation::OnDemand => self.reference.clone(),
+            Allocation::Pool => {
+                let own =
+                    || Box::new(std::array::from_fn(|_| CachePadded::new(Arc::new(self.inner.clone()))));
+                (*self.references.get_or_init(own)[shard()]).clone()
+            }
+        }
+    }
+}
+
+/// A plugin that may be gone.
+pub(crate) struct WeakPlugin(Weak<PluginInner>);
+
+impl WeakPlugin {
+    /// Whether some call or somebody else has it.
+    pub(crate) fn lives(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// As [`Plugin::retire`].
+    pub(crate) fn retire(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.retire();
+        }
+    }
 }
 
 /// What a call holds of its plugin.
@@ -100,6 +133,11 @@ impl PluginInner {
     #[inline]
     pub(crate) fn cuts<'a>(&'a self, call: Option<&'a Cancel>) -> Cuts<'a> {
         Cuts::new(self.host().cut(), &self.retired, call)
+    }
+
+    fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        Ticker::wake_all();
     }
 
     /// Who it is to the services, and what bounds it there.
@@ -200,8 +238,8 @@ impl Plugin {
             id: NonZeroUsize::new(COUNT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN),
             parts,
         });
-        let references = std::array::from_fn(|_| CachePadded::new(Arc::new(inner.clone())));
-        Plugin(Arc::new(Shared { inner, references }))
+        let reference = Arc::new(inner.clone());
+        Plugin(Arc::new(Shared { inner, reference, references: OnceLock::new() }))
     }
 
     /// The same plugin as one of its own: with its own sessions, calls and end.
@@ -545,8 +583,11 @@ impl Plugin {
 
     /// Ends all its calls, and refuses those that are begun later.
     pub(crate) fn retire(&self) {
-        self.inner().retired.store(true, Ordering::SeqCst);
-        Ticker::wake_all();
+        self.inner().retire();
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakPlugin {
+        WeakPlugin(Arc::downgrade(self.inner()))
     }
 
     /// Whether its policy can change while it is loaded.

@@ -18,7 +18,7 @@ use crate::func::{Func, Params, Results};
 use crate::memory::GuestMemory;
 use crate::plugin::{AliveSession, Plugin, cannot_arm};
 use crate::running::Occupied;
-use crate::store::{Account, Called, Live, after, begin_call, explain, usage};
+use crate::store::{Account, Called, Live, Tally, after, begin_call, explain, usage};
 
 /// An instance that lives across calls, its memory and globals with it.
 ///
@@ -301,16 +301,26 @@ impl Session {
 
     #[inline]
     fn begin(&mut self, on_the_clock: bool) -> Result<Steps<'_>> {
-        if self.pace.follows_grants {
-            self.plugin.admit()?;
+        if let Err(refused) = self.enter() {
+            self.last = Account::nothing(Instant::now());
+            return Err(refused);
         }
-        self.occupied.enter()?;
         let steps = Steps { session: self };
         let session = &mut *steps.session;
         let deadline = on_the_clock.then(|| session.deadline());
         let Some(alive) = &mut session.live else { return Err(ended_error(&session.ended)) };
+        session.last.usage = None;
         begin_call(&mut alive.live.store, deadline, session.pace.fuel, 0).map_err(cannot_arm)?;
         Ok(steps)
+    }
+
+    /// Whether a call may begin, which it then does.
+    #[inline]
+    fn enter(&self) -> Result<()> {
+        if self.pace.follows_grants {
+            self.plugin.admit()?;
+        }
+        self.occupied.enter()
     }
 
     /// Where the function of that name and type is among those that the instance remembers.
@@ -384,14 +394,16 @@ impl Session {
         std::mem::take(&mut self.last)
     }
 
-    /// Has the account of the last call where it can be asked for.
+    /// What the last call came to, in numbers; none where there is more to say.
+    #[inline]
+    pub(crate) fn tally(&self) -> Option<Tally> {
+        Tally::of(&self.live.as_ref()?.live.store, self.pace.fuel)
+    }
+
+    /// Has the account of the last call where it can be asked for, unless that is there already.
     fn settle(&mut self) {
-        if let Some(alive) = &mut self.live {
-            let uses = std::mem::take(&mut self.last.uses);
+        if let Some(alive) = self.live.as_mut().filter(|_| self.last.usage.is_none()) {
             self.last = Account::of(&mut alive.live.store, None);
-            if self.last.uses.is_empty() {
-                self.last.uses = uses;
-            }
         }
     }
 
@@ -422,7 +434,8 @@ impl Session {
         input: Input,
         manner: Manner<'_>,
     ) -> Result<Outcome<Answer>> {
-        let input_bytes = input.len();
+        let (input_bytes, started) = (input.len(), Instant::now());
+        self.last = Account::nothing(started);
         self.plugin.check_input(input_bytes)?;
         self.plugin.admit()?;
         let plugin = self.plugin.clone();
@@ -430,7 +443,6 @@ impl Session {
         let _entered = Entered(self.occupied.clone());
         let Some(mut alive) = self.live.take() else { return Err(ended_error(&self.ended)) };
         let live = &mut alive.live;
-        let started = Instant::now();
         let limit = plugin.limits().time(LimitKind::Timeout);
         let allowed = manner.options.timeout.filter(|asked| *asked < limit);
         let own = after(started, allowed.unwrap_or(limit));
@@ -440,23 +452,14 @@ impl Session {
         let call = plugin.adapter().call(live, function, input);
         let result = bounded(deadline, plugin.cuts(manner.options.cancel.as_ref()), call).await;
         let concluded = plugin.conclude(live, result);
-        let outcome = concluded.map(|answer| plugin.outcome(answer, live, started));
+        self.last = Account::of(&mut live.store, Some(started));
+        let outcome = concluded.map(|answer| plugin.outcome(answer, live, self.last.usage.clone()));
         live.store.data_mut().call_in(Manner::blocking(), None);
-        match outcome {
-            Ok(outcome) => {
-                self.live = Some(alive);
-                Ok(outcome)
-            }
-            Err(error) => {
-                if leaves_guest_whole(error.kind()) {
-                    self.live = Some(alive);
-                } else {
-                    self.last = Account::of(&mut live.store, Some(started));
-                    self.ended = Some(error.to_string());
-                }
-                Err(error)
-            }
+        match &outcome {
+            Err(error) if !leaves_guest_whole(error.kind()) => self.ended = Some(error.to_string()),
+            _ => self.live = Some(alive),
         }
+        outcome
     }
 
     /// Ends it. A plugin that has something to be run at the end of a session (`_cleanup`,

@@ -227,7 +227,12 @@ pub(crate) struct Patience<'a> {
 
 impl<'a> Patience<'a> {
     pub(crate) fn new(limits: &'a Limits, deadline: Instant) -> Self {
-        let give_up = deadline.min(after(Instant::now(), limits.time(LimitKind::Wait)));
+        Patience::since(limits, deadline, Instant::now())
+    }
+
+    /// The same of a call that has waited since `began`.
+    pub(crate) fn since(limits: &'a Limits, deadline: Instant, began: Instant) -> Self {
+        let give_up = deadline.min(after(began, limits.time(LimitKind::Wait)));
         Patience { limits, deadline, give_up }
     }
 

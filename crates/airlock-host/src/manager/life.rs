@@ -3,6 +3,9 @@
 //! Everything is behind one lock that is held for moments: who has the turn has the session
 //! out of it. The turn is handed to the next in line without ever being free, so that calls
 //! come in the order in which they asked.
+//!
+//! When other bytes take the plugin's place, a new era begins: a turn of the one before goes on
+//! by itself, and what comes of it is nobody's concern here any more.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +30,10 @@ struct Living {
     session: Option<Box<Session>>,
     /// Whether somebody has the turn.
     taken: bool,
-    line: VecDeque<oneshot::Sender<()>>,
+    /// Tells turns of bytes that were replaced.
+    era: u64,
+    /// They are told in which era the turn is theirs.
+    line: VecDeque<oneshot::Sender<u64>>,
     /// Whether no call begins any more.
     closed: bool,
     stage: Stage,
@@ -77,6 +83,7 @@ pub(super) enum Asked<'a> {
 /// it.
 pub(super) struct Turn<'a> {
     life: &'a Life,
+    era: u64,
     session: Option<Box<Session>>,
     /// What it was before, where somebody listens.
     was: Option<PluginState>,
@@ -86,7 +93,7 @@ pub(super) struct Turn<'a> {
 /// A place in the line, given up when dropped.
 pub(super) struct InLine<'a> {
     life: &'a Life,
-    served: oneshot::Receiver<()>,
+    served: oneshot::Receiver<u64>,
 }
 
 /// What was there before a change, and what is there now.
@@ -117,6 +124,7 @@ impl Life {
         let living = Living {
             session: None,
             taken: false,
+            era: 0,
             line: VecDeque::new(),
             closed: false,
             stage: if keeps_state { Stage::Created } else { Stage::Ready },
@@ -145,8 +153,8 @@ impl Life {
             return Asked::Wait(InLine { life: self, served });
         }
         living.taken = true;
-        let session = living.session.take();
-        Asked::Turn(Turn { life: self, session, was: None, ended: false })
+        let (era, session) = (living.era, living.session.take());
+        Asked::Turn(Turn { life: self, era, session, was: None, ended: false })
     }
 
     /// The state, told as it is seen from outside.
@@ -165,6 +173,21 @@ impl Life {
         living.closed = true;
         living.line.clear();
         living.session.take()
+    }
+
+    /// Other bytes have taken the plugin's place: whoever waits is called on them. Gives the
+    /// session of those before, where no call runs in it; one that runs ends it.
+    pub(super) fn begin_era(&self, era: u64, keeps_state: bool) -> Option<Box<Session>> {
+        let mut living = self.lock();
+        living.era = era;
+        living.stage = if keeps_state { Stage::Created } else { Stage::Ready };
+        (living.crashes, living.rests_until) = (0, None);
+        self.unwell.store(false, Ordering::Relaxed);
+        let session = living.session.take();
+        if living.taken {
+            living.pass_on();
+        }
+        session
     }
 
     /// The error of a plugin that is not to be started, or not yet.
@@ -212,8 +235,16 @@ impl Life {
     }
 
     /// Notes how a call of a plugin that keeps no state has ended, where that changes something.
-    pub(super) fn fared(&self, crash: Option<&Error>, policy: CrashPolicy) -> Option<(Change, Option<Rest>)> {
+    pub(super) fn fared(
+        &self,
+        era: u64,
+        crash: Option<&Error>,
+        policy: CrashPolicy,
+    ) -> Option<(Change, Option<Rest>)> {
         let mut living = self.lock();
+        if living.era != era {
+            return None;
+        }
         match crash {
             None => {
                 (living.rests_until, living.crashes) = (None, 0);
@@ -236,6 +267,12 @@ impl Life {
         (!living.taken && living.session.is_some()).then(|| living.used_at.elapsed())
     }
 
+    /// Whether there is a session, or a call that may leave one.
+    pub(super) fn has_session(&self) -> bool {
+        let living = self.lock();
+        living.taken || living.session.is_some()
+    }
+
     /// Whether somebody is needed to look whether it is idle, who is there from now on.
     pub(super) fn wants_watch(&self) -> bool {
         !std::mem::replace(&mut self.lock().watched, true)
@@ -244,11 +281,6 @@ impl Life {
     /// Nobody looks any more whether it is idle.
     pub(super) fn unwatched(&self) {
         self.lock().watched = false;
-    }
-
-    /// Whether no call begins here any more.
-    pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
     }
 
     /// Whether a call runs, or waits.
@@ -283,7 +315,7 @@ impl Living {
     /// Hands the turn to the next in line.
     fn pass_on(&mut self) {
         while let Some(next) = self.line.pop_front() {
-            if next.send(()).is_ok() {
+            if next.send(self.era).is_ok() {
                 return;
             }
         }
@@ -314,10 +346,9 @@ impl<'a> Turn<'a> {
     pub(super) fn pass(mut self) {
         self.ended = true;
         let mut living = self.life.lock();
-        if let Some(session) = self.session.take() {
-            living.session = Some(session);
+        if living.era == self.era {
+            living.pass_on();
         }
-        living.pass_on();
     }
 
     /// Gives the turn back. What is returned is what has changed, how long the plugin is left
@@ -333,6 +364,10 @@ impl<'a> Turn<'a> {
         self.ended = true;
         let mut living = self.life.lock();
         let mut ended = Ended { rest: None, change: None, left: None };
+        if living.era != self.era {
+            ended.left = session;
+            return ended;
+        }
         match end {
             // The way of most calls.
             End::Well if living.crashes == 0 && matches!(living.stage, Stage::Ready) => {}
@@ -376,6 +411,9 @@ impl Drop for Turn<'_> {
             return;
         }
         let mut living = self.life.lock();
+        if living.era != self.era {
+            return;
+        }
         // A call that was given up, and its session with it.
         let reason = Error::new(ErrorKind::Cancelled { phase: Phase::Call }).to_string();
         living.stage = Stage::Failed { reason, crashed: false };
@@ -384,12 +422,18 @@ impl Drop for Turn<'_> {
 }
 
 impl<'a> InLine<'a> {
-    /// Waits for the turn; none where no call begins here any more.
+    /// Waits for the turn; none where it has to be asked for again, or no call begins here any
+    /// more.
     pub(super) async fn turn(mut self) -> Option<Turn<'a>> {
-        (&mut self.served).await.ok()?;
+        let era = (&mut self.served).await.ok()?;
         let life = self.life;
-        let session = life.lock().session.take();
-        Some(Turn { life, session, was: None, ended: false })
+        let mut living = life.lock();
+        // It was somebody else's again before this was seen.
+        if living.era != era {
+            return None;
+        }
+        let session = living.session.take();
+        Some(Turn { life, era, session, was: None, ended: false })
     }
 }
 
@@ -397,8 +441,11 @@ impl Drop for InLine<'_> {
     fn drop(&mut self) {
         self.served.close();
         // A turn that came when nobody waited for it any more.
-        if self.served.try_recv().is_ok() {
-            self.life.lock().pass_on();
+        if let Ok(era) = self.served.try_recv() {
+            let mut living = self.life.lock();
+            if living.era == era {
+                living.pass_on();
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use airlock_core::{AuditEvent, Digest, Error, ErrorKind, LimitKind, Outcome, Permit, Result};
@@ -21,7 +21,7 @@ use crate::bounded::block_on;
 use crate::cancel::CallOptions;
 use crate::func::{Params, Results};
 use crate::load::LoadOptions;
-use crate::plugin::{Plugin, ProgramInput};
+use crate::plugin::{Plugin, ProgramInput, WeakPlugin};
 use crate::session::{Manner, Session};
 use crate::slots::Patience;
 use crate::source::Source;
@@ -102,6 +102,7 @@ pub struct Managed(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     name: Arc<str>,
     current: ArcSwap<Version>,
+    life: Life,
     meter: Arc<Meter>,
     bus: Arc<Bus>,
     keeper: Arc<Keeper>,
@@ -109,7 +110,7 @@ pub(super) struct Inner {
     /// What was there before it was replaced.
     previous: Mutex<Option<Plugin>>,
     /// Those whose calls may still run.
-    replaced: Mutex<Vec<Weak<Version>>>,
+    replaced: Mutex<Vec<WeakPlugin>>,
     unloaded: AtomicBool,
 }
 
@@ -133,13 +134,14 @@ struct Version {
     plugin: Plugin,
     keeps_state: bool,
     loaded_at: SystemTime,
-    life: Life,
+    /// Tells it from those before and after.
+    era: u64,
 }
 
 impl Version {
-    fn new(plugin: Plugin) -> Self {
+    fn new(plugin: Plugin, era: u64) -> Self {
         let keeps_state = plugin.keeps_state();
-        Version { plugin, keeps_state, loaded_at: SystemTime::now(), life: Life::new(keeps_state) }
+        Version { plugin, keeps_state, loaded_at: SystemTime::now(), era }
     }
 }
 
@@ -183,7 +185,8 @@ impl Managed {
     pub(super) fn new(name: Arc<str>, plugin: Plugin, bus: Arc<Bus>, keeper: Arc<Keeper>) -> Self {
         Managed(Arc::new(Inner {
             name,
-            current: ArcSwap::from_pointee(Version::new(plugin)),
+            life: Life::new(plugin.keeps_state()),
+            current: ArcSwap::from_pointee(Version::new(plugin, 0)),
             meter: Arc::new(Meter::new()),
             bus,
             keeper,
@@ -259,7 +262,7 @@ impl Managed {
 
     /// Whether it can be called.
     pub fn state(&self) -> PluginState {
-        self.0.current.load().life.state()
+        self.0.life.state()
     }
 
     /// How many calls of it wait for their turn.
@@ -269,8 +272,7 @@ impl Managed {
 
     /// Whether no call of it runs or waits.
     pub fn is_idle(&self) -> bool {
-        let version = self.0.current.load();
-        !version.life.is_busy() && !version.plugin.runs_fresh()
+        !self.0.life.is_busy() && !self.0.current.load().plugin.runs_fresh()
     }
 
     pub(super) fn info(&self, commands: Vec<String>) -> PluginInfo {
@@ -282,7 +284,7 @@ impl Managed {
             version: plugin.manifest().and_then(|manifest| manifest.version.clone()),
             digest: plugin.digest(),
             abi: plugin.abi(),
-            state: version.life.state(),
+            state: self.0.life.state(),
             loaded_at: millis(version.loaded_at),
             last_call: self.0.meter.last_ended().map(millis),
             commands,
@@ -298,13 +300,17 @@ impl Managed {
     /// Puts another plugin in its place. Calls that run hold the one before until they end. Gives
     /// its digest, and its session where that is to be closed.
     pub(super) fn put(&self, plugin: Plugin) -> (Digest, Option<Box<Session>>) {
-        let old = self.0.current.swap(Arc::new(Version::new(plugin)));
-        let session = old.life.close();
+        // Whoever replaces holds a lock of the manager's.
+        let era = self.0.current.load().era + 1;
+        let version = Version::new(plugin, era);
+        let keeps_state = version.keeps_state;
+        let old = self.0.current.swap(Arc::new(version));
+        let session = self.0.life.begin_era(era, keeps_state);
         let digest = old.plugin.digest();
         *self.0.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(old.plugin.clone());
         let mut replaced = self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        replaced.retain(|version| version.strong_count() > 0);
-        replaced.push(Arc::downgrade(&old));
+        replaced.retain(WeakPlugin::lives);
+        replaced.push(old.plugin.downgrade());
         (digest, session)
     }
 
@@ -315,14 +321,14 @@ impl Managed {
     /// No call of it begins any more. Gives its session, where that is to be closed first.
     pub(super) fn close(&self) -> Option<Box<Session>> {
         self.0.unloaded.store(true, Ordering::SeqCst);
-        self.0.current.load().life.close()
+        self.0.life.close()
     }
 
     /// Ends all calls of it, also of bytes that it had before.
     pub(super) fn retire(&self) {
         self.0.current.load().plugin.retire();
         let replaced = std::mem::take(&mut *self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner));
-        replaced.iter().filter_map(Weak::upgrade).for_each(|version| version.plugin.retire());
+        replaced.iter().for_each(WeakPlugin::retire);
         *self.0.previous.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -408,133 +414,128 @@ impl Managed {
     }
 
     async fn in_manner(&self, function: &str, input: Input, manner: Manner<'_>) -> Result<Outcome<Answer>> {
-        let started = Instant::now();
+        // Not a guard: it would be held for as long as the guest runs.
+        let version = self.0.current.load_full();
         let mut account = Account::default();
-        let mut input = Some(input);
-        loop {
-            // Not a guard: it would be held for as long as the guest runs.
-            let version = self.0.current.load_full();
-            let result = match version.keeps_state {
-                false => self.fresh(&version, function, &mut input, manner, &mut account).await,
-                true => self.in_session(&version, function, &mut input, manner, &mut account).await,
-            };
-            match result {
-                Some(result) => return self.ended(function, started, result, &account),
-                // It was replaced while the call waited.
-                None if !self.is_unloaded() => {}
-                None => return self.ended(function, started, Err(self.not_loaded()), &account),
-            }
-        }
+        let result = match version.keeps_state {
+            false => self.fresh(&version, function, input, manner, &mut account).await,
+            true => self.in_session(function, input, manner, &mut account).await,
+        };
+        self.ended(function, result, &account)
     }
 
     async fn fresh(
         &self,
         version: &Version,
         function: &str,
-        input: &mut Option<Input>,
+        input: Input,
         manner: Manner<'_>,
         account: &mut Account,
-    ) -> Option<Result<Outcome<Answer>>> {
-        if let Err(refused) = self.well(version) {
-            return Some(Err(refused));
-        }
-        let result = version.plugin.invoke_into(function, input.take()?, manner, account).await;
+    ) -> Result<Outcome<Answer>> {
+        self.well()?;
+        let result = version.plugin.invoke_into(function, input, manner, account).await;
         self.fared(version, result.as_ref().err());
-        Some(result)
+        result
     }
 
     /// Whether a plugin that keeps no state may be called.
-    fn well(&self, version: &Version) -> Result<()> {
-        match version.life.is_unwell() {
+    fn well(&self) -> Result<()> {
+        if self.is_unloaded() {
+            return Err(self.not_loaded());
+        }
+        match self.0.life.is_unwell() {
             false => Ok(()),
-            true => version.life.refuse(&self.0.name, self.policy()),
+            true => self.0.life.refuse(&self.0.name, self.policy()),
         }
     }
 
     /// What the end of a call means for a plugin that keeps no state.
     fn fared(&self, version: &Version, error: Option<&Error>) {
         let crash = error.filter(|error| is_crash(error));
-        if crash.is_none() && !(version.life.is_unwell() && error.is_none()) {
+        if crash.is_none() && !(self.0.life.is_unwell() && error.is_none()) {
             return;
         }
         if crash.is_some() {
             self.0.meter.crashed();
         }
-        if let Some((change, rest)) = version.life.fared(crash, self.policy()) {
+        if let Some((change, rest)) = self.0.life.fared(version.era, crash, self.policy()) {
             self.changed(Some(change));
             self.rests(rest);
         }
     }
 
-    /// `None` where the session is of bytes that were replaced meanwhile.
     async fn in_session(
         &self,
-        version: &Version,
         function: &str,
-        input: &mut Option<Input>,
+        input: Input,
         manner: Manner<'_>,
         account: &mut Account,
-    ) -> Option<Result<Outcome<Answer>>> {
-        let (mut running, mut session) = match self.enter(version, manner).await {
-            Ok(entered) => entered?,
-            Err(error) => return Some(Err(error)),
-        };
+    ) -> Result<Outcome<Answer>> {
+        let (mut running, mut session) = self.enter(manner, account).await?;
         self.runs(&mut running);
-        let result = session.run(function, input.take()?, manner).await;
-        *account = session.account();
-        let left = self.leave(running, session, result.as_ref().err(), Instant::now());
-        if let Some(left) = left {
+        let result = session.run(function, input, manner).await;
+        account.merge(session.account());
+        let ended = account.ended();
+        if let Some(left) = self.leave(running, session, result.as_ref().err(), ended) {
             self.close_session(left).await;
         }
-        Some(result)
+        result
     }
 
     /// The turn and the session, started where there is none.
     async fn enter<'a>(
         &'a self,
-        version: &'a Version,
         manner: Manner<'_>,
-    ) -> Result<Option<(Running<'a>, Box<Session>)>> {
-        let Some(mut turn) = self.turn(version, manner).await? else { return Ok(None) };
+        account: &mut Account,
+    ) -> Result<(Running<'a>, Box<Session>)> {
+        let mut turn = self.turn(manner, account).await?;
         if let Some(session) = turn.session() {
-            return Ok(Some((Running { managed: self, turn: Some(turn) }, session)));
+            return Ok((Running { managed: self, turn: Some(turn) }, session));
         }
-        if let Err(refused) = version.life.refuse(&self.0.name, self.policy()) {
+        account.begin();
+        if let Err(refused) = self.0.life.refuse(&self.0.name, self.policy()) {
             turn.pass();
             return Err(refused);
         }
+        let (after_crashes, version) = (self.0.life.crashes(), self.0.current.load_full());
         let running = Running { managed: self, turn: Some(turn) };
-        let after_crashes = version.life.crashes();
         match version.plugin.open(manner.awaited).await {
             Ok(session) => {
-                self.started(version, after_crashes);
-                Ok(Some((running, Box::new(session))))
+                self.started(after_crashes);
+                Ok((running, Box::new(session)))
             }
             Err(error) => Err(self.not_started(running, error)),
         }
     }
 
     /// Waits for its turn, for as long as a call may wait.
-    async fn turn<'a>(&'a self, version: &'a Version, manner: Manner<'_>) -> Result<Option<Turn<'a>>> {
-        let line = match version.life.ask() {
-            Asked::Turn(turn) => return Ok(Some(turn)),
-            Asked::Closed => return Ok(None),
-            Asked::Wait(line) => line,
-        };
-        let plugin = &version.plugin;
-        if manner
-            .inside
-            .is_some_and(|permit| permit.callers().any(|caller| Arc::ptr_eq(caller, plugin.caller())))
-        {
-            return Err(Error::new(ErrorKind::Reentered(self.0.name.to_string())));
+    async fn turn<'a>(&'a self, manner: Manner<'_>, account: &mut Account) -> Result<Turn<'a>> {
+        loop {
+            let line = match self.0.life.ask() {
+                Asked::Turn(turn) => return Ok(turn),
+                Asked::Closed => return Err(self.not_loaded()),
+                Asked::Wait(line) => line,
+            };
+            let began = account.begin();
+            let plugin = self.plugin();
+            if manner.inside.is_some_and(|permit| is_inside(permit, &plugin)) {
+                return Err(Error::new(ErrorKind::Reentered(self.0.name.to_string())));
+            }
+            let limits = plugin.limits();
+            let limit = limits.time(LimitKind::Timeout);
+            let own = after(began, manner.options.timeout.map_or(limit, |asked| asked.min(limit)));
+            let deadline = manner.inside.map_or(own, |permit| own.min(permit.deadline()));
+            let _waiting = plugin.waiting().join(limits)?;
+            let cuts = plugin.cuts(manner.options.cancel.as_ref());
+            let waited = Patience::since(limits, deadline, began).wait(cuts, line.turn()).await;
+            match waited {
+                Ok(Some(turn)) => return Ok(turn),
+                // Other bytes have taken its place, or it is gone.
+                Ok(None) => {}
+                Err(_) if self.is_unloaded() => return Err(self.not_loaded()),
+                Err(error) => return Err(error),
+            }
         }
-        let limits = plugin.limits();
-        let limit = limits.time(LimitKind::Timeout);
-        let own = after(Instant::now(), manner.options.timeout.map_or(limit, |asked| asked.min(limit)));
-        let deadline = manner.inside.map_or(own, |permit| own.min(permit.deadline()));
-        let _waiting = plugin.waiting().join(limits)?;
-        let cuts = plugin.cuts(manner.options.cancel.as_ref());
-        Patience::new(limits, deadline).wait(cuts, line.turn()).await
     }
 
     /// Puts the session back after its call. What is returned is to be closed.
@@ -569,13 +570,13 @@ impl Managed {
         error
     }
 
-    fn started(&self, version: &Version, after_crashes: Option<u32>) {
+    fn started(&self, after_crashes: Option<u32>) {
         if let Some(crashes) = after_crashes {
             self.0.meter.restarted();
             self.0.bus.tell(&self.0.name, || Happened::Restarted { crashes });
         }
         self.0.bus.tell(&self.0.name, || Happened::Initialised);
-        if self.settings().idle.is_some() && version.life.wants_watch() {
+        if self.settings().idle.is_some() && self.0.life.wants_watch() {
             self.look_later();
         }
     }
@@ -619,8 +620,8 @@ impl Managed {
         }
     }
 
-    fn ended<T>(&self, function: &str, started: Instant, result: Result<T>, account: &Account) -> Result<T> {
-        self.count(function, started, Instant::now(), result.as_ref().err(), account);
+    fn ended<T>(&self, function: &str, result: Result<T>, account: &Account) -> Result<T> {
+        self.count(function, account.wall(), account.ended(), result.as_ref().err(), account);
         result
     }
 
@@ -628,17 +629,21 @@ impl Managed {
     fn count(
         &self,
         function: &str,
-        started: Instant,
+        wall: Duration,
         ended: Instant,
         error: Option<&Error>,
         account: &Account,
     ) {
-        let wall = ended.saturating_duration_since(started);
-        self.0.meter.count(wall, ended, error, account);
+        self.0.meter.count(wall, ended, error, account.usage.as_ref(), &account.uses);
         if self.0.bus.has_listeners() {
-            self.tell_denied(&account.uses, error);
-            self.0.bus.executed(&self.0.name, function, wall, error);
+            self.tell_called(function, wall, error, &account.uses);
         }
+    }
+
+    #[cold]
+    fn tell_called(&self, function: &str, wall: Duration, error: Option<&Error>, uses: &[AuditEvent]) {
+        self.tell_denied(uses, error);
+        self.0.bus.executed(&self.0.name, function, wall, error);
     }
 
     #[cold]
@@ -673,14 +678,14 @@ impl Managed {
     }
 
     async fn run_in(&self, input: ProgramInput, manner: Manner<'_>) -> Result<Outcome<Program>> {
-        let (started, version) = (Instant::now(), self.0.current.load_full());
+        let version = self.0.current.load_full();
         let mut account = Account::default();
-        let result = match self.well(&version) {
+        let result = match self.well() {
             Ok(()) => version.plugin.run_into(input, manner, &mut account).await,
             Err(refused) => Err(refused),
         };
         self.fared(&version, result.as_ref().err());
-        self.ended("_start", started, result, &account)
+        self.ended("_start", result, &account)
     }
 
     /// Calls a function of its session with numbers of its types: the shortest way to a warm
@@ -689,30 +694,18 @@ impl Managed {
     /// # Errors
     /// As [`Session::call_func`] and [`Managed::invoke`].
     pub async fn call_func<P: Params, R: Results>(&self, function: &str, params: P) -> Result<R> {
-        let started = Instant::now();
-        let options = &CallOptions::new();
-        let mut params = Some(params);
-        loop {
-            let version = self.0.current.load_full();
-            let entered = self.enter_for_func(&version, Manner { awaited: true, options, inside: None });
-            let (mut running, mut session) = match entered.await {
-                Ok(Some(entered)) => entered,
-                // It was replaced while the call waited.
-                Ok(None) if !self.is_unloaded() => continue,
-                Ok(None) => return self.uncalled(function, started, self.not_loaded()),
-                Err(error) => return self.uncalled(function, started, error),
-            };
-            self.runs(&mut running);
-            let result = match params.take() {
-                Some(params) => session.call_func(function, params).await,
-                None => Err(self.not_loaded()),
-            };
-            let error = result.as_ref().err();
-            if let Some(left) = self.func_ended(function, started, running, session, error, &version) {
-                self.close_session(left).await;
-            }
-            return result;
+        let (started, options) = (Instant::now(), &CallOptions::new());
+        let entered = self.enter_for_func(Manner { awaited: true, options, inside: None }).await;
+        let (mut running, mut session) = match entered {
+            Ok(entered) => entered,
+            Err(error) => return self.uncalled(function, started, error),
+        };
+        self.runs(&mut running);
+        let result = session.call_func(function, params).await;
+        if let Some(left) = self.func_ended(function, started, running, session, result.as_ref().err()) {
+            self.close_session(left).await;
         }
+        result
     }
 
     /// [`Managed::call_func`] on this thread, until it is done.
@@ -722,17 +715,15 @@ impl Managed {
     #[inline]
     pub fn call_func_blocking<P: Params, R: Results>(&self, function: &str, params: P) -> Result<R> {
         let started = Instant::now();
-        let version = self.0.current.load();
-        if let Asked::Turn(mut turn) = version.life.ask() {
+        if let Asked::Turn(mut turn) = self.0.life.ask() {
             match turn.session() {
                 Some(session) => {
                     let running = Running { managed: self, turn: Some(turn) };
-                    return self.func_blocking(function, params, started, running, session, &version);
+                    return self.func_blocking(function, params, started, running, session);
                 }
                 None => turn.pass(),
             }
         }
-        drop(version);
         self.func_with_wait(function, params, started)
     }
 
@@ -745,19 +736,11 @@ impl Managed {
         params: P,
         started: Instant,
     ) -> Result<R> {
-        let options = &CallOptions::new();
-        loop {
-            let version = self.0.current.load_full();
-            let awaited = version.plugin.needs_fiber()?;
-            let entered = self.enter_for_func(&version, Manner { awaited, options, inside: None });
-            match block_on(pin!(entered)) {
-                Ok(Some((running, session))) => {
-                    return self.func_blocking(function, params, started, running, session, &version);
-                }
-                Ok(None) if !self.is_unloaded() => {}
-                Ok(None) => return self.uncalled(function, started, self.not_loaded()),
-                Err(error) => return self.uncalled(function, started, error),
-            }
+        let (awaited, options) = (self.0.current.load().plugin.needs_fiber()?, &CallOptions::new());
+        let entered = self.enter_for_func(Manner { awaited, options, inside: None });
+        match block_on(pin!(entered)) {
+            Ok((running, session)) => self.func_blocking(function, params, started, running, session),
+            Err(error) => self.uncalled(function, started, error),
         }
     }
 
@@ -769,33 +752,25 @@ impl Managed {
         started: Instant,
         mut running: Running<'_>,
         mut session: Box<Session>,
-        version: &Version,
     ) -> Result<R> {
         self.runs(&mut running);
         let result = session.call_func_blocking(function, params);
-        let error = result.as_ref().err();
-        if let Some(left) = self.func_ended(function, started, running, session, error, version) {
+        if let Some(left) = self.func_ended(function, started, running, session, result.as_ref().err()) {
             self.close_session_blocking(*left);
         }
         result
     }
 
     /// The turn and the session; for a plugin that keeps no state a session without a turn.
-    async fn enter_for_func<'a>(
-        &'a self,
-        version: &'a Version,
-        manner: Manner<'_>,
-    ) -> Result<Option<(Running<'a>, Box<Session>)>> {
+    async fn enter_for_func<'a>(&'a self, manner: Manner<'_>) -> Result<(Running<'a>, Box<Session>)> {
+        let version = self.0.current.load_full();
         if version.keeps_state {
-            return self.enter(version, manner).await;
+            return self.enter(manner, &mut Account::default()).await;
         }
-        if version.life.is_closed() {
-            return Ok(None);
-        }
-        self.well(version)?;
+        self.well()?;
         let opened = version.plugin.open(manner.awaited).await;
-        let opened = opened.inspect_err(|error| self.fared(version, Some(error)))?;
-        Ok(Some((Running { managed: self, turn: None }, Box::new(opened))))
+        let opened = opened.inspect_err(|error| self.fared(&version, Some(error)))?;
+        Ok((Running { managed: self, turn: None }, Box::new(opened)))
     }
 
     /// Counts a call of a function, and puts its session back. What is returned is to be closed.
@@ -807,24 +782,31 @@ impl Managed {
         running: Running<'_>,
         mut session: Box<Session>,
         error: Option<&Error>,
-        version: &Version,
     ) -> Option<Box<Session>> {
-        let (account, ended) = (session.account(), Instant::now());
-        let left = match version.keeps_state {
-            true => self.leave(running, session, error, ended),
-            false => {
-                self.fared(version, error);
+        let ended = Instant::now();
+        let wall = ended.saturating_duration_since(started);
+        match session.tally() {
+            Some(tally) if error.is_none() && !self.0.bus.has_listeners() => {
+                self.0.meter.count_short(wall, ended, tally);
+            }
+            _ => self.count(function, wall, ended, error, &session.account()),
+        }
+        match running.turn {
+            Some(_) => self.leave(running, session, error, ended),
+            None => {
+                self.fared(&self.0.current.load(), error);
                 session.is_alive().then_some(session)
             }
-        };
-        self.count(function, started, ended, error, &account);
-        left
+        }
     }
 
     /// Counts a call that no guest was called for.
     #[cold]
     fn uncalled<T>(&self, function: &str, started: Instant, error: Error) -> Result<T> {
-        self.ended(function, started, Err(error), &Account::default())
+        let ended = Instant::now();
+        let wall = ended.saturating_duration_since(started);
+        self.count(function, wall, ended, Some(&error), &Account::default());
+        Err(error)
     }
 
     // ---- Its life.
@@ -866,13 +848,10 @@ impl Managed {
     }
 
     async fn start_in(&self, manner: Manner<'_>) -> Result<()> {
-        let version = self.0.current.load_full();
-        if !version.keeps_state {
+        if !self.0.current.load().keeps_state {
             return Ok(());
         }
-        let Some((running, session)) = self.enter(&version, manner).await? else {
-            return Err(self.not_loaded());
-        };
+        let (running, session) = self.enter(manner, &mut Account::default()).await?;
         let was = running.was();
         let left = running.end(Some(session), End::Unharmed, Instant::now());
         self.changed(was.map(|was| (was, PluginState::Ready)));
@@ -889,13 +868,12 @@ impl Managed {
     /// Where that call did not end in time. A plugin whose clean-up fails has stopped all the
     /// same, which is told as [`Happened::CleanUpFailed`].
     pub async fn stop(&self) -> Result<()> {
-        let version = self.0.current.load_full();
-        if !version.keeps_state {
+        if !self.0.current.load().keeps_state {
             return Ok(());
         }
         let options = &CallOptions::new();
         let manner = Manner { awaited: true, options, inside: None };
-        let Some(mut turn) = self.turn(&version, manner).await? else { return Err(self.not_loaded()) };
+        let mut turn = self.turn(manner, &mut Account::default()).await?;
         let was = turn.state();
         let session = turn.session();
         let running = Running { managed: self, turn: Some(turn) };
@@ -915,60 +893,57 @@ impl Managed {
     /// As [`Managed::stop`] and [`Managed::start`].
     pub async fn restart(&self) -> Result<()> {
         self.stop().await?;
-        let version = self.0.current.load_full();
-        self.changed(version.life.forgive(version.keeps_state));
+        self.changed(self.0.life.forgive(self.0.current.load().keeps_state));
         self.start().await
     }
 
     // ---- Idle sessions.
 
     fn watch_idle(&self) {
-        let version = self.0.current.load();
-        if version.keeps_state && version.life.wants_watch() {
+        if self.settings().idle.is_some() && self.0.life.wants_watch() {
             self.look_later();
         }
     }
 
     /// Looks whether it is idle, once it can be.
     fn look_later(&self) {
-        let version = self.0.current.load_full();
-        let Some(limit) = self.settings().idle else {
-            version.life.unwatched();
-            return;
-        };
-        let rest = version.life.idle().map_or(limit, |idle| limit.saturating_sub(idle));
-        let (managed, version) = (Arc::downgrade(&self.0), Arc::downgrade(&version));
+        let Some(limit) = self.settings().idle else { return self.0.life.unwatched() };
+        let rest = self.0.life.idle().map_or(limit, |idle| limit.saturating_sub(idle));
+        let managed = Arc::downgrade(&self.0);
         self.0.keeper.at(after(Instant::now(), rest), move || {
-            if let (Some(managed), Some(version)) = (managed.upgrade(), version.upgrade()) {
-                Managed(managed).look(&version);
+            if let Some(managed) = managed.upgrade() {
+                Managed(managed).look();
             }
         });
     }
 
     /// Stops a session that was not called for as long as it may.
-    fn look(&self, version: &Version) {
-        let Some(limit) = self.settings().idle else { return version.life.unwatched() };
-        match version.life.idle() {
-            Some(idle) if idle >= limit => {
-                version.life.unwatched();
-                self.stop_idle(version, limit);
+    fn look(&self) {
+        let (limit, life) = (self.settings().idle, &self.0.life);
+        match (limit, life.idle()) {
+            (Some(limit), Some(idle)) if idle >= limit => {
+                life.unwatched();
+                self.stop_idle(limit);
             }
-            _ => self.look_later(),
+            (Some(_), _) if life.has_session() => self.look_later(),
+            // Whoever starts it again has it watched again.
+            _ => life.unwatched(),
         }
     }
 
-    fn stop_idle(&self, version: &Version, limit: Duration) {
-        let Asked::Turn(mut turn) = version.life.ask() else { return };
-        let session = turn.session();
+    fn stop_idle(&self, limit: Duration) {
+        let Asked::Turn(mut turn) = self.0.life.ask() else { return };
+        let Some(session) = turn.session() else { return turn.pass() };
         let running = Running { managed: self, turn: Some(turn) };
-        let Some(session) = session else {
-            running.end(None, End::Stopped, Instant::now());
-            return;
-        };
         let idle_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.0.bus.tell(&self.0.name, || Happened::Idle { idle_ms });
         self.close_session_blocking(*session);
         running.end(None, End::Stopped, Instant::now());
         self.changed(Some((PluginState::Ready, PluginState::Stopped)));
     }
+}
+
+/// Whether this was given to a call that a call of the plugin is waiting for.
+fn is_inside(permit: &Permit, plugin: &Plugin) -> bool {
+    permit.callers().any(|caller| Arc::ptr_eq(caller, plugin.caller()))
 }

@@ -4,10 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use airlock_core::{AuditEvent, Culprit, Error, ErrorKind, Usage};
-use hdrhistogram::Histogram;
+use hdrhistogram::{Counter, Histogram};
 use serde::{Deserialize, Serialize};
 
-use crate::store::Account;
+use crate::store::Tally;
 
 /// Digits that a latency is kept with: two, so that what is told is within 1 % of what was.
 const DIGITS: u8 = 2;
@@ -94,13 +94,72 @@ pub(super) struct Meter(Mutex<Counted>);
 struct Counted {
     sums: Metrics,
     last_ended: Option<Instant>,
-    /// Made at the first call, and as large as the longest needs: a few kilobytes.
-    wall: Option<Histogram<u32>>,
+    wall: Wall,
+}
+
+/// How long calls took, as large as the longest needs.
+#[derive(Debug, Clone, Default)]
+enum Wall {
+    #[default]
+    None,
+    /// So few calls that a byte counts them: a kilobyte or so.
+    Few(Histogram<u8>),
+    /// Four kilobytes and more.
+    Many(Histogram<u64>),
+}
+
+impl Wall {
+    #[inline]
+    fn record(&mut self, nanoseconds: u64, calls: u64) {
+        // What cannot be recorded would be longer than anything a histogram can grow to.
+        let _ = match self {
+            Wall::Many(many) => many.record(nanoseconds),
+            Wall::Few(few) if calls <= u64::from(u8::MAX) => few.record(nanoseconds),
+            _ => return self.grow(nanoseconds),
+        };
+    }
+
+    #[cold]
+    fn grow(&mut self, nanoseconds: u64) {
+        match self {
+            Wall::None => *self = Wall::Few(empty()),
+            _ => *self = Wall::Many(self.wide()),
+        }
+        self.record(nanoseconds, 0);
+    }
+
+    /// The same, with room for any number of calls.
+    fn wide(&self) -> Histogram<u64> {
+        let mut wide = empty::<u64>();
+        match self {
+            Wall::None => {}
+            Wall::Few(few) => {
+                for value in few.iter_recorded() {
+                    let _ = wide.record_n(value.value_iterated_to(), u64::from(value.count_at_value()));
+                }
+            }
+            Wall::Many(many) => wide = many.clone(),
+        }
+        wide
+    }
+
+    fn add(&mut self, other: &Wall) {
+        if !matches!(other, Wall::None) {
+            let mut sum = self.wide();
+            // It grows to what the other one holds.
+            let _ = sum.add(other.wide());
+            *self = Wall::Many(sum);
+        }
+    }
+}
+
+fn empty<C: Counter>() -> Histogram<C> {
+    Histogram::new(DIGITS).expect("a number of digits that it takes")
 }
 
 impl Meter {
     pub(super) fn new() -> Self {
-        Meter(Mutex::new(Counted { sums: Metrics::default(), last_ended: None, wall: None }))
+        Meter(Mutex::new(Counted { sums: Metrics::default(), last_ended: None, wall: Wall::None }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Counted> {
@@ -110,17 +169,37 @@ impl Meter {
 
     /// Counts a call, with what it came to however it ended.
     #[inline]
-    pub(super) fn count(&self, wall: Duration, ended: Instant, error: Option<&Error>, account: &Account) {
+    pub(super) fn count(
+        &self,
+        wall: Duration,
+        ended: Instant,
+        error: Option<&Error>,
+        usage: Option<&Usage>,
+        uses: &[AuditEvent],
+    ) {
         let mut counted = self.lock();
         counted.ended(wall, ended);
-        if let Some(usage) = &account.usage {
+        if let Some(usage) = usage {
             counted.used(usage);
         }
-        let refused = counted.refused(&account.uses);
+        let refused = counted.refused(uses);
         match error {
             None => counted.sums.successes += 1,
             Some(error) => counted.failed(error, refused),
         }
+    }
+
+    /// Counts a call that gave an answer and came to no more than numbers.
+    #[inline]
+    pub(super) fn count_short(&self, wall: Duration, ended: Instant, tally: Tally) {
+        let mut counted = self.lock();
+        counted.ended(wall, ended);
+        let sums = &mut counted.sums;
+        sums.successes += 1;
+        sums.fuel = sums.fuel.saturating_add(tally.fuel);
+        sums.host_calls = sums.host_calls.saturating_add(tally.host_calls);
+        sums.log_bytes = sums.log_bytes.saturating_add(tally.log_bytes);
+        sums.peak_memory_bytes = sums.peak_memory_bytes.max(tally.memory_bytes);
     }
 
     /// When a call last ended.
@@ -168,8 +247,7 @@ impl Counted {
         self.last_ended = Some(ended);
         self.sums.calls += 1;
         self.sums.latency.total_ns = self.sums.latency.total_ns.saturating_add(nanoseconds);
-        // What cannot be recorded would be longer than anything a histogram can grow to.
-        let _ = self.histogram().record(nanoseconds.max(1));
+        self.wall.record(nanoseconds.max(1), self.sums.calls);
     }
 
     /// Counts what was refused, and says how much of it.
@@ -199,10 +277,6 @@ impl Counted {
             ErrorKind::Limit { .. } | ErrorKind::Deadline { .. } => self.sums.limited += 1,
             _ => {}
         }
-    }
-
-    fn histogram(&mut self) -> &mut Histogram<u32> {
-        self.wall.get_or_insert_with(|| Histogram::new(DIGITS).expect("a number of digits that it takes"))
     }
 
     fn used(&mut self, usage: &Usage) {
@@ -235,16 +309,14 @@ impl Counted {
         sums.peak_memory_bytes = sums.peak_memory_bytes.max(more.peak_memory_bytes);
         sums.latency.total_ns = sums.latency.total_ns.saturating_add(more.latency.total_ns);
         self.last_ended = self.last_ended.max(other.last_ended);
-        if let Some(wall) = &other.wall {
-            // It grows to what the other one holds.
-            let _ = self.histogram().add(wall);
-        }
+        self.wall.add(&other.wall);
     }
 
     fn snapshot(&self) -> Metrics {
         let mut metrics = self.sums.clone();
         let total_ns = metrics.latency.total_ns;
-        if let Some(wall) = &self.wall {
+        if !matches!(self.wall, Wall::None) {
+            let wall = self.wall.wide();
             metrics.latency = Latency {
                 total_ns,
                 average_ns: total_ns / metrics.calls.max(1),
@@ -267,17 +339,15 @@ mod tests {
     use airlock_core::{Error, ErrorKind, LimitKind, Phase, Usage};
 
     use super::Meter;
-    use crate::store::Account;
 
     #[test]
     fn calls_are_successes_and_failures_by_culprit() {
         let meter = Meter::new();
         let mut usage = Usage::default();
         (usage.fuel, usage.memory_bytes, usage.input_bytes) = (Some(7), 100, 3);
-        let account = |usage: &Usage| Account { usage: Some(usage.clone()), uses: Vec::new() };
-        meter.count(Duration::from_micros(10), Instant::now(), None, &account(&usage));
+        meter.count(Duration::from_micros(10), Instant::now(), None, Some(&usage), &[]);
         usage.memory_bytes = 50;
-        meter.count(Duration::from_micros(30), Instant::now(), None, &account(&usage));
+        meter.count(Duration::from_micros(30), Instant::now(), None, Some(&usage), &[]);
         let failures = [
             ErrorKind::Deadline { timeout: Duration::from_secs(1), phase: Phase::Call },
             ErrorKind::Limit { limit: LimitKind::Fuel, maximum: 1, asked: None, phase: Phase::Call },
@@ -287,7 +357,7 @@ mod tests {
         ];
         for kind in failures {
             let error = Error::new(kind);
-            meter.count(Duration::from_millis(1), Instant::now(), Some(&error), &Account::default());
+            meter.count(Duration::from_millis(1), Instant::now(), Some(&error), None, &[]);
         }
         let metrics = meter.snapshot();
         let failures = &metrics.failures;

@@ -30,6 +30,11 @@ const DEBOUNCE: Duration = Duration::from_millis(500);
 /// So many times as long at most where they are written again and again.
 const MOST_DEBOUNCES: u32 = 10;
 
+/// How long after a watched folder went everything that is watched is watched anew. What the
+/// system says of a folder that went may come when another of its name is watched already, which
+/// is not watched any more then.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// How often a plugin is looked at that is to be idle.
 const IDLE_LOOK: Duration = Duration::from_millis(50);
 
@@ -196,7 +201,7 @@ impl Manager {
         });
         let folders = Folders::new(watcher, folders.collect::<Result<Vec<PathBuf>>>()?);
         let (manager, sender) = (self.clone(), messages.clone());
-        let mut watcher = Watcher { manager, options, folders, inbox, sender, plugins: BTreeMap::new() };
+        let mut watcher = Watcher { manager, options, folders, inbox, sender, plugins: BTreeMap::new(), settle: None };
         let first = watcher.folders.refresh();
         watcher.look_first(first);
         let thread = std::thread::Builder::new()
@@ -258,6 +263,8 @@ struct Watcher {
     inbox: Receiver<Message>,
     sender: Sender<Message>,
     plugins: BTreeMap<PathBuf, Candidate>,
+    /// When everything is watched anew.
+    settle: Option<Instant>,
 }
 
 impl Watcher {
@@ -265,7 +272,7 @@ impl Watcher {
         loop {
             let next =
                 self.plugins.values().filter(|one| !one.busy).filter_map(|one| one.due).map(|(due, _)| due);
-            let message = match next.min() {
+            let message = match next.chain(self.settle).min() {
                 None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(due) => self.inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
@@ -280,6 +287,11 @@ impl Watcher {
                     return;
                 }
                 self.hear(message);
+            }
+            if self.settle.is_some_and(|at| at <= Instant::now()) {
+                self.settle = None;
+                self.folders.watch_anew();
+                self.look_at_everything();
             }
             self.look_at_due();
         }
@@ -306,10 +318,11 @@ impl Watcher {
             return;
         }
         for path in &event.paths {
+            let goes = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+            if goes && self.folders.went(path) {
+                self.settle = Some(after(Instant::now(), SETTLE));
+            }
             if self.folders.concerns(path) {
-                if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
-                    self.folders.went(path);
-                }
                 self.look_at_everything();
             }
             if let Some(candidate) = self.folders.candidate(path) {

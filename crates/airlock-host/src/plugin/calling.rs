@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use airlock_core::{Error, ErrorKind, LimitKind, Outcome, Permit, Phase, Result};
+use airlock_core::{Error, ErrorKind, LimitKind, Outcome, Permit, Phase, Result, Usage};
 use airlock_engine::Allocation;
 use tracing::Instrument as _;
 
@@ -13,8 +13,7 @@ use crate::answer::{Answer, Input};
 use crate::bounded::bounded;
 use crate::cancel::{CallOptions, Cancel};
 use crate::session::Session;
-use crate::slots::shard;
-use crate::store::{Account, CallState, Live, after, begin_call, explain, new_store, usage};
+use crate::store::{Account, CallState, Live, after, begin_call, explain, new_store};
 use crate::wasi::{Wasi, WasiInput};
 
 use super::{AliveSession, Plugin, prepare};
@@ -58,7 +57,7 @@ impl Plugin {
         let result = {
             // Pinned where it is: it is some kilobytes large, and would be copied with every hand-over.
             let called = pin!(async {
-                let started = Instant::now();
+                let started = account.begin();
                 let limit = self.limits().time(LimitKind::Timeout);
                 let asked = job.options.and_then(|options| options.timeout);
                 let own = after(started, asked.map_or(limit, |asked| asked.min(limit)));
@@ -85,7 +84,7 @@ impl Plugin {
                 let result = bounded(deadline, self.cuts(cancel), call).await;
                 *account = Account::of(&mut live.store, Some(started));
                 let answer = self.conclude(&live, result)?;
-                Ok(self.outcome(answer, &live, started))
+                Ok(self.outcome(answer, &live, account.usage.clone()))
             });
             called.instrument(span).await
         };
@@ -164,7 +163,7 @@ impl Plugin {
         let cut = self.cuts(job.cancel());
         let prepared = self.inner().prepared(allocation);
         let prepared = prepared.ok_or_else(|| Error::host("an instance of a module that is not linked"))?;
-        let mut state = CallState::new((*self.0.references[shard()]).clone(), Wasi::new(wasi), awaited);
+        let mut state = CallState::new(self.0.reference(allocation), Wasi::new(wasi), awaited);
         if let Some(permit) = job.inside {
             state.inside(permit.clone());
         }
@@ -233,8 +232,8 @@ impl Plugin {
         }
     }
 
-    pub(crate) fn outcome(&self, answer: Answer, live: &Live, started: Instant) -> Outcome<Answer> {
-        let mut usage = usage(&live.store, Some(started));
+    pub(crate) fn outcome(&self, answer: Answer, live: &Live, usage: Option<Usage>) -> Outcome<Answer> {
+        let mut usage = usage.unwrap_or_default();
         if let Answer::Program(program) = &answer {
             usage.output_bytes = program.stdout.len() as u64;
         }

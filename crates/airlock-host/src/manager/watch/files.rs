@@ -132,13 +132,31 @@ impl Folders {
         more
     }
 
-    /// Notes that a folder is not what it was.
-    pub(super) fn went(&mut self, folder: &Path) {
-        if self.there.remove(folder).is_some() {
+    /// Notes that something is not what it was, and says whether it was watched.
+    pub(super) fn went(&mut self, path: &Path) -> bool {
+        let mut was_watched = self.there.remove(path).is_some() | self.above.remove(path);
+        for folders in self.beside.values_mut() {
+            was_watched |= folders.remove(path);
+        }
+        if was_watched {
             // The system may have noticed before.
+            let _ = self.watcher.unwatch(path);
+        }
+        was_watched
+    }
+
+    /// Watches everything that is watched once more.
+    pub(super) fn watch_anew(&mut self) {
+        let beside = std::mem::take(&mut self.beside);
+        let (there, above) = (std::mem::take(&mut self.there), std::mem::take(&mut self.above));
+        for folder in there.keys().chain(&above).chain(beside.values().flatten()) {
+            // It may be gone, or watched for something else too.
             let _ = self.watcher.unwatch(folder);
         }
-        self.above.remove(folder);
+        self.refresh();
+        beside.keys().for_each(|path| {
+            self.follow(path);
+        });
     }
 
     fn watch(&mut self, folder: &Path) -> bool {
