@@ -13,6 +13,7 @@ use crate::abi::Abi;
 use crate::budget::HostBudget;
 use crate::builder::{HostBuilder, Rules};
 use crate::cancel::Cuts;
+use crate::prepared::Shelf;
 use crate::recorded::Recorder;
 use crate::running::Running;
 use crate::service::Services;
@@ -37,6 +38,7 @@ pub(crate) struct HostInner {
     budget: HostBudget,
     slots: Slots,
     linkers: Mutex<Linkers>,
+    pub(crate) prepared: Shelf,
 }
 
 impl std::fmt::Debug for Host {
@@ -81,6 +83,7 @@ impl Host {
             budget: HostBudget::new(host_memory),
             slots: Slots::new(concurrent as usize),
             linkers: Mutex::default(),
+            prepared: Shelf::default(),
         }))
     }
 

@@ -47,6 +47,7 @@ mod load;
 pub mod manager;
 mod memory;
 mod plugin;
+mod prepared;
 mod recorded;
 mod running;
 pub mod service;

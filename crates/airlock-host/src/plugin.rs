@@ -12,12 +12,12 @@ use airlock_core::{
     AbiId, Capability, Digest, Error, ErrorKind, Identity, LimitKind, Limits, Manifest, Outcome, Permit,
     Policy, Request, Result,
 };
-use airlock_engine::{Allocation, Compiled, ExternType, Origin, Shape, Ticker};
+use airlock_engine::{Allocation, Compiled, Origin, Shape, Ticker};
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use wasmtime::{Module, UnknownImportError};
+use wasmtime::Module;
 
 use crate::abi::{self, Abi, Adapter};
 use crate::answer::{Answer, Input, Program};
@@ -25,10 +25,11 @@ use crate::bounded::block_on;
 use crate::cancel::{CallOptions, Cancel, Cuts};
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
+use crate::prepared::Prepared;
 use crate::session::{Manner, Session};
 use crate::slots::{Crowd, Patience, SHARDS, Slot, shard};
 use crate::standing::Standing;
-use crate::store::{Account, Prepared};
+use crate::store::Account;
 use crate::wasi::{StdinSource, WasiInput};
 
 use self::calling::Job;
@@ -101,11 +102,18 @@ pub(crate) struct PluginParts {
     pub(crate) waits: bool,
 }
 
+impl PluginParts {
+    /// The module linked for instances of this allocation.
+    fn prepare(&self, module: &Module, allocation: Allocation) -> Result<Arc<Prepared>> {
+        self.host.prepare(module, &self.compiled, self.abi, allocation)
+    }
+}
+
 /// A loaded plugin, for its calls.
 pub(crate) struct PluginInner {
     parts: Arc<PluginParts>,
-    pooled: Option<Prepared>,
-    on_demand: OnceLock<Prepared>,
+    pooled: Option<Arc<Prepared>>,
+    on_demand: OnceLock<Arc<Prepared>>,
     /// Its fresh calls that may begin, where they are fewer than the host's slots.
     turns: Option<Semaphore>,
     /// Its calls that wait.
@@ -163,8 +171,8 @@ impl PluginInner {
     /// The module linked for instances of this allocation, which is there once one was made.
     pub(crate) fn prepared(&self, allocation: Allocation) -> Option<&Prepared> {
         match allocation {
-            Allocation::Pool => self.pooled.as_ref(),
-            Allocation::OnDemand => self.on_demand.get(),
+            Allocation::Pool => self.pooled.as_deref(),
+            Allocation::OnDemand => self.on_demand.get().map(Arc::as_ref),
         }
     }
 }
@@ -215,7 +223,7 @@ impl Drop for AliveSession {
 impl Plugin {
     pub(crate) fn new(parts: PluginParts) -> Result<Self> {
         let pooled = parts.compiled.module(&parts.host.0.engines, Allocation::Pool)?;
-        let pooled = pooled.map(|module| prepare(&parts, &module, Allocation::Pool)).transpose()?;
+        let pooled = pooled.map(|module| parts.prepare(&module, Allocation::Pool)).transpose()?;
         let plugin = Plugin::of(Arc::new(parts), pooled, None);
         if plugin.inner().pooled.is_none() {
             // So that a wrong import is an error of loading and not of the first call.
@@ -224,7 +232,7 @@ impl Plugin {
         Ok(plugin)
     }
 
-    fn of(parts: Arc<PluginParts>, pooled: Option<Prepared>, on_demand: Option<Prepared>) -> Self {
+    fn of(parts: Arc<PluginParts>, pooled: Option<Arc<Prepared>>, on_demand: Option<Arc<Prepared>>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
         let digest = parts.compiled.artifact().digest();
         let inner = Arc::new(PluginInner {
@@ -634,38 +642,5 @@ fn program_of(answer: Answer) -> Result<Program> {
     match answer {
         Answer::Program(program) => Ok(program),
         _ => Err(Error::host("a program that answered with something else")),
-    }
-}
-
-fn prepare(parts: &PluginParts, module: &Module, allocation: Allocation) -> Result<Prepared> {
-    let linker = parts.host.linker(parts.abi, parts.compiled.key(), allocation)?;
-    tracing::debug!(imports = parts.compiled.shape().imports.len(), ?allocation, "link");
-    let pre = linker.instantiate_pre(module).map_err(|error| import_error(&error, parts.compiled.shape()))?;
-    let exports = module
-        .exports()
-        .filter_map(|export| Some((export.name().to_owned(), module.get_export_index(export.name())?)))
-        .collect();
-    let memory64 =
-        matches!(parts.compiled.shape().export("memory"), Some(ExternType::Memory { memory64: true, .. }));
-    Ok(Prepared { pre, exports: Arc::new(exports), memory64 })
-}
-
-/// Which import could not be provided, and whose it is.
-fn import_error(error: &wasmtime::Error, shape: &Shape) -> Error {
-    if let Some(unknown) = error.downcast_ref::<UnknownImportError>() {
-        let (module, name) = (unknown.module().to_owned(), unknown.name().to_owned());
-        let belongs_to = abi::owner_of(&module, &name);
-        return Error::new(ErrorKind::UnknownImport { module, name, belongs_to });
-    }
-    let text = error.to_string();
-    let named =
-        shape.imports.iter().find(|import| text.contains(&format!("`{}::{}`", import.module, import.name)));
-    match named {
-        Some(import) => Error::new(ErrorKind::IncompatibleImport {
-            module: import.module.clone(),
-            name: import.name.clone(),
-            reason: format!("the module imports a {}", import.ty),
-        }),
-        None => Error::host("cannot link the module").with_source(std::io::Error::other(text)),
     }
 }

@@ -1,6 +1,7 @@
 //! Which calls run, and how a shutdown ends them.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ pub(crate) struct Running {
     closing: AtomicBool,
     /// Sessions being opened.
     opening: AtomicUsize,
-    sessions: Mutex<Vec<Weak<Occupied>>>,
+    sessions: Mutex<HashMap<u64, Weak<Occupied>>>,
     /// Whether a shutdown can order itself against calls that do nothing for it.
     shutdown_orders: bool,
     drained: Notify,
@@ -35,6 +36,8 @@ pub(crate) struct Running {
 pub(crate) struct Occupied {
     flag: AtomicBool,
     host: Arc<HostInner>,
+    /// Under which the host knows it.
+    id: u64,
 }
 
 /// A session being opened, which is counted in.
@@ -84,12 +87,10 @@ impl Host {
 
     /// A new session's flag, known to the host for as long as the session lives.
     pub(crate) fn register(&self) -> Arc<Occupied> {
-        let occupied = Arc::new(Occupied { flag: AtomicBool::new(false), host: self.0.clone() });
-        let mut sessions = self.running().sessions();
-        if sessions.len() == sessions.capacity() {
-            sessions.retain(|session| session.strong_count() > 0);
-        }
-        sessions.push(Arc::downgrade(&occupied));
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let id = COUNT.fetch_add(1, Ordering::Relaxed);
+        let occupied = Arc::new(Occupied { flag: AtomicBool::new(false), host: self.0.clone(), id });
+        self.running().sessions().insert(id, Arc::downgrade(&occupied));
         occupied
     }
 }
@@ -131,14 +132,16 @@ impl Running {
         self.refuse_if_closing().map(|()| guard)
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Vec<Weak<Occupied>>> {
+    fn sessions(&self) -> MutexGuard<'_, HashMap<u64, Weak<Occupied>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self) -> usize {
         let sessions = self.sessions();
-        let occupied = sessions.iter().filter_map(Weak::upgrade);
-        let in_sessions = occupied.filter(|occupied| occupied.flag.load(Ordering::SeqCst)).count();
+        // Those that come to be the last to have one must not be so while the list is locked.
+        let occupied: Vec<Arc<Occupied>> = sessions.values().filter_map(Weak::upgrade).collect();
+        drop(sessions);
+        let in_sessions = occupied.iter().filter(|occupied| occupied.flag.load(Ordering::SeqCst)).count();
         self.opening.load(Ordering::SeqCst) + in_sessions
     }
 }
@@ -180,6 +183,16 @@ impl Occupied {
         let running = &self.host.running;
         if running.closing.load(Ordering::Relaxed) {
             running.drained.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        let mut sessions = self.host.running.sessions();
+        sessions.remove(&self.id);
+        if sessions.len() < sessions.capacity() / 4 {
+            sessions.shrink_to_fit();
         }
     }
 }

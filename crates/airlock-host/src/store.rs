@@ -9,9 +9,7 @@
 //! error comes back through wasmtime, [`explain`] can say what it really was.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airlock_core::{
@@ -20,8 +18,8 @@ use airlock_core::{
 };
 use airlock_engine::{Allocation, TICK, Ticker};
 use wasmtime::{
-    Engine, Extern, Func, Instance, InstancePre, Memory, ModuleExport, ResourceLimiter, Store,
-    StoreContextMut, Trap, TypedFunc, UpdateDeadline, Val, WasmBacktrace, WasmParams, WasmResults,
+    Engine, Extern, Func, Instance, Memory, ResourceLimiter, Store, StoreContextMut, Trap, TypedFunc,
+    UpdateDeadline, Val, WasmBacktrace, WasmParams, WasmResults,
 };
 
 use crate::bounded::Interrupted;
@@ -29,6 +27,7 @@ use crate::budget::Budget;
 use crate::cancel::{Cancel, Cuts};
 use crate::func::{Params, Results};
 use crate::plugin::Reference;
+use crate::prepared::Prepared;
 use crate::service::Services;
 use crate::session::Manner;
 use crate::wasi::Wasi;
@@ -372,15 +371,6 @@ impl fmt::Display for Halt {
 
 impl std::error::Error for Halt {}
 
-/// A module linked once for one engine: all that is left to do for an instance.
-#[derive(Clone)]
-pub(crate) struct Prepared {
-    pub(crate) pre: InstancePre<CallState>,
-    pub(crate) exports: Arc<HashMap<String, ModuleExport>>,
-    /// Whether the memory exported as `memory` is a 64-bit one.
-    pub(crate) memory64: bool,
-}
-
 /// An instance in its store.
 pub(crate) struct Live {
     pub(crate) store: Store<CallState>,
@@ -482,14 +472,6 @@ impl Account {
         match (&self.usage, self.began) {
             (Some(usage), _) => usage.wall,
             (None, began) => began.map(|began| began.elapsed()).unwrap_or_default(),
-        }
-    }
-
-    /// When it ended.
-    pub(crate) fn ended(&self) -> Instant {
-        match (&self.usage, self.began) {
-            (Some(usage), Some(began)) => began + usage.wall,
-            _ => Instant::now(),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use airlock_core::{Error, ErrorKind, LimitKind, Phase};
+use quanta::Instant as Moment;
 use tokio::sync::oneshot;
 
 use super::{CrashPolicy, PluginState};
@@ -41,7 +42,7 @@ struct Living {
     crashes: u32,
     /// Before when it is not started again.
     rests_until: Option<Instant>,
-    used_at: Instant,
+    used_at: Moment,
     /// Whether somebody looks in from time to time whether it is idle.
     watched: bool,
 }
@@ -130,7 +131,7 @@ impl Life {
             stage: if keeps_state { Stage::Created } else { Stage::Ready },
             crashes: 0,
             rests_until: None,
-            used_at: Instant::now(),
+            used_at: Moment::now(),
             watched: false,
         };
         Life { living: Mutex::new(living), unwell: AtomicBool::new(false) }
@@ -358,7 +359,7 @@ impl<'a> Turn<'a> {
         mut self,
         session: Option<Box<Session>>,
         end: End,
-        at: Instant,
+        at: Moment,
         policy: impl FnOnce() -> CrashPolicy,
     ) -> Ended {
         self.ended = true;

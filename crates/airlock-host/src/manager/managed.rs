@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use airlock_core::{AuditEvent, Digest, Error, ErrorKind, LimitKind, Outcome, Permit, Result};
 use arc_swap::ArcSwap;
+// Read from the processor's own counter, in a third of the time that the system's clock takes.
+use quanta::Instant as Moment;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
@@ -165,7 +167,7 @@ impl Running<'_> {
 
     /// What came of the turn, told.
     #[inline]
-    fn end(mut self, session: Option<Box<Session>>, end: End, at: Instant) -> Option<Box<Session>> {
+    fn end(mut self, session: Option<Box<Session>>, end: End, at: Moment) -> Option<Box<Session>> {
         let turn = self.turn.take()?;
         self.managed.turn_ended(turn, session, end, at)
     }
@@ -176,7 +178,7 @@ impl Drop for Running<'_> {
         if let Some(turn) = self.turn.take() {
             let reason = "a call of it was given up".to_owned();
             // Whoever gives a call up has taken the session with it.
-            self.managed.turn_ended(turn, None, End::Lost { reason, crashed: false }, Instant::now());
+            self.managed.turn_ended(turn, None, End::Lost { reason, crashed: false }, Moment::now());
         }
     }
 }
@@ -475,8 +477,7 @@ impl Managed {
         self.runs(&mut running);
         let result = session.run(function, input, manner).await;
         account.merge(session.account());
-        let ended = account.ended();
-        if let Some(left) = self.leave(running, session, result.as_ref().err(), ended) {
+        if let Some(left) = self.leave(running, session, result.as_ref().err(), Moment::now()) {
             self.close_session(left).await;
         }
         result
@@ -545,7 +546,7 @@ impl Managed {
         running: Running<'_>,
         session: Box<Session>,
         error: Option<&Error>,
-        at: Instant,
+        at: Moment,
     ) -> Option<Box<Session>> {
         match (session.is_alive(), error) {
             (true, None) => running.end(Some(session), End::Well, at),
@@ -566,7 +567,7 @@ impl Managed {
         if crashed {
             self.0.meter.crashed();
         }
-        running.end(None, End::Lost { reason: error.to_string(), crashed }, Instant::now());
+        running.end(None, End::Lost { reason: error.to_string(), crashed }, Moment::now());
         error
     }
 
@@ -597,7 +598,7 @@ impl Managed {
         turn: Turn<'_>,
         session: Option<Box<Session>>,
         end: End,
-        at: Instant,
+        at: Moment,
     ) -> Option<Box<Session>> {
         let ended = turn.end(session, end, at, || self.policy());
         if ended.change.is_some() || ended.rest.is_some() {
@@ -621,19 +622,12 @@ impl Managed {
     }
 
     fn ended<T>(&self, function: &str, result: Result<T>, account: &Account) -> Result<T> {
-        self.count(function, account.wall(), account.ended(), result.as_ref().err(), account);
+        self.count(function, account.wall(), Moment::now(), result.as_ref().err(), account);
         result
     }
 
     #[inline]
-    fn count(
-        &self,
-        function: &str,
-        wall: Duration,
-        ended: Instant,
-        error: Option<&Error>,
-        account: &Account,
-    ) {
+    fn count(&self, function: &str, wall: Duration, ended: Moment, error: Option<&Error>, account: &Account) {
         self.0.meter.count(wall, ended, error, account.usage.as_ref(), &account.uses);
         if self.0.bus.has_listeners() {
             self.tell_called(function, wall, error, &account.uses);
@@ -694,11 +688,18 @@ impl Managed {
     /// # Errors
     /// As [`Session::call_func`] and [`Managed::invoke`].
     pub async fn call_func<P: Params, R: Results>(&self, function: &str, params: P) -> Result<R> {
-        let (started, options) = (Instant::now(), &CallOptions::new());
-        let entered = self.enter_for_func(Manner { awaited: true, options, inside: None }).await;
-        let (mut running, mut session) = match entered {
-            Ok(entered) => entered,
-            Err(error) => return self.uncalled(function, started, error),
+        let started = Moment::now();
+        let (mut running, mut session) = match self.enter_at_once() {
+            Some(entered) => entered,
+            None => {
+                let options = &CallOptions::new();
+                let manner = Manner { awaited: true, options, inside: None };
+                // Seldom needed, and large.
+                match Box::pin(self.enter_for_func(manner)).await {
+                    Ok(entered) => entered,
+                    Err(error) => return self.uncalled(function, started, error),
+                }
+            }
         };
         self.runs(&mut running);
         let result = session.call_func(function, params).await;
@@ -714,28 +715,30 @@ impl Managed {
     /// As [`Managed::call_func`] and [`Session::call_func_blocking`].
     #[inline]
     pub fn call_func_blocking<P: Params, R: Results>(&self, function: &str, params: P) -> Result<R> {
-        let started = Instant::now();
-        if let Asked::Turn(mut turn) = self.0.life.ask() {
-            match turn.session() {
-                Some(session) => {
-                    let running = Running { managed: self, turn: Some(turn) };
-                    return self.func_blocking(function, params, started, running, session);
-                }
-                None => turn.pass(),
+        let started = Moment::now();
+        match self.enter_at_once() {
+            Some((running, session)) => self.func_blocking(function, params, started, running, session),
+            None => self.func_with_wait(function, params, started),
+        }
+    }
+
+    /// The turn and the session, where nobody has the one and there is the other.
+    #[inline]
+    fn enter_at_once(&self) -> Option<(Running<'_>, Box<Session>)> {
+        let Asked::Turn(mut turn) = self.0.life.ask() else { return None };
+        match turn.session() {
+            Some(session) => Some((Running { managed: self, turn: Some(turn) }, session)),
+            None => {
+                turn.pass();
+                None
             }
         }
-        self.func_with_wait(function, params, started)
     }
 
     /// [`Managed::call_func_blocking`] where somebody else has the turn, or no session is there.
     #[cold]
     #[inline(never)]
-    fn func_with_wait<P: Params, R: Results>(
-        &self,
-        function: &str,
-        params: P,
-        started: Instant,
-    ) -> Result<R> {
+    fn func_with_wait<P: Params, R: Results>(&self, function: &str, params: P, started: Moment) -> Result<R> {
         let (awaited, options) = (self.0.current.load().plugin.needs_fiber()?, &CallOptions::new());
         let entered = self.enter_for_func(Manner { awaited, options, inside: None });
         match block_on(pin!(entered)) {
@@ -749,7 +752,7 @@ impl Managed {
         &self,
         function: &str,
         params: P,
-        started: Instant,
+        started: Moment,
         mut running: Running<'_>,
         mut session: Box<Session>,
     ) -> Result<R> {
@@ -778,12 +781,12 @@ impl Managed {
     fn func_ended(
         &self,
         function: &str,
-        started: Instant,
+        started: Moment,
         running: Running<'_>,
         mut session: Box<Session>,
         error: Option<&Error>,
     ) -> Option<Box<Session>> {
-        let ended = Instant::now();
+        let ended = Moment::now();
         let wall = ended.saturating_duration_since(started);
         match session.tally() {
             Some(tally) if error.is_none() && !self.0.bus.has_listeners() => {
@@ -802,8 +805,8 @@ impl Managed {
 
     /// Counts a call that no guest was called for.
     #[cold]
-    fn uncalled<T>(&self, function: &str, started: Instant, error: Error) -> Result<T> {
-        let ended = Instant::now();
+    fn uncalled<T>(&self, function: &str, started: Moment, error: Error) -> Result<T> {
+        let ended = Moment::now();
         let wall = ended.saturating_duration_since(started);
         self.count(function, wall, ended, Some(&error), &Account::default());
         Err(error)
@@ -853,7 +856,7 @@ impl Managed {
         }
         let (running, session) = self.enter(manner, &mut Account::default()).await?;
         let was = running.was();
-        let left = running.end(Some(session), End::Unharmed, Instant::now());
+        let left = running.end(Some(session), End::Unharmed, Moment::now());
         self.changed(was.map(|was| (was, PluginState::Ready)));
         if let Some(left) = left {
             self.close_session(left).await;
@@ -881,7 +884,7 @@ impl Managed {
             // The next call waits until it has cleaned up.
             self.close_session(session).await;
         }
-        running.end(None, End::Stopped, Instant::now());
+        running.end(None, End::Stopped, Moment::now());
         self.changed(Some((was, PluginState::Stopped)));
         Ok(())
     }
@@ -938,7 +941,7 @@ impl Managed {
         let idle_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.0.bus.tell(&self.0.name, || Happened::Idle { idle_ms });
         self.close_session_blocking(*session);
-        running.end(None, End::Stopped, Instant::now());
+        running.end(None, End::Stopped, Moment::now());
         self.changed(Some((PluginState::Ready, PluginState::Stopped)));
     }
 }

@@ -1,10 +1,11 @@
 //! What calls of a plugin came to.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use airlock_core::{AuditEvent, Culprit, Error, ErrorKind, Usage};
 use hdrhistogram::{Counter, Histogram};
+use quanta::Instant as Moment;
 use serde::{Deserialize, Serialize};
 
 use crate::store::Tally;
@@ -93,7 +94,7 @@ pub(super) struct Meter(Mutex<Counted>);
 #[derive(Debug, Clone)]
 struct Counted {
     sums: Metrics,
-    last_ended: Option<Instant>,
+    last_ended: Option<Moment>,
     wall: Wall,
 }
 
@@ -172,7 +173,7 @@ impl Meter {
     pub(super) fn count(
         &self,
         wall: Duration,
-        ended: Instant,
+        ended: Moment,
         error: Option<&Error>,
         usage: Option<&Usage>,
         uses: &[AuditEvent],
@@ -191,7 +192,7 @@ impl Meter {
 
     /// Counts a call that gave an answer and came to no more than numbers.
     #[inline]
-    pub(super) fn count_short(&self, wall: Duration, ended: Instant, tally: Tally) {
+    pub(super) fn count_short(&self, wall: Duration, ended: Moment, tally: Tally) {
         let mut counted = self.lock();
         counted.ended(wall, ended);
         let sums = &mut counted.sums;
@@ -242,7 +243,7 @@ impl Meter {
 
 impl Counted {
     #[inline]
-    fn ended(&mut self, wall: Duration, ended: Instant) {
+    fn ended(&mut self, wall: Duration, ended: Moment) {
         let nanoseconds = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
         self.last_ended = Some(ended);
         self.sums.calls += 1;
@@ -334,9 +335,11 @@ impl Counted {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use airlock_core::{Error, ErrorKind, LimitKind, Phase, Usage};
+
+    use quanta::Instant as Moment;
 
     use super::Meter;
 
@@ -345,9 +348,9 @@ mod tests {
         let meter = Meter::new();
         let mut usage = Usage::default();
         (usage.fuel, usage.memory_bytes, usage.input_bytes) = (Some(7), 100, 3);
-        meter.count(Duration::from_micros(10), Instant::now(), None, Some(&usage), &[]);
+        meter.count(Duration::from_micros(10), Moment::now(), None, Some(&usage), &[]);
         usage.memory_bytes = 50;
-        meter.count(Duration::from_micros(30), Instant::now(), None, Some(&usage), &[]);
+        meter.count(Duration::from_micros(30), Moment::now(), None, Some(&usage), &[]);
         let failures = [
             ErrorKind::Deadline { timeout: Duration::from_secs(1), phase: Phase::Call },
             ErrorKind::Limit { limit: LimitKind::Fuel, maximum: 1, asked: None, phase: Phase::Call },
@@ -357,7 +360,7 @@ mod tests {
         ];
         for kind in failures {
             let error = Error::new(kind);
-            meter.count(Duration::from_millis(1), Instant::now(), Some(&error), None, &[]);
+            meter.count(Duration::from_millis(1), Moment::now(), Some(&error), None, &[]);
         }
         let metrics = meter.snapshot();
         let failures = &metrics.failures;

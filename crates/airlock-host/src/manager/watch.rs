@@ -201,7 +201,8 @@ impl Manager {
         });
         let folders = Folders::new(watcher, folders.collect::<Result<Vec<PathBuf>>>()?);
         let (manager, sender) = (self.clone(), messages.clone());
-        let mut watcher = Watcher { manager, options, folders, inbox, sender, plugins: BTreeMap::new(), settle: None };
+        let mut watcher =
+            Watcher { manager, options, folders, inbox, sender, plugins: BTreeMap::new(), settle: None };
         let first = watcher.folders.refresh();
         watcher.look_first(first);
         let thread = std::thread::Builder::new()

@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::store::{Account, CallState, Live, after, begin_call, explain, new_store};
 use crate::wasi::{Wasi, WasiInput};
 
-use super::{AliveSession, Plugin, prepare};
+use super::{AliveSession, Plugin};
 
 /// What one call is made of.
 pub(super) struct Job<'a> {
@@ -146,7 +146,7 @@ impl Plugin {
         let allocation = Allocation::OnDemand;
         let module = self.0.inner.parts.compiled.module(&self.host().0.engines, allocation)?;
         let module = module.ok_or_else(|| Error::host("a module without code for on-demand instances"))?;
-        let prepared = prepare(&self.inner().parts, &module, allocation)?;
+        let prepared = self.inner().parts.prepare(&module, allocation)?;
         self.inner().on_demand.get_or_init(|| prepared);
         Ok(())
     }
