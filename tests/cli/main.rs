@@ -22,3 +22,4 @@ mod terminal;
 mod tools;
 mod walkthrough;
 mod wasi;
+mod watch;

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use airlock_host::{
     AbiId, CAPABILITIES, Capability, CapabilityRow, Error, Feature, LIMITS, LimitKind, LimitRow, LoadOptions,
@@ -57,6 +59,13 @@ pub(crate) enum Verb {
     Run(Run),
     /// Show what a plugin is, needs and asks for
     Inspect(Inspect),
+    /// Run the plugins of folders, follow their files, and print what happens to them
+    Watch(Watch),
+    /// Show what calls came to, as `airlock watch --metrics` wrote it
+    Metrics {
+        /// The file
+        file: PathBuf,
+    },
     /// Check that a plugin could be installed, without installing it
     Check {
         /// A folder with a manifest, a `.wasm` file, or an archive (`.tar.gz`, `.zip`)
@@ -281,6 +290,94 @@ pub(crate) struct Inspect {
     pub(crate) load: Load,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Folders of `.wasm` files and of folders with a manifest; one that is not there is waited for
+    #[arg(required = true)]
+    pub(crate) folders: Vec<PathBuf>,
+    /// When a plugin whose files have changed is loaded again: `immediate`, `debounced[=TIME]` when
+    /// nothing was written for so long, `manual` when `reload` is typed, `idle[=TIME]` when it was
+    /// not called for so long
+    #[arg(long, value_name = "WHEN", default_value = "debounced=500ms")]
+    pub(crate) reload: ReloadFlag,
+    /// What becomes of a plugin that has crashed: `restart`, `fail`, or `back-off[=FIRST..LONGEST]`
+    #[arg(long, value_name = "WHAT", default_value = "restart")]
+    pub(crate) on_crash: CrashFlag,
+    /// Stop a plugin that keeps state when it was not called for so long
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) stop_idle: Option<Duration>,
+    /// Allow what `--allow` says to bytes that come later too, as long as they ask for no more
+    #[arg(long)]
+    pub(crate) keep_allowed: bool,
+    /// Write what calls came to into this file, once a second
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+/// When a plugin is loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReloadFlag {
+    Immediate,
+    Debounced(Option<Duration>),
+    Manual,
+    Idle(Option<Duration>),
+}
+
+impl FromStr for ReloadFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (word, time) = match text.split_once('=') {
+            Some((word, time)) => (word, Some(read_time(time)?)),
+            None => (text, None),
+        };
+        match (word, time) {
+            ("immediate", None) => Ok(ReloadFlag::Immediate),
+            ("debounced", time) => Ok(ReloadFlag::Debounced(time)),
+            ("manual", None) => Ok(ReloadFlag::Manual),
+            ("idle", time) => Ok(ReloadFlag::Idle(time)),
+            _ => Err("it is one of `immediate`, `debounced[=TIME]`, `manual`, `idle[=TIME]`".to_owned()),
+        }
+    }
+}
+
+/// What becomes of a plugin that has crashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CrashFlag {
+    Restart,
+    Fail,
+    BackOff { first: Duration, longest: Duration },
+}
+
+impl FromStr for CrashFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "restart" => Ok(CrashFlag::Restart),
+            None if text == "fail" => Ok(CrashFlag::Fail),
+            None if text == "back-off" => {
+                Ok(CrashFlag::BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(60) })
+            }
+            Some(("back-off", times)) => {
+                let (first, longest) = times.split_once("..").ok_or("its times are written `1s..60s`")?;
+                let (first, longest) = (read_time(first)?, read_time(longest)?);
+                match first <= longest {
+                    true => Ok(CrashFlag::BackOff { first, longest }),
+                    false => Err("its first time is longer than its longest".to_owned()),
+                }
+            }
+            _ => Err("it is one of `restart`, `fail`, `back-off[=FIRST..LONGEST]`".to_owned()),
+        }
+    }
+}
+
+fn read_time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| format!("`{text}` is no time such as `250ms` or `5s`"))
+}
+
 /// How a plugin is loaded.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
@@ -332,6 +429,11 @@ impl Load {
                 .fold(options, LoadOptions::feature);
         }
         Ok(options)
+    }
+
+    /// What `--name` says.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// What `--allow` says.

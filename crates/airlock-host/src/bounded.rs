@@ -67,8 +67,9 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs `future` to its end on this thread, parking it while there is nothing to do.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+/// Runs `future` to its end on this thread, parking it while there is nothing to do. Futures of
+/// this library need no more of an executor.
+pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     // Most are ready at once and need nobody to be woken.
     if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -66,6 +66,7 @@ pub use airlock_engine::{
     InProcess, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, Verified, Worker, serve_worker,
 };
 pub use answer::{Answer, Input, Program};
+pub use bounded::block_on;
 pub use builder::HostBuilder;
 pub use cancel::{CallOptions, Cancel};
 pub use func::{Func, Params, Results};

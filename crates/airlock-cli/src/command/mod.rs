@@ -13,12 +13,14 @@ mod info;
 mod inspect;
 mod install;
 mod list;
+mod metrics;
 mod remove;
 mod revoke;
 mod rollback;
 mod run;
 mod secret;
 mod update;
+mod watch;
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -95,6 +97,8 @@ impl Session {
             Verb::Call(call) => call::run(self, &call),
             Verb::Run(run) => run::run(self, run),
             Verb::Inspect(inspect) => inspect::run(self, &inspect),
+            Verb::Watch(watch) => watch::run(self, &watch),
+            Verb::Metrics { file } => metrics::run(self, &file),
             Verb::Install(install) => install::run(self, &install),
             Verb::List => list::run(self),
             Verb::Check { source, strict } => check::run(self, &source, strict),
@@ -179,7 +183,7 @@ impl Session {
         let message = format!("compiling {}", plugin.display());
         let plugin = spinner::while_doing(&message, self.quiet, || host.load_blocking(source, options))?;
         if let Some(path) = path {
-            self.refuse_namesake(&plugin, &path)?;
+            refuse_namesake(store, &plugin, &path)?;
         }
         for warning in plugin.manifest().map(|manifest| manifest.warnings.as_slice()).unwrap_or_default() {
             self.printer.warning(warning);
@@ -193,37 +197,6 @@ impl Session {
             }
         }
         Ok(plugin)
-    }
-
-    /// Refuses a plugin from `path` that is granted something under the name of an installed one
-    /// without being it: what is kept and configured for a plugin, and decisions that outlive
-    /// an update, go by its name, and a manifest can claim any.
-    fn refuse_namesake(&self, plugin: &Plugin, path: &Path) -> Result<(), Error> {
-        let name = plugin.name();
-        let baseline = plugin.baseline();
-        if plugin.policy().allowed().all(|capability| baseline.contains(&capability.kind())) {
-            return Ok(());
-        }
-        let installed = match self.store()?.plugin(name) {
-            Ok(installed) => installed,
-            Err(error) if matches!(error.kind(), ErrorKind::NotInstalled { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let is_it = match &installed.link {
-            Some(folder) => path
-                .canonicalize()
-                .and_then(|path| Ok(path.starts_with(folder.canonicalize()?)))
-                .unwrap_or_default(),
-            None => installed.files.values().any(|digest| *digest == plugin.digest()),
-        };
-        if is_it {
-            return Ok(());
-        }
-        let quoted = airlock_host::shell_quoted(name);
-        Err(Error::new(ErrorKind::AlreadyInstalled(name.to_owned())).with_hint(format!(
-            "this is another, and what is kept for a plugin goes by its name: `--name` gives it one of its \
-             own, `airlock update {quoted} SOURCE` puts it in the place of the installed one"
-        )))
     }
 
     /// The end of a verb that has no answer but that it is done.
@@ -323,6 +296,37 @@ impl Session {
         }
         found
     }
+}
+
+/// Refuses a plugin from `path` that is granted something under the name of an installed one
+/// without being it: what is kept and configured for a plugin, and decisions that outlive
+/// an update, go by its name, and a manifest can claim any.
+fn refuse_namesake(store: &Store, plugin: &Plugin, path: &Path) -> Result<(), Error> {
+    let name = plugin.name();
+    let baseline = plugin.baseline();
+    if plugin.policy().allowed().all(|capability| baseline.contains(&capability.kind())) {
+        return Ok(());
+    }
+    let installed = match store.plugin(name) {
+        Ok(installed) => installed,
+        Err(error) if matches!(error.kind(), ErrorKind::NotInstalled { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let is_it = match &installed.link {
+        Some(folder) => path
+            .canonicalize()
+            .and_then(|path| Ok(path.starts_with(folder.canonicalize()?)))
+            .unwrap_or_default(),
+        None => installed.files.values().any(|digest| *digest == plugin.digest()),
+    };
+    if is_it {
+        return Ok(());
+    }
+    let quoted = airlock_host::shell_quoted(name);
+    Err(Error::new(ErrorKind::AlreadyInstalled(name.to_owned())).with_hint(format!(
+        "this is another, and what is kept for a plugin goes by its name: `--name` gives it one of its \
+         own, `airlock update {quoted} SOURCE` puts it in the place of the installed one"
+    )))
 }
 
 /// The login at the terminal that this process belongs to. A number of a process is given

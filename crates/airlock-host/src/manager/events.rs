@@ -1,15 +1,17 @@
 //! What happens to managed plugins, for whoever listens.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use airlock_core::{Capability, Digest, Error, ErrorKind, LimitKind};
+use airlock_core::{Capability, Digest, Error, ErrorKind, LimitKind, visible};
 use serde::Serialize;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::broadcast::{Receiver, Sender};
 
 use super::PluginState;
+use crate::bounded::block_on;
 
 /// Events that wait for a listener; the oldest beyond that are lost to it.
 const WAITING: usize = 1024;
@@ -129,6 +131,48 @@ pub enum Happened {
     Unloaded,
 }
 
+/// As a line for people, with nothing in it that a terminal would act on.
+impl fmt::Display for PluginEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v = |text: &str| visible(text, false).into_owned();
+        let list = |capabilities: &[Capability]| {
+            capabilities.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ")
+        };
+        write!(f, "{} ", v(&self.plugin))?;
+        match &self.what {
+            Happened::Loaded { digest } => write!(f, "loaded ({})", digest.short()),
+            Happened::Initialised => f.write_str("initialised"),
+            Happened::StateChanged { from, to } => write!(f, "{from} -> {}", v(&to.to_string())),
+            Happened::Executed { function, wall_ns, outcome } => {
+                write!(f, "{}: {outcome} in {:.1?}", v(function), Duration::from_nanos(*wall_ns))
+            }
+            Happened::Trapped { function, reason } => write!(f, "{} trapped: {}", v(function), v(reason)),
+            Happened::LimitHit { function, limit } => write!(f, "{} hit the limit `{limit}`", v(function)),
+            Happened::Denied { capability, times: 1 } => write!(f, "was denied `{capability}`"),
+            Happened::Denied { capability, times } => write!(f, "was denied `{capability}` {times} times"),
+            Happened::Restarted { crashes } => write!(f, "restarted after crash {crashes}"),
+            Happened::Resting { crashes, rest_ms: Some(rest) } => {
+                write!(f, "rests {:.1?} after crash {crashes}", Duration::from_millis(*rest))
+            }
+            Happened::Resting { crashes, rest_ms: None } => {
+                write!(f, "rests until it is restarted, after crash {crashes}")
+            }
+            Happened::Idle { idle_ms } => {
+                write!(f, "was not called for {:.1?}", Duration::from_millis(*idle_ms))
+            }
+            Happened::CleanUpFailed { reason } => write!(f, "left without cleaning up: {}", v(reason)),
+            Happened::Reloaded { from, to } => write!(f, "reloaded ({} -> {})", from.short(), to.short()),
+            Happened::ReloadFailed { reason } => write!(f, "not reloaded: {}", v(reason)),
+            Happened::Changed { to } => write!(f, "has changed ({})", to.short()),
+            Happened::AsksForMore { digest, more } => {
+                write!(f, "not reloaded: {} asks for more: {}", digest.short(), list(more))
+            }
+            Happened::LoadFailed { reason } => write!(f, "not loaded: {}", v(reason)),
+            Happened::Unloaded => f.write_str("unloaded"),
+        }
+    }
+}
+
 /// Where events go. Nothing is made of what nobody listens to.
 #[derive(Debug)]
 pub(super) struct Bus {
@@ -220,6 +264,11 @@ impl PluginEvents {
             Err(RecvError::Lagged(missed)) => Some(Notice::Missed(missed)),
             Err(RecvError::Closed) => None,
         }
+    }
+
+    /// [`PluginEvents::next`] on this thread, until there is one.
+    pub fn next_blocking(&mut self) -> Option<Notice> {
+        block_on(self.next())
     }
 
     /// The next one, where it is there.

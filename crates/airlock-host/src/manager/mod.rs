@@ -442,19 +442,25 @@ impl Manager {
         self.list().iter().filter(|name| self.unload_blocking(name).is_ok()).count()
     }
 
-    /// Ends everything: sessions that are idle are closed, calls that run may finish for up to
-    /// `grace` and are cut off then, and all plugins are taken away. The host takes no more
-    /// calls. Returns how many calls had to be cut.
+    /// Ends everything: [drains](Manager::drain), and takes all plugins away. Returns how many
+    /// calls had to be cut.
     pub async fn shutdown(&self, grace: Duration) -> usize {
+        let cut = self.drain(grace).await;
+        self.unload_all().await;
+        cut
+    }
+
+    /// Has calls come to an end: sessions that are idle are closed, calls that run may finish for up
+    /// to `grace` and are cut off then. The host takes no more calls. Returns how many calls had to
+    /// be cut.
+    pub async fn drain(&self, grace: Duration) -> usize {
         for managed in self.here() {
             // What is busy ends with its call.
             if managed.is_idle() {
                 let _ = managed.stop().await;
             }
         }
-        let cut = self.0.host.shutdown(grace).await;
-        self.unload_all().await;
-        cut
+        self.0.host.shutdown(grace).await
     }
 
     fn here(&self) -> impl Iterator<Item = Managed> {
