@@ -241,3 +241,86 @@ fn shutdown_lets_calls_finish_and_ends_the_rest_and_closes_sessions() {
         assert_eq!(late.invoke_blocking("answer", one()).unwrap_err().code(), "shutting-down");
     }
 }
+
+#[test]
+fn neighbour_a_managed_plugins_timeout_leaves_its_sibling_and_its_queue_alone() {
+    for mode in MODES {
+        let manager = Manager::new(host());
+        let options = || limits(&[("timeout", "400ms")]);
+        let slow = manager.load_blocking("slow", source(ADD), options()).unwrap();
+        let counter = manager.load_blocking("counter", source(COUNTER), options()).unwrap();
+        std::thread::scope(|scope| {
+            let short = CallOptions::new().timeout(Duration::from_millis(150));
+            let (slow, counter) = (&slow, &counter);
+            // Of one plugin: one call with less time, another with all of it.
+            let first = scope.spawn(move || slow.invoke_blocking_with("spin", one(), &short).unwrap_err());
+            let cancel = Cancel::new();
+            let options = CallOptions::new().cancel(&cancel);
+            let second = scope.spawn(move || slow.invoke_blocking_with("spin", one(), &options).unwrap_err());
+            let session = scope.spawn(move || counter.invoke_blocking("spin", words()).unwrap_err());
+            assert_eq!(
+                first.join().unwrap().to_string(),
+                "stopped while running: the deadline of 150ms passed"
+            );
+            assert!(!second.is_finished(), "{mode:?}");
+            cancel.cancel();
+            assert_eq!(second.join().unwrap().code(), "cancelled");
+            assert_eq!(session.join().unwrap().code(), "deadline");
+        });
+        assert_eq!(slow.invoke_blocking("answer", one()).unwrap().value.to_json_text(), "42");
+    }
+}
+
+#[test]
+fn host_budget_sessions_of_many_plugins_stay_under_it_and_make_room_when_they_stop() {
+    for mode in MODES {
+        let host =
+            Host::builder().slots(4).limit(airlock_host::LimitKind::HostMemory, 10 * 65_536).build().unwrap();
+        let manager = Manager::new(host.clone());
+        let plugin = host.load_blocking(source(COUNTER), text()).unwrap();
+        let call = |index: usize| {
+            let name = format!("p{index}");
+            let managed = manager.get(&name).or_else(|_| manager.insert(&name, &plugin)).unwrap();
+            match mode {
+                Mode::Blocking => managed.call_func_blocking::<(), i32>("count", ()),
+                _ => mode.wait(managed.call_func::<(), i32>("count", ())),
+            }
+        };
+        for index in 0..10 {
+            assert_eq!(call(index).unwrap(), 1, "{mode:?}");
+        }
+        let error = call(10).unwrap_err();
+        assert_eq!(error.code(), "limit-host-memory", "{error}");
+        assert_eq!(host.memory_used(), 10 * 65_536);
+        assert_eq!(call(0).unwrap(), 2, "those that are there go on");
+        manager.unload_blocking("p3").unwrap();
+        assert_eq!(call(10).unwrap(), 1, "and one that goes makes room");
+    }
+}
+
+#[test]
+fn a_call_whose_future_is_dropped_ends_and_its_siblings_go_on() {
+    let host = host();
+    let manager = Manager::new(host.clone());
+    let managed = manager.load_blocking("adder", source(ADD), text()).unwrap();
+    Mode::CurrentThread.wait(async {
+        let mut dropped = Box::pin(managed.invoke("spin", one()));
+        let mut sibling = Box::pin(managed.invoke("spin", one()));
+        let both = async {
+            let first = std::pin::pin!(async { dropped.as_mut().await.map(|_| ()) });
+            let second = std::pin::pin!(async { sibling.as_mut().await.map(|_| ()) });
+            tokio::select! { _ = first => {}, _ = second => {} }
+        };
+        assert!(tokio::time::timeout(Duration::from_millis(50), both).await.is_err());
+        assert_eq!(host.memory_used(), 2 * 65_536);
+        drop(dropped);
+        assert_eq!(host.memory_used(), 65_536, "what it had is given back at once");
+        assert!(
+            tokio::time::timeout(Duration::from_millis(50), sibling.as_mut()).await.is_err(),
+            "it goes on"
+        );
+        let answer = managed.invoke("answer", one()).await.unwrap();
+        assert_eq!(answer.value.to_json_text(), "42");
+    });
+    assert_eq!(host.memory_used(), 0);
+}
