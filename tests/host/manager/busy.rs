@@ -323,4 +323,7 @@ fn a_call_whose_future_is_dropped_ends_and_its_siblings_go_on() {
         assert_eq!(answer.value.to_json_text(), "42");
     });
     assert_eq!(host.memory_used(), 0);
+    // Both that were given up are counted, like the one that was not.
+    let metrics = managed.metrics();
+    assert_eq!((metrics.calls, metrics.successes, metrics.failures.operator), (3, 1, 2));
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use airlock_core::{AuditEvent, Digest, Error, ErrorKind, LimitKind, Outcome, Permit, Result};
+use airlock_core::{AuditEvent, Digest, Error, ErrorKind, LimitKind, Outcome, Permit, Phase, Result};
 use arc_swap::ArcSwap;
 // Read from the processor's own counter, in a third of the time that the system's clock takes.
 use quanta::Instant as Moment;
@@ -150,6 +150,35 @@ impl Version {
 impl fmt::Debug for Managed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Managed").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+/// A call that is counted as given up when this is dropped before it has ended.
+struct Counting<'a> {
+    managed: &'a Managed,
+    function: &'a str,
+    started: Moment,
+    ended: bool,
+}
+
+impl<'a> Counting<'a> {
+    fn new(managed: &'a Managed, function: &'a str, started: Moment) -> Self {
+        Counting { managed, function, started, ended: false }
+    }
+
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let (phase, ended) = (Phase::Call, Moment::now());
+            let error = Error::new(ErrorKind::Cancelled { phase });
+            let wall = ended.saturating_duration_since(self.started);
+            self.managed.count(self.function, wall, ended, Some(&error), &Account::default());
+        }
     }
 }
 
@@ -416,6 +445,7 @@ impl Managed {
     }
 
     async fn in_manner(&self, function: &str, input: Input, manner: Manner<'_>) -> Result<Outcome<Answer>> {
+        let counting = Counting::new(self, function, Moment::now());
         // Not a guard: it would be held for as long as the guest runs.
         let version = self.0.current.load_full();
         let mut account = Account::default();
@@ -423,6 +453,7 @@ impl Managed {
             false => self.fresh(&version, function, input, manner, &mut account).await,
             true => self.in_session(function, input, manner, &mut account).await,
         };
+        counting.end();
         self.ended(function, result, &account)
     }
 
@@ -672,6 +703,7 @@ impl Managed {
     }
 
     async fn run_in(&self, input: ProgramInput, manner: Manner<'_>) -> Result<Outcome<Program>> {
+        let counting = Counting::new(self, "_start", Moment::now());
         let version = self.0.current.load_full();
         let mut account = Account::default();
         let result = match self.well() {
@@ -679,6 +711,7 @@ impl Managed {
             Err(refused) => Err(refused),
         };
         self.fared(&version, result.as_ref().err());
+        counting.end();
         self.ended("_start", result, &account)
     }
 
@@ -689,6 +722,7 @@ impl Managed {
     /// As [`Session::call_func`] and [`Managed::invoke`].
     pub async fn call_func<P: Params, R: Results>(&self, function: &str, params: P) -> Result<R> {
         let started = Moment::now();
+        let counting = Counting::new(self, function, started);
         let (mut running, mut session) = match self.enter_at_once() {
             Some(entered) => entered,
             None => {
@@ -697,12 +731,16 @@ impl Managed {
                 // Seldom needed, and large.
                 match Box::pin(self.enter_for_func(manner)).await {
                     Ok(entered) => entered,
-                    Err(error) => return self.uncalled(function, started, error),
+                    Err(error) => {
+                        counting.end();
+                        return self.uncalled(function, started, error);
+                    }
                 }
             }
         };
         self.runs(&mut running);
         let result = session.call_func(function, params).await;
+        counting.end();
         if let Some(left) = self.func_ended(function, started, running, session, result.as_ref().err()) {
             self.close_session(left).await;
         }

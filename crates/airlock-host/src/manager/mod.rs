@@ -418,8 +418,9 @@ impl Manager {
             return Err(self.not_loaded(name));
         };
         commands.retain(|_, holder| **holder != *name);
-        drop(commands);
+        // Before anybody can put other bytes in its place.
         let session = managed.close();
+        drop(commands);
         let leaving = Leaving(managed);
         if session.is_none() {
             leaving.0.retire();

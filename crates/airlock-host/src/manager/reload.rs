@@ -41,8 +41,19 @@ impl Manager {
     /// [`ErrorKind::Escalation`]; every way loading can fail; [`ErrorKind::CommandTaken`]. Then
     /// everything is as it was.
     pub async fn reload(&self, name: &str) -> Result<Reloaded> {
-        let (manager, name) = (self.clone(), name.to_owned());
-        off_thread("airlock-reload", move || manager.reload_blocking(&name)).await
+        let managed = self.get(name)?;
+        let (manager, other) = (self.clone(), managed.clone());
+        // Given up, it has only looked: what follows is the caller's to go on with.
+        let found = off_thread("airlock-reload", move || Ok(manager.look(&other, |_| Ok(())))).await?;
+        let Some((plugin, reloaded)) = self.of_interest(&managed, found)? else {
+            return Ok(Reloaded::Unchanged);
+        };
+        if let Some(left) = self.put_in_place(&managed, Ok(plugin))?
+            && let Err(error) = left.close().await
+        {
+            managed.cleanup_failed(&error);
+        }
+        Ok(reloaded)
     }
 
     /// [`Manager::reload`] on this thread.
@@ -59,24 +70,31 @@ impl Manager {
         managed: &Managed,
         check: impl FnOnce(&Plugin) -> Result<()>,
     ) -> Result<Reloaded> {
+        let found = self.look(managed, check);
+        match self.of_interest(managed, found)? {
+            None => Ok(Reloaded::Unchanged),
+            Some((plugin, reloaded)) => self.put_blocking(managed, Ok(plugin)).map(|()| reloaded),
+        }
+    }
+
+    /// What is there now, and the digest of what was looked at.
+    fn look(&self, managed: &Managed, check: impl FnOnce(&Plugin) -> Result<()>) -> Looked {
         let mut digest = None;
-        let found = self.found_now(managed, &mut digest);
-        let found = found.and_then(|found| match found {
+        let found = self.found_now(managed, &mut digest).and_then(|found| match found {
             Some(plugin) => check(&plugin).map(|()| Some(plugin)),
             None => Ok(None),
         });
-        match found {
-            Ok(None) => Ok(Reloaded::Unchanged),
-            Ok(Some(plugin)) => {
-                let (from, to) = (managed.plugin().digest(), plugin.digest());
-                self.put_blocking(managed, Ok(plugin))?;
-                Ok(Reloaded::Replaced { from, to })
-            }
-            Err(error) => {
-                self.tell_refused(managed.name(), digest, &error);
-                Err(error)
-            }
-        }
+        Looked { found, digest }
+    }
+
+    /// What is to be put in place, where it is another. Why it is not is told.
+    fn of_interest(&self, managed: &Managed, looked: Looked) -> Result<Option<(Plugin, Reloaded)>> {
+        let Looked { found, digest } = looked;
+        let found = found.inspect_err(|error| self.tell_refused(managed.name(), digest, error))?;
+        Ok(found.map(|plugin| {
+            let (from, to) = (managed.plugin().digest(), plugin.digest());
+            (plugin, Reloaded::Replaced { from, to })
+        }))
     }
 
     /// The plugin that is there now, where it is another.
@@ -116,6 +134,12 @@ impl Manager {
         }
         Ok(Some(plugin))
     }
+}
+
+/// What looking for other bytes came to.
+struct Looked {
+    found: Result<Option<Plugin>>,
+    digest: Option<Digest>,
 }
 
 fn is_covered(capability: &Capability, by: &[Capability]) -> bool {
