@@ -35,6 +35,8 @@ struct Watching {
     child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
+    /// What was seen before is not looked for.
+    from: usize,
     _home: tempfile::TempDir,
 }
 
@@ -56,19 +58,35 @@ impl Watching {
             });
         }
         let typed = child.stdin.take();
-        (Watching { child, lines, seen: Vec::new(), _home: home }, typed)
+        (Watching { child, lines, seen: Vec::new(), from: 0, _home: home }, typed)
+    }
+
+    /// Does something, after which [`Watching::until`] looks for what is said from then on: of the
+    /// streams and threads that say something, any may be first.
+    fn after(&mut self, work: impl FnOnce()) {
+        self.seen.extend(self.lines.try_iter());
+        self.from = self.seen.len();
+        work();
+    }
+
+    /// Types a line, and waits for what is said to it.
+    fn say(&mut self, typed: &mut ChildStdin, line: &str, expected: &[&str]) {
+        self.after(|| writeln!(typed, "{line}").unwrap());
+        for expected in expected {
+            self.until(expected);
+        }
     }
 
     /// Waits for a line with this in it.
     fn until(&mut self, what: &str) -> String {
+        let mut looked = self.from;
         loop {
+            if let Some(line) = self.seen[looked..].iter().find(|line| line.contains(what)) {
+                return line.clone();
+            }
+            looked = self.seen.len();
             match self.lines.recv_timeout(Duration::from_secs(60)) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(what) {
-                        return line;
-                    }
-                }
+                Ok(line) => self.seen.push(line),
                 Err(_) => panic!("`{what}` is not said: {:#?}", self.seen),
             }
         }
@@ -96,43 +114,31 @@ fn what_is_typed_is_called_and_what_happens_is_printed() {
     let arguments = [folder.path().to_str().unwrap(), "--metrics", metrics.to_str().unwrap()];
     let (mut watching, typed) = Watching::start(&arguments, Stdio::piped());
     let mut typed = typed.unwrap();
-    let mut say = |line: &str| writeln!(typed, "{line}").unwrap();
     watching.until("greet loaded");
     assert!(watching.seen[0].contains(" answers loaded ("), "{:?}", watching.seen);
-    say("call answers answer '1'");
-    watching.until("42");
-    watching.until("answers answer: ok in ");
-    say("run greet");
-    watching.until("greet _start: ok in ");
-    say("list");
-    watching.until("answers  1.0.0  json");
-    say("metrics");
-    watching.until("in all ");
-    say("reload answers");
-    watching.until("`answers` is what it was");
-    put(folder.path(), "answers", 43, "");
-    watching.until("answers reloaded (");
-    say("call answers answer 1");
-    watching.until("43");
-    say("rollback answers");
-    watching.until("answers reloaded (");
-    say("restart answers");
-    say("call answers answer 1");
-    watching.until("42");
+    watching.say(&mut typed, "call answers answer '1'", &["42", "answers answer: ok in "]);
+    watching.say(&mut typed, "run greet", &["greet _start: ok in "]);
+    watching.say(&mut typed, "list", &["answers  1.0.0  json"]);
+    watching.say(&mut typed, "metrics", &["in all "]);
+    watching.say(&mut typed, "reload answers", &["`answers` is what it was"]);
     // What is wrong is said, and nothing ends.
-    say("call answers answr 1");
-    watching.until("error: `answers` has no function `answr`");
-    say("call nobody answer");
-    watching.until("error: no plugin is loaded as `nobody`");
-    say("call greet answer");
-    watching.until("error: a plugin of the `command` ABI cannot be called");
-    say("cal answers");
-    watching.until("hint: `help` shows what can be typed here");
-    say("call 'answers");
-    watching.until("error: `call 'answers`: missing closing quote");
-    say("help");
-    watching.until("rollback  Go back to the bytes before the last reload");
-    say("quit");
+    watching.say(
+        &mut typed,
+        "call answers answr 1",
+        &["error: `answers` has no function `answr`", "answers answr: unknown-function"],
+    );
+    watching.say(&mut typed, "call nobody answer", &["error: no plugin is loaded as `nobody`"]);
+    watching.say(&mut typed, "call greet answer", &["error: a plugin of the `command` ABI cannot be called"]);
+    watching.say(&mut typed, "cal answers", &["hint: `help` shows what can be typed here"]);
+    watching.say(&mut typed, "call 'answers", &["error: `call 'answers`: missing closing quote"]);
+    watching.say(&mut typed, "help", &["rollback  Go back to the bytes before the last reload"]);
+    watching.after(|| put(folder.path(), "answers", 43, ""));
+    watching.until("answers reloaded (");
+    watching.say(&mut typed, "call answers answer 1", &["43", "answers answer: ok in "]);
+    watching.say(&mut typed, "rollback answers", &["answers reloaded ("]);
+    watching.say(&mut typed, "restart answers", &[]);
+    watching.say(&mut typed, "call answers answer 1", &["42", "answers answer: ok in "]);
+    watching.say(&mut typed, "quit", &[]);
     watching.until("greet unloaded");
     assert_eq!(watching.end(), 0);
 
