@@ -70,7 +70,8 @@ impl Peer for Airlock {
                     maximum_bytes: 1 << 30,
                     mapping: Mapping::Shared,
                 };
-                let host = Host::builder().cache(Cache::open(settings).expect("a cache")).build();
+                let cache = Cache::open(settings).expect("a cache");
+                let host = Host::builder().cache(cache).memory_cache(0).build();
                 let (host, wasm) = (host.expect("a host"), guest::json(Shape::loaded()));
                 host.load_blocking(wasm.as_slice(), json()).expect("the guest compiles");
                 each(move || {
