@@ -87,6 +87,11 @@ impl Host {
         }))
     }
 
+    /// Bytes that an artifact may have, where nothing else is said for it.
+    pub(crate) fn largest_artifact(&self) -> u64 {
+        Limits::default().with(&self.0.overrides).value(LimitKind::ArtifactSize)
+    }
+
     /// Bytes of memory and tables that instances use now.
     pub fn memory_used(&self) -> u64 {
         self.0.budget.used()

@@ -95,6 +95,7 @@ fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
         if !path.exists() {
             continue;
         }
+        regular(&path)?;
         let text = read_file(&path, LimitKind::ArtifactSize, Manifest::MAX_BYTES + 1)?;
         let manifest = Manifest::read(name, &text)?;
         let entry = folder.join(&manifest.entry_point);
@@ -104,9 +105,20 @@ fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
             let reason = "`entryPoint` leads out of the plugin's folder".to_owned();
             return Err(Error::new(ErrorKind::InvalidManifest { file: name.to_owned(), at: None, reason }));
         }
+        regular(&entry)?;
         return Ok((Some(manifest), entry));
     }
     Err(Error::new(ErrorKind::NoManifest(folder.to_owned())))
+}
+
+/// Refuses what is no file, such as a pipe, that a folder has where a file should be: reading it
+/// could take for ever. Whoever names one itself may have it read.
+fn regular(path: &Path) -> Result<()> {
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error))?;
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err(unreadable(path, std::io::Error::other("it is no regular file"))),
+    }
 }
 
 /// Reads a file of at most `maximum` bytes, however large it says it is.

@@ -319,3 +319,31 @@ fn plugins_that_keep_state_are_started_where_that_is_wished() {
     assert_eq!(told(&mut events), ["counter loaded", "counter initialised", "counter created > ready"]);
     assert!(!matches!(events.try_next(), Some(Notice::Missed(_))));
 }
+
+#[cfg(unix)]
+#[test]
+fn fifo_open_pipes_where_plugins_should_be_keep_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = |path: &Path| {
+        let status = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(status.success());
+    };
+    pipe(&folder.path().join("pipe.wasm"));
+    for (name, is_manifest) in [("manifest", true), ("entry", false)] {
+        let plugin = put_plugin(folder.path(), name, "", ADD);
+        let path = plugin.join(if is_manifest { "cortex.json" } else { "p.wasm" });
+        std::fs::remove_file(&path).unwrap();
+        pipe(&path);
+    }
+    let manager = Manager::new(host());
+    let found = manager.discover([folder.path()]);
+    assert_eq!((found.plugins.len(), found.failures.len()), (0, 2), "{found:?}");
+    let mut events = manager.events();
+    let _watch = watch(Mode::Blocking, &manager, folder.path(), soon());
+    let begun = told(&mut events);
+    assert_eq!(begun.iter().filter(|told| told.contains("not loaded: cannot read")).count(), 2, "{begun:?}");
+    pipe(&folder.path().join("late.wasm"));
+    std::fs::write(folder.path().join("real.wasm"), wasm(1)).unwrap();
+    told_until(&mut events, "real loaded");
+    assert_eq!(names(&manager), ["real"]);
+}

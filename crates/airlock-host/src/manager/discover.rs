@@ -57,7 +57,9 @@ fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 fn look(host: &Host, path: PathBuf, found: &mut Discovered) {
     let is_wasm = path.extension().is_some_and(|extension| extension == "wasm");
-    if !is_wasm && !path.is_dir() {
+    // A pipe of such a name would keep whoever reads it waiting.
+    let is_candidate = path.is_dir() || (is_wasm && path.is_file());
+    if !is_candidate {
         return;
     }
     match host.examine(path.as_path(), &LoadOptions::new()) {

@@ -122,6 +122,12 @@ pub enum Happened {
         /// What they ask for beyond that.
         more: Vec<Capability>,
     },
+    /// A path, which stands in a plugin's place here, could not be watched: what changes there is
+    /// not seen.
+    NotWatched {
+        /// Why not.
+        reason: String,
+    },
     /// It could not be loaded.
     LoadFailed {
         /// Why not.
@@ -167,6 +173,7 @@ impl fmt::Display for PluginEvent {
             Happened::AsksForMore { digest, more } => {
                 write!(f, "not reloaded: {} asks for more: {}", digest.short(), list(more))
             }
+            Happened::NotWatched { reason } => write!(f, "cannot be watched: {}", v(reason)),
             Happened::LoadFailed { reason } => write!(f, "not loaded: {}", v(reason)),
             Happened::Unloaded => f.write_str("unloaded"),
         }

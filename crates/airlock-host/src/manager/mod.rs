@@ -4,6 +4,24 @@
 //! calls come to, and tells what happens to them. It holds no lock while anything is compiled,
 //! asked or run: a name is taken before its plugin is loaded, and a call works on a reference.
 //! So a plugin that spins delays neither a list nor another plugin, and unloading it ends it.
+//!
+//! ```
+//! use airlock_host::manager::Manager;
+//! use airlock_host::{Host, Input, LoadOptions};
+//! use serde_json::json;
+//!
+//! # fn main() -> Result<(), airlock_host::Error> {
+//! let manager = Manager::new(Host::new()?);
+//! let mut events = manager.events();
+//! manager.load_blocking("text", "../../plugins/text-processor", LoadOptions::new())?;
+//! let input = Input::json(&json!({ "text": "abc", "mode": "reverse" }))?;
+//! let outcome = manager.invoke_blocking("text", "transform", input)?;
+//! assert!(outcome.value.to_json_text().contains(r#""result":"cba""#));
+//! assert_eq!(manager.metrics().successes, 1);
+//! assert!(events.try_next().is_some());
+//! # Ok(())
+//! # }
+//! ```
 
 mod discover;
 mod events;

@@ -168,7 +168,8 @@ impl Manager {
     /// [listen](Manager::events). When this returns, what was there has been loaded.
     ///
     /// # Errors
-    /// [`ErrorKind::Host`] where the system cannot watch files.
+    /// [`ErrorKind::Host`] where the system cannot watch files; [`ErrorKind::Unreadable`] with a
+    /// folder that cannot be watched, as when there are too many already.
     pub async fn watch(
         &self,
         folders: impl IntoIterator<Item = impl Into<PathBuf>>,
@@ -204,6 +205,9 @@ impl Manager {
         let mut watcher =
             Watcher { manager, options, folders, inbox, sender, plugins: BTreeMap::new(), settle: None };
         let first = watcher.folders.refresh();
+        if let Some((folder, error)) = watcher.folders.unwatched().pop() {
+            return Err(Error::new(ErrorKind::Unreadable(folder)).with_source(error));
+        }
         watcher.look_first(first);
         let thread = std::thread::Builder::new()
             .name("airlock-watch".to_owned())
@@ -292,6 +296,7 @@ impl Watcher {
             if self.settle.is_some_and(|at| at <= Instant::now()) {
                 self.settle = None;
                 self.folders.watch_anew();
+                self.tell_unwatched();
                 self.look_at_everything();
             }
             self.look_at_due();
@@ -326,9 +331,21 @@ impl Watcher {
             if self.folders.concerns(path) {
                 self.look_at_everything();
             }
-            if let Some(candidate) = self.folders.candidate(path) {
+            if let Some(candidate) = self.folders.candidate(path)
+                // What has gone and was nothing here is nobody's concern.
+                && (self.plugins.contains_key(&candidate) || candidate.exists())
+            {
                 self.note(candidate);
             }
+        }
+        self.tell_unwatched();
+    }
+
+    /// Tells of what cannot be watched.
+    fn tell_unwatched(&mut self) {
+        for (path, error) in self.folders.unwatched() {
+            let name = path.display().to_string();
+            self.manager.0.bus.tell(&name.into(), || Happened::NotWatched { reason: error.to_string() });
         }
     }
 
@@ -397,6 +414,8 @@ impl Watcher {
         };
         if let Err(error) = std::thread::Builder::new().name("airlock-reload".to_owned()).spawn(work) {
             tracing::warn!(%error, "there is no thread to look at a plugin");
+            let now = Instant::now();
+            (candidate.busy, candidate.due) = (false, Some((after(now, DEBOUNCE), now)));
         }
     }
 
@@ -507,7 +526,7 @@ impl Job {
     fn run(self) -> Looked {
         // One that somebody else has unloaded is not there any more.
         let managed = self.managed.clone().filter(|managed| !managed.is_unloaded());
-        let Some(fingerprint) = Fingerprint::of(&self.path) else {
+        let Some(fingerprint) = Fingerprint::of(&self.path, self.manager.host().largest_artifact()) else {
             if let Some(managed) = managed {
                 // Or it was unloaded just now.
                 let _ = self.manager.unload_blocking(managed.name());

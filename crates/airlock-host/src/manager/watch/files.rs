@@ -18,16 +18,17 @@ pub(super) struct Fingerprint {
     manifest: Option<Digest>,
 }
 
-/// Bytes of a file that are looked at. What is larger is no plugin, and its beginning tells.
-const MOST: u64 = 1 << 30;
-
 impl Fingerprint {
-    /// None where there is no such file or folder.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    /// None where there is no such file or folder. Of a file with more bytes than `most` the
+    /// beginning tells: it is too large for a plugin.
+    pub(super) fn of(path: &Path, most: u64) -> Option<Self> {
         let none = Digest::of(b"");
         let whole = |path: &Path| {
             let mut bytes = Vec::new();
-            fs::File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes)).ok();
+            if path.is_file() {
+                let read = |file: fs::File| file.take(most.saturating_add(1)).read_to_end(&mut bytes);
+                fs::File::open(path).and_then(read).ok();
+            }
             Digest::of(&bytes)
         };
         if !fs::metadata(path).ok()?.is_dir() {
@@ -43,7 +44,7 @@ impl Fingerprint {
 
 /// The digest of a folder's manifest, and the file that it names.
 fn manifest_of(folder: &Path) -> Option<(Digest, Option<PathBuf>)> {
-    let name = Manifest::FILE_NAMES.into_iter().find(|name| folder.join(name).exists())?;
+    let name = Manifest::FILE_NAMES.into_iter().find(|name| folder.join(name).is_file())?;
     let mut text = Vec::new();
     let file = fs::File::open(folder.join(name)).ok()?;
     file.take(Manifest::MAX_BYTES + 1).read_to_end(&mut text).ok()?;
@@ -78,12 +79,15 @@ pub(super) struct Folders {
     beside: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
     /// Files elsewhere that a plugin is a link to.
     aliases: Aliases,
+    /// What could not be watched, until somebody asks.
+    unwatched: Vec<(PathBuf, notify::Error)>,
 }
 
 impl Folders {
     pub(super) fn new(watcher: RecommendedWatcher, folders: Vec<PathBuf>) -> Self {
         let (there, above, beside) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Folders { watcher, folders, there, above, beside, aliases: Aliases::new() }
+        let (aliases, unwatched) = (Aliases::new(), Vec::new());
+        Folders { watcher, folders, there, above, beside, aliases, unwatched }
     }
 
     /// Watches the folders that are there, and for the others what is nearest above them. Gives what
@@ -160,11 +164,21 @@ impl Folders {
     }
 
     fn watch(&mut self, folder: &Path) -> bool {
-        let watched = self.watcher.watch(folder, RecursiveMode::NonRecursive);
-        if let Err(error) = &watched {
-            tracing::warn!(folder = %folder.display(), %error, "cannot be watched");
+        match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
+            Ok(()) => true,
+            // One that went in between is waited for like any that is not there.
+            Err(_) if !folder.exists() => false,
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "cannot be watched");
+                self.unwatched.push((folder.to_owned(), error));
+                false
+            }
         }
-        watched.is_ok()
+    }
+
+    /// What could not be watched since this was last asked.
+    pub(super) fn unwatched(&mut self) -> Vec<(PathBuf, notify::Error)> {
+        std::mem::take(&mut self.unwatched)
     }
 
     /// Whether a path is a watched folder, or one above it.
@@ -183,7 +197,8 @@ impl Folders {
         };
         let candidate = self.folders.iter().find_map(within)?;
         // What is gone could have been one.
-        (!candidate.exists() || looks_like_a_plugin(&candidate)).then_some(candidate)
+        let is_gone = fs::symlink_metadata(&candidate).is_err();
+        (is_gone || looks_like_a_plugin(&candidate)).then_some(candidate)
     }
 
     /// Watches what belongs to a plugin and is in no watched folder: what is in its own folder, and
@@ -228,5 +243,6 @@ impl Folders {
 }
 
 fn looks_like_a_plugin(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "wasm") || path.is_dir()
+    // A pipe of such a name would keep whoever reads it waiting.
+    (path.extension().is_some_and(|ending| ending == "wasm") && path.is_file()) || path.is_dir()
 }
