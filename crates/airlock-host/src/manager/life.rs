@@ -95,6 +95,8 @@ pub(super) struct Turn<'a> {
 pub(super) struct InLine<'a> {
     life: &'a Life,
     served: oneshot::Receiver<u64>,
+    /// Whether what was served has been taken.
+    is_done: bool,
 }
 
 /// What was there before a change, and what is there now.
@@ -151,7 +153,7 @@ impl Life {
         if living.taken {
             let (sender, served) = oneshot::channel();
             living.line.push_back(sender);
-            return Asked::Wait(InLine { life: self, served });
+            return Asked::Wait(InLine { life: self, served, is_done: false });
         }
         living.taken = true;
         let (era, session) = (living.era, living.session.take());
@@ -223,7 +225,7 @@ impl Life {
         self.unwell.store(false, Ordering::Relaxed);
         match living.stage {
             Stage::Failed { .. } => {
-                Some(living.become_(if keeps_state { Stage::Stopped } else { Stage::Ready }))
+                Some(living.change_to(if keeps_state { Stage::Stopped } else { Stage::Ready }))
             }
             _ => None,
         }
@@ -250,12 +252,12 @@ impl Life {
             None => {
                 (living.rests_until, living.crashes) = (None, 0);
                 self.unwell.store(false, Ordering::Relaxed);
-                Some((living.become_(Stage::Ready), None))
+                Some((living.change_to(Stage::Ready), None))
             }
             Some(_) if policy == CrashPolicy::Restart => None,
             Some(error) => {
                 let rest = living.crashed(policy);
-                let change = living.become_(Stage::Failed { reason: error.to_string(), crashed: true });
+                let change = living.change_to(Stage::Failed { reason: error.to_string(), crashed: true });
                 self.unwell.store(true, Ordering::Relaxed);
                 Some((change, rest))
             }
@@ -291,7 +293,7 @@ impl Life {
 }
 
 impl Living {
-    fn become_(&mut self, stage: Stage) -> Change {
+    fn change_to(&mut self, stage: Stage) -> Change {
         let to = stage.state();
         (std::mem::replace(&mut self.stage, stage).state(), to)
     }
@@ -426,7 +428,9 @@ impl<'a> InLine<'a> {
     /// Waits for the turn; none where it has to be asked for again, or no call begins here any
     /// more.
     pub(super) async fn turn(mut self) -> Option<Turn<'a>> {
-        let era = (&mut self.served).await.ok()?;
+        let served = (&mut self.served).await;
+        self.is_done = true;
+        let era = served.ok()?;
         let life = self.life;
         let mut living = life.lock();
         // It was somebody else's again before this was seen.
@@ -440,13 +444,15 @@ impl<'a> InLine<'a> {
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
         self.served.close();
+        let mut living = self.life.lock();
+        living.line.retain(|waiting| !waiting.is_closed());
         // A turn that came when nobody waited for it any more.
-        if let Ok(era) = self.served.try_recv() {
-            let mut living = self.life.lock();
-            if living.era == era {
-                living.pass_on();
-            }
+        if self.served.try_recv().is_ok_and(|era| era == living.era) {
+            living.pass_on();
         }
     }
 }
