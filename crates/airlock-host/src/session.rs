@@ -302,8 +302,7 @@ impl Session {
     #[inline]
     fn begin(&mut self, on_the_clock: bool) -> Result<Steps<'_>> {
         if let Err(refused) = self.enter() {
-            self.last = Account::nothing(Instant::now());
-            return Err(refused);
+            return Err(self.not_begun(refused));
         }
         let steps = Steps { session: self };
         let session = &mut *steps.session;
@@ -312,6 +311,14 @@ impl Session {
         session.last.usage = None;
         begin_call(&mut alive.live.store, deadline, session.pace.fuel, 0).map_err(cannot_arm)?;
         Ok(steps)
+    }
+
+    /// The error of a call that did not begin, whose account is empty.
+    #[cold]
+    #[inline(never)]
+    fn not_begun(&mut self, refused: Error) -> Error {
+        self.last = Account::nothing(Instant::now());
+        refused
     }
 
     /// Whether a call may begin, which it then does.

@@ -89,8 +89,7 @@ impl CallState {
         self.usage.input_bytes = input_bytes;
         self.budget.forget_refusal();
         if self.gate.is_some() || !self.uses.is_empty() {
-            // Of a call before, that nobody asked about: what it used counts for no other.
-            self.take_uses();
+            self.forget_uses();
         }
         if self.wasi.is_used() {
             self.wasi.begin(self.plugin.standing());
@@ -130,6 +129,13 @@ impl CallState {
         self.cancel = manner.options.cancel.clone();
         self.allowed = allowed;
         self.inside = manner.inside.map(|permit| Box::new(permit.clone()));
+    }
+
+    /// What a call before used, that nobody asked about, counts for no other.
+    #[cold]
+    #[inline(never)]
+    fn forget_uses(&mut self) {
+        self.take_uses();
     }
 
     /// What was used and refused, to be recorded.

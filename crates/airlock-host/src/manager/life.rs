@@ -86,8 +86,8 @@ pub(super) struct Turn<'a> {
     life: &'a Life,
     era: u64,
     session: Option<Box<Session>>,
-    /// What it was before, where somebody listens.
-    was: Option<PluginState>,
+    /// Whether somebody was told that it runs.
+    is_told: bool,
     ended: bool,
 }
 
@@ -157,7 +157,7 @@ impl Life {
         }
         living.taken = true;
         let (era, session) = (living.era, living.session.take());
-        Asked::Turn(Turn { life: self, era, session, was: None, ended: false })
+        Asked::Turn(Turn { life: self, era, session, is_told: false, ended: false })
     }
 
     /// The state, told as it is seen from outside.
@@ -335,9 +335,8 @@ impl<'a> Turn<'a> {
 
     /// What it was before it ran, for whoever listens.
     pub(super) fn runs(&mut self) -> PluginState {
-        let was = self.life.lock().stage.state();
-        self.was = Some(was.clone());
-        was
+        self.is_told = true;
+        self.state()
     }
 
     /// What it is, while nobody runs.
@@ -387,7 +386,7 @@ impl<'a> Turn<'a> {
                 living.stage = Stage::Failed { reason, crashed };
             }
         }
-        if self.was.is_some() {
+        if self.is_told {
             ended.change = Some((PluginState::Running, living.stage.state()));
         }
         living.used_at = at;
@@ -438,7 +437,7 @@ impl<'a> InLine<'a> {
             return None;
         }
         let session = living.session.take();
-        Some(Turn { life, era, session, was: None, ended: false })
+        Some(Turn { life, era, session, is_told: false, ended: false })
     }
 }
 

@@ -1,6 +1,7 @@
 //! One managed plugin: its calls, counted, and the session that it may live in.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,11 +125,21 @@ struct Settings {
     origin: Option<Origin>,
 }
 
-/// Where a plugin was loaded from, and how.
+/// The file or folder that a plugin was loaded from, and how.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
-    pub(super) source: Source,
+    pub(super) path: PathBuf,
     pub(super) options: LoadOptions,
+}
+
+impl Origin {
+    /// None where it can be loaded from there but once.
+    pub(super) fn of(source: &Source, options: &LoadOptions) -> Option<Self> {
+        match source {
+            Source::Path(path) => Some(Origin { path: path.clone(), options: options.clone() }),
+            _ => None,
+        }
+    }
 }
 
 /// The bytes that calls are made of now.
@@ -166,8 +177,10 @@ impl<'a> Counting<'a> {
         Counting { managed, function, started, ended: false }
     }
 
-    fn end(mut self) {
+    /// Counts it no more, and says when it began.
+    fn end(mut self) -> Moment {
         self.ended = true;
+        self.started
     }
 }
 
@@ -453,8 +466,8 @@ impl Managed {
             false => self.fresh(&version, function, input, manner, &mut account).await,
             true => self.in_session(function, input, manner, &mut account).await,
         };
-        counting.end();
-        self.ended(function, result, &account)
+        let ended = counting.end() + account.wall();
+        self.ended(function, ended, result, &account)
     }
 
     async fn fresh(
@@ -652,8 +665,8 @@ impl Managed {
         }
     }
 
-    fn ended<T>(&self, function: &str, result: Result<T>, account: &Account) -> Result<T> {
-        self.count(function, account.wall(), Moment::now(), result.as_ref().err(), account);
+    fn ended<T>(&self, function: &str, ended: Moment, result: Result<T>, account: &Account) -> Result<T> {
+        self.count(function, account.wall(), ended, result.as_ref().err(), account);
         result
     }
 
@@ -711,8 +724,8 @@ impl Managed {
             Err(refused) => Err(refused),
         };
         self.fared(&version, result.as_ref().err());
-        counting.end();
-        self.ended("_start", result, &account)
+        let ended = counting.end() + account.wall();
+        self.ended("_start", ended, result, &account)
     }
 
     /// Calls a function of its session with numbers of its types: the shortest way to a warm

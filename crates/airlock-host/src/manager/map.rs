@@ -1,11 +1,11 @@
 //! A map from names that many threads read at once, without writing anything that others read.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// Parts, each of which is made anew when something in it changes: so many that this is little
 /// work with thousands of names.
@@ -16,7 +16,8 @@ type Names<V> = HashTable<(u64, Arc<str>, V)>;
 
 /// A map from names. No lock of it is held while anything else is done, and reading takes none.
 pub(super) struct Map<V> {
-    hasher: RandomState,
+    /// With a secret of its own, so that nobody knows which names meet.
+    hasher: DefaultHashBuilder,
     shards: Box<[ArcSwap<Names<V>>]>,
     /// Held by whoever changes something.
     changing: Mutex<()>,
@@ -32,7 +33,7 @@ impl<V> fmt::Debug for Map<V> {
 impl<V: Clone> Map<V> {
     pub(super) fn new() -> Self {
         let shards = (0..SHARDS).map(|_| ArcSwap::from_pointee(Names::new())).collect();
-        Map { hasher: RandomState::new(), shards, changing: Mutex::default() }
+        Map { hasher: DefaultHashBuilder::default(), shards, changing: Mutex::default() }
     }
 
     fn place(&self, name: &str) -> (u64, &ArcSwap<Names<V>>) {

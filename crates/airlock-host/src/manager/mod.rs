@@ -145,8 +145,9 @@ impl Manager {
     pub async fn load(&self, name: &str, source: impl Into<Source>, options: LoadOptions) -> Result<Managed> {
         let source = source.into();
         let taken = self.take(name, &source)?;
-        let loaded = self.0.host.load_with(source.clone(), options.clone()).await;
-        taken.settle(loaded, Some(Origin { source, options }))
+        let origin = Origin::of(&source, &options);
+        let loaded = self.0.host.load_with(source, options).await;
+        taken.settle(loaded, origin)
     }
 
     /// [`Manager::load`] on this thread.
@@ -171,9 +172,10 @@ impl Manager {
         check: impl FnOnce(&Plugin) -> Result<()>,
     ) -> Result<Managed> {
         let taken = self.take(name, &source)?;
-        let loaded = self.0.host.load_blocking(source.clone(), options.clone());
+        let origin = Origin::of(&source, &options);
+        let loaded = self.0.host.load_blocking(source, options);
         let checked = loaded.and_then(|plugin| check(&plugin).map(|()| plugin));
-        taken.settle(checked, Some(Origin { source, options }))
+        taken.settle(checked, origin)
     }
 
     /// Puts a plugin that was loaded already under this name. It is one of its own there: what
@@ -271,7 +273,10 @@ impl Manager {
     /// # Errors
     /// As [`Manager::call`] and [`Plugin::call_blocking`].
     pub fn invoke_blocking(&self, name: &str, function: &str, input: Input) -> Result<Outcome<Answer>> {
-        self.get(name)?.invoke_blocking(function, input)
+        self.0.plugins.with(name, |place| match place {
+            Some(Place::Here(managed)) => managed.invoke_blocking(function, input),
+            _ => Err(self.not_loaded(name)),
+        })
     }
 
     /// Calls a function of a plugin with numbers of its types: the shortest way to a warm call.

@@ -7,7 +7,6 @@ use super::managed::Origin;
 use super::{Allowed, Managed, Manager};
 use crate::load::{Examined, off_thread};
 use crate::plugin::Plugin;
-use crate::source::Source;
 
 /// What loading a plugin again came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -99,13 +98,12 @@ impl Manager {
 
     /// The plugin that is there now, where it is another.
     fn found_now(&self, managed: &Managed, digest: &mut Option<Digest>) -> Result<Option<Plugin>> {
-        let origin = managed.origin().filter(|origin| matches!(origin.source, Source::Path(_)));
-        let Some(Origin { source, options }) = origin else {
+        let Some(Origin { path, options }) = managed.origin() else {
             let reason = "it was loaded from no file, so there is nothing to load again".to_owned();
             return Err(Error::new(ErrorKind::InvalidSetting { name: managed.name().to_string(), reason }));
         };
         let (host, running) = (self.host(), managed.plugin());
-        let examined = host.examine(source.clone(), &options)?;
+        let examined = host.examine(path, &options)?;
         *digest = Some(examined.artifact.digest());
         if examined.artifact.digest() == running.digest() && examined.manifest.as_ref() == running.manifest()
         {
