@@ -451,7 +451,8 @@ impl Plugin {
         self.refuse_program()?;
         let Manner { awaited, options, inside } = manner;
         let job = Job { awaited, inside, options: Some(options), ..Job::new(function, input) };
-        self.once_into(job, None, account).await
+        // Pinned where it is: it is some kilobytes large, and would be copied to be awaited.
+        pin!(self.once_into(job, None, account)).await
     }
 
     /// The same for a program.

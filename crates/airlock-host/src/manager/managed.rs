@@ -463,8 +463,9 @@ impl Managed {
         let version = self.0.current.load_full();
         let mut account = Account::default();
         let result = match version.keeps_state {
-            false => self.fresh(&version, function, input, manner, &mut account).await,
-            true => self.in_session(function, input, manner, &mut account).await,
+            // Pinned where they are: they are some kilobytes large, and would be copied to be awaited.
+            false => pin!(self.fresh(&version, function, input, manner, &mut account)).await,
+            true => pin!(self.in_session(function, input, manner, &mut account)).await,
         };
         let ended = counting.end() + account.wall();
         self.ended(function, ended, result, &account)
@@ -479,7 +480,7 @@ impl Managed {
         account: &mut Account,
     ) -> Result<Outcome<Answer>> {
         self.well()?;
-        let result = version.plugin.invoke_into(function, input, manner, account).await;
+        let result = pin!(version.plugin.invoke_into(function, input, manner, account)).await;
         self.fared(version, result.as_ref().err());
         result
     }
@@ -519,7 +520,7 @@ impl Managed {
     ) -> Result<Outcome<Answer>> {
         let (mut running, mut session) = self.enter(manner, account).await?;
         self.runs(&mut running);
-        let result = session.run(function, input, manner).await;
+        let result = pin!(session.run(function, input, manner)).await;
         account.merge(session.account());
         if let Some(left) = self.leave(running, session, result.as_ref().err(), Moment::now()) {
             self.close_session(left).await;
@@ -752,7 +753,7 @@ impl Managed {
             }
         };
         self.runs(&mut running);
-        let result = session.call_func(function, params).await;
+        let result = pin!(session.call_func(function, params)).await;
         counting.end();
         if let Some(left) = self.func_ended(function, started, running, session, result.as_ref().err()) {
             self.close_session(left).await;

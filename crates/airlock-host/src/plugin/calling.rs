@@ -43,7 +43,7 @@ impl<'a> Job<'a> {
 impl Plugin {
     /// One call on an instance of its own.
     pub(super) async fn once(&self, job: Job<'_>, wasi: Option<WasiInput>) -> Result<Outcome<Answer>> {
-        self.once_into(job, wasi, &mut Account::default()).await
+        pin!(self.once_into(job, wasi, &mut Account::default())).await
     }
 
     /// The same with an account of what it came to.
