@@ -415,6 +415,28 @@ mod tests {
     }
 
     #[test]
+    fn a_permit_knows_whose_calls_it_is_inside_of() {
+        let (outer, policy) = (gate(&[]), policy(&["log"]));
+        let log = Need::Kind(CapabilityKind::Log);
+        let permit = outer.permit(&policy, soon(), log).expect("granted");
+        let inner = Arc::new(Identity { name: "two".to_owned(), digest: Digest::of(b"2") });
+        let nested =
+            Gate::nested(inner, Arc::default(), &permit).permit(&policy, soon(), log).expect("granted");
+        let names =
+            |permit: &super::Permit| permit.callers().map(|caller| caller.name.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (names(&permit), names(&nested)),
+            (vec!["one".to_owned()], vec!["two".to_owned(), "one".to_owned()])
+        );
+        assert!(
+            nested
+                .callers()
+                .last()
+                .is_some_and(|last| permit.callers().any(|caller| Arc::ptr_eq(last, caller)))
+        );
+    }
+
+    #[test]
     fn an_address_that_is_not_public_needs_a_grant_by_address() {
         let denied = |granted: &[&str], address: &str| {
             let gate = gate(&[]);

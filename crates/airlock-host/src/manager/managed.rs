@@ -498,12 +498,9 @@ impl Managed {
 
     /// What the end of a call means for a plugin that keeps no state.
     fn fared(&self, version: &Version, error: Option<&Error>) {
-        let crash = error.filter(|error| is_crash(error));
+        let crash = error.filter(|error| self.is_crash(error));
         if crash.is_none() && !(self.0.life.is_unwell() && error.is_none()) {
             return;
-        }
-        if crash.is_some() {
-            self.0.meter.crashed();
         }
         if let Some((change, rest)) = self.0.life.fared(version.era, crash, self.policy()) {
             self.changed(Some(change));
@@ -597,23 +594,26 @@ impl Managed {
             (true, None) => running.end(Some(session), End::Well, at),
             (true, Some(_)) => running.end(Some(session), End::Unharmed, at),
             (false, Some(error)) => {
-                let crashed = is_crash(error);
-                if crashed {
-                    self.0.meter.crashed();
-                }
-                running.end(None, End::Lost { reason: error.to_string(), crashed }, at)
+                let (reason, crashed) = (error.to_string(), self.is_crash(error));
+                running.end(None, End::Lost { reason, crashed }, at)
             }
             (false, None) => running.end(None, End::Stopped, at),
         }
     }
 
     fn not_started(&self, running: Running<'_>, error: Error) -> Error {
-        let crashed = is_crash(&error);
+        let (reason, crashed) = (error.to_string(), self.is_crash(&error));
+        running.end(None, End::Lost { reason, crashed }, Moment::now());
+        error
+    }
+
+    /// Whether a call crashed, which is counted.
+    fn is_crash(&self, error: &Error) -> bool {
+        let crashed = is_crash(error);
         if crashed {
             self.0.meter.crashed();
         }
-        running.end(None, End::Lost { reason: error.to_string(), crashed }, Moment::now());
-        error
+        crashed
     }
 
     fn started(&self, after_crashes: Option<u32>) {
@@ -1001,4 +1001,58 @@ impl Managed {
 /// Whether this was given to a call that a call of the plugin is waiting for.
 fn is_inside(permit: &Permit, plugin: &Plugin) -> bool {
     permit.callers().any(|caller| Arc::ptr_eq(caller, plugin.caller()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use airlock_core::{Basis, Capability, CapabilityKind, Ceiling, Gate, Need, Place, Policy, Request};
+
+    use super::PluginState;
+    use crate::bounded::block_on;
+    use crate::{CallOptions, Cancel, Host, Input, LoadOptions, manager::Manager};
+
+    /// What a tool of a call is given, made of the plugin whose call it is.
+    #[test]
+    fn reenter_a_plugin_that_keeps_state_is_refused_inside_of_its_own_call_and_waits_in_another() {
+        let spins =
+            r#"(module (func (export "spin") (loop (br 0))) (func (export "f") (result i32) i32.const 1))"#;
+        let manager = Manager::new(Host::builder().slots(2).build().expect("a host"));
+        let load = |name: &str| {
+            let options = LoadOptions::new().wat(true).limit(airlock_core::LimitKind::Wait, 30_000_000);
+            manager.load_blocking(name, spins.as_bytes(), options).expect("it loads")
+        };
+        let (own, other) = (load("own"), load("other"));
+        let log: Capability = "log".parse().expect("valid");
+        let (requests, place) = ([Request { capability: log.clone(), required: false }], Place::default());
+        let (grants, ceiling) = (&[log], &Ceiling::new());
+        let policy =
+            Policy::decide(Basis { requests: &requests, grants, baseline: &[], ceiling, place: &place });
+        let permit_of = |managed: &super::Managed| {
+            let plugin = managed.plugin();
+            let gate = Gate::new(plugin.caller().clone(), Arc::new(plugin.limits().clone()));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            gate.permit(&Arc::new(policy.clone()), deadline, Need::Kind(CapabilityKind::Log))
+                .expect("granted")
+        };
+        let cancel = Cancel::new();
+        std::thread::scope(|scope| {
+            let options = CallOptions::new().cancel(&cancel);
+            let spinning = &own;
+            let call = scope
+                .spawn(move || spinning.invoke_blocking_with("spin", Input::Words(Vec::new()), &options));
+            while own.state() != PluginState::Running {
+                std::thread::yield_now();
+            }
+            let nested = |permit| block_on(own.invoke_within(&permit, "f", Input::Words(Vec::new())));
+            let error = nested(permit_of(&own)).expect_err("it would wait for itself");
+            assert_eq!(error.code(), "reentered");
+            assert_eq!(error.to_string(), "`own` keeps state and is called from inside of a call of it");
+            assert_eq!(nested(permit_of(&other)).expect_err("it waits").code(), "limit-wait");
+            cancel.cancel();
+            call.join().expect("no panic").expect_err("cancelled");
+        });
+    }
 }
