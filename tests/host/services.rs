@@ -401,6 +401,19 @@ fn a_grant_that_is_taken_back_is_gone_at_the_next_call_of_a_session() {
 }
 
 #[test]
+fn what_a_session_may_do_with_services_it_may_do_in_each_call() {
+    let services = with(|services| services.http = answering());
+    let host = Host::builder().services(services).build().unwrap();
+    let options = allow(&["net=https://api.example"]).limit(airlock_host::LimitKind::HttpRequests, 1);
+    let plugin = host.load_blocking(source(GUEST), options).unwrap();
+    let mut session = plugin.session_blocking().unwrap();
+    for _ in 0..3 {
+        let answer = session.invoke_blocking("http", Input::Words(vec!["7".to_owned()])).unwrap();
+        assert_eq!(answer.value.to_json_text(), r#""0created""#, "also where nobody records calls");
+    }
+}
+
+#[test]
 fn fakes_stand_in_for_every_service() {
     let fakes = fakes();
     fakes.http.answer("https://api.example/x", 200, "fine");
