@@ -101,7 +101,7 @@ impl Managed {
     /// has to be, and of a fresh instance otherwise.
     ///
     /// # Errors
-    /// As [`Plugin::call`]; [`ErrorKind::Crashed`] where its [`CrashPolicy`] does not start it
+    /// As [`Plugin::call`]; [`ErrorKind::Crashed`] where its [`CrashPolicy`](crate::manager::CrashPolicy) does not start it
     /// again.
     pub async fn invoke(&self, function: &str, input: Input) -> Result<Outcome<Answer>> {
         self.invoke_with(function, input, &CallOptions::new()).await

@@ -46,7 +46,7 @@ impl Managed {
     /// [`Managed::start`] on this thread, until it is done.
     ///
     /// # Errors
-    /// As [`Managed::start`] and [`Plugin::call_blocking`].
+    /// As [`Managed::start`] and [`Plugin::call_blocking`](crate::Plugin::call_blocking).
     pub fn start_blocking(&self) -> Result<()> {
         let awaited = self.0.current.load().plugin.needs_fiber()?;
         let options = &CallOptions::new();
@@ -92,7 +92,7 @@ impl Managed {
         Ok(())
     }
 
-    /// Ends its session and starts it afresh, whatever its [`CrashPolicy`] is, and forgets its
+    /// Ends its session and starts it afresh, whatever its [`CrashPolicy`](crate::manager::CrashPolicy) is, and forgets its
     /// crashes.
     ///
     /// # Errors
