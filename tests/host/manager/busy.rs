@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use airlock_host::manager::{Managed, Manager, PluginState};
+use airlock_host::manager::{Happened, Managed, Manager, Notice, PluginState};
 use airlock_host::service::Services;
 use airlock_host::{CallOptions, Cancel, Host, Input, Kv, KvChange, Permit, ServiceError, ServiceFuture};
 
@@ -226,6 +226,7 @@ fn shutdown_lets_calls_finish_and_ends_the_rest_and_closes_sessions() {
     for mode in [Mode::MultiThread, Mode::CurrentThread, Mode::NoRuntime] {
         let host = host();
         let manager = Manager::new(host.clone());
+        let mut events = manager.events();
         manager.load_blocking("counter", source(COUNTER), text()).unwrap();
         manager.invoke_blocking("counter", "count", words()).unwrap();
         let adder = manager.load_blocking("adder", source(ADD), text()).unwrap();
@@ -237,6 +238,12 @@ fn shutdown_lets_calls_finish_and_ends_the_rest_and_closes_sessions() {
         });
         assert_eq!((manager.list().len(), host.memory_used()), (0, 0));
         assert_eq!(adder.invoke_blocking("answer", one()).unwrap_err().code(), "not-loaded");
+        // Who listens has been told everything, and that there is no more.
+        let told: Vec<Notice> = std::iter::from_fn(|| events.next_blocking()).collect();
+        let unloaded =
+            |notice: &&Notice| matches!(notice, Notice::Event(event) if event.what == Happened::Unloaded);
+        assert_eq!(told.iter().filter(unloaded).count(), 2, "{told:?}");
+        assert_eq!(manager.events().next_blocking(), None);
         let late = manager.load_blocking("late", source(ADD), text()).unwrap();
         assert_eq!(late.invoke_blocking("answer", one()).unwrap_err().code(), "shutting-down");
     }

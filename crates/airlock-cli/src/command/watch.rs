@@ -8,8 +8,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use airlock_host::manager::{
-    Allowed, CrashPolicy, Happened, Managed, Manager, Notice, PluginEvent, ReloadStrategy, Reloaded,
-    Snapshot, WatchOptions,
+    Allowed, CrashPolicy, Managed, Manager, Notice, PluginEvent, ReloadStrategy, Reloaded, Snapshot,
+    WatchOptions,
 };
 use airlock_host::{
     AbiId, Answer, Approval, CallOptions, Error, ErrorKind, Input, Plugin, ProgramInput, block_on,
@@ -25,15 +25,14 @@ use crate::printer::Printer;
 /// How often the file of metrics is written anew, where something was called.
 const METRICS: Duration = Duration::from_secs(1);
 
-/// How long the last events are waited for.
-const LAST_EVENTS: Duration = Duration::from_secs(1);
-
 /// How long calls may finish when it ends.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What the main thread is told.
 enum Message {
     Notice(Notice),
+    /// There are no more.
+    AllTold,
     /// Somebody wants it to end.
     End,
 }
@@ -55,6 +54,7 @@ pub(super) fn run(session: &Session, watch: &Watch) -> Result<u8, Error> {
                 return;
             }
         }
+        let _ = said.send(Message::AllTold);
     })?;
     let stop = sender.clone();
     ctrlc::set_handler(move || {
@@ -75,16 +75,13 @@ pub(super) fn run(session: &Session, watch: &Watch) -> Result<u8, Error> {
         session.printer.note(&format!("calls that did not end by themselves: {cut}"));
     }
     keep(watch.metrics.as_deref(), &manager.snapshot())?;
-    let mut left = manager.unload_all_blocking();
-    while left > 0 {
-        match messages.recv_timeout(LAST_EVENTS) {
-            Ok(Message::Notice(notice)) => {
-                left -=
-                    usize::from(matches!(&notice, Notice::Event(event) if event.what == Happened::Unloaded));
-                tell(session.printer, &notice)?;
-            }
-            Ok(Message::End) => {}
-            Err(_) => break,
+    block_on(manager.shutdown(Duration::ZERO));
+    // What was told before it ended is still to be printed.
+    while let Ok(message) = messages.recv() {
+        match message {
+            Message::Notice(notice) => tell(session.printer, &notice)?,
+            Message::AllTold => break,
+            Message::End => {}
         }
     }
     Ok(0)
@@ -148,7 +145,7 @@ fn serve(
     loop {
         match messages.recv_timeout(METRICS) {
             Ok(Message::Notice(notice)) => tell(session.printer, &notice)?,
-            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(Message::AllTold | Message::End) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) if watch.metrics.is_some() => {
                 let snapshot = manager.snapshot();
                 if written != Some(snapshot.total.calls) {

@@ -1,8 +1,8 @@
 //! What happens to managed plugins, for whoever listens.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use airlock_core::{Capability, Digest, Error, ErrorKind, LimitKind, visible};
@@ -183,20 +183,33 @@ impl fmt::Display for PluginEvent {
 /// Where events go. Nothing is made of what nobody listens to.
 #[derive(Debug)]
 pub(super) struct Bus {
-    sender: Sender<PluginEvent>,
+    /// None once it was closed. Locked only where there are listeners.
+    sender: Mutex<Option<Sender<PluginEvent>>>,
     /// Counted here, since the channel takes a lock to tell.
     listeners: Arc<AtomicUsize>,
 }
 
 impl Bus {
     pub(super) fn new() -> Self {
-        Bus { sender: Sender::new(WAITING), listeners: Arc::default() }
+        Bus { sender: Mutex::new(Some(Sender::new(WAITING))), listeners: Arc::default() }
     }
 
     pub(super) fn listen(&self) -> PluginEvents {
-        let receiver = self.sender.subscribe();
+        let receiver = match &*self.sender() {
+            Some(sender) => sender.subscribe(),
+            None => Sender::new(1).subscribe(),
+        };
         self.listeners.fetch_add(1, Ordering::Relaxed);
         PluginEvents { receiver, listeners: self.listeners.clone() }
+    }
+
+    /// Has listeners come to an end, after what they were told before.
+    pub(super) fn close(&self) {
+        self.sender().take();
+    }
+
+    fn sender(&self) -> MutexGuard<'_, Option<Sender<PluginEvent>>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[inline]
@@ -206,8 +219,11 @@ impl Bus {
 
     pub(super) fn tell(&self, plugin: &Arc<str>, what: impl FnOnce() -> Happened) {
         if self.has_listeners() {
-            // The last listener may have gone in between.
-            let _ = self.sender.send(PluginEvent { plugin: plugin.clone(), what: what() });
+            let event = PluginEvent { plugin: plugin.clone(), what: what() };
+            if let Some(sender) = &*self.sender() {
+                // The last listener may have gone in between.
+                let _ = sender.send(event);
+            }
         }
     }
 
@@ -264,7 +280,8 @@ pub enum Notice {
 }
 
 impl PluginEvents {
-    /// The next one, waited for; none once the manager is gone.
+    /// The next one, waited for; none once the manager is gone, or was [shut
+    /// down](super::Manager::shutdown).
     pub async fn next(&mut self) -> Option<Notice> {
         match self.receiver.recv().await {
             Ok(event) => Some(Notice::Event(event)),

@@ -466,11 +466,12 @@ impl Manager {
         self.list().iter().filter(|name| self.unload_blocking(name).is_ok()).count()
     }
 
-    /// Ends everything: [drains](Manager::drain), and takes all plugins away. Returns how many
-    /// calls had to be cut.
+    /// Ends everything: [drains](Manager::drain), takes all plugins away, and has those who
+    /// [listen](Manager::events) come to an end. Returns how many calls had to be cut.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let cut = self.drain(grace).await;
         self.unload_all().await;
+        self.0.bus.close();
         cut
     }
 
