@@ -20,6 +20,7 @@ mod metadata;
 mod modes;
 mod nested;
 mod raw;
+mod sen;
 mod services;
 mod support;
 mod tools;

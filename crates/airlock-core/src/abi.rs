@@ -16,11 +16,13 @@ pub enum AbiId {
     Json,
     /// A WASI preview 1 program with `_start`.
     Command,
+    /// sen-rs's: a command that says itself what it takes and needs, in MessagePack.
+    Sen,
 }
 
 impl AbiId {
     /// Every ABI this build speaks, in the order help prints them.
-    pub const ALL: [AbiId; 3] = [AbiId::Raw, AbiId::Json, AbiId::Command];
+    pub const ALL: [AbiId; 4] = [AbiId::Raw, AbiId::Json, AbiId::Command, AbiId::Sen];
 
     /// The name used in flags, `--json` output and errors.
     pub fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl AbiId {
             AbiId::Raw => "raw",
             AbiId::Json => "json",
             AbiId::Command => "command",
+            AbiId::Sen => "sen",
         }
     }
 }

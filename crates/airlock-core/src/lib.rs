@@ -54,7 +54,8 @@ pub use gate::{Gate, Need, Permit};
 pub use grant::{Grant, GrantStore, Identity, Lasting, MemoryGrants};
 pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};
 pub use manifest::{
-    Allocator, CommandEntry, Manifest, ManifestFormat, MemoryRequest, Request, fledge_capabilities,
+    Allocator, ArgSpec, CommandEntry, CommandSpec, Manifest, ManifestFormat, MemoryRequest, Request,
+    SenCapabilities, Streams, fledge_capabilities,
 };
 pub use outcome::{Outcome, Usage};
 pub use policy::{Basis, Ceiling, Place, Policy};

@@ -17,7 +17,8 @@ use crate::engines::{Allocation, EngineKey, Engines};
 use crate::loads::Once;
 use crate::{Artifact, Job, Shape};
 
-/// Native code for an admitted artifact, ready for each engine that can run it.
+/// Native code for an admitted artifact, ready for each engine that can run it. Cheap to clone.
+#[derive(Clone)]
 pub struct Compiled {
     artifact: Artifact,
     shape: Arc<Shape>,

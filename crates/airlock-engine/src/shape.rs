@@ -26,6 +26,12 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// That of these numeric types.
+    pub fn of(params: &[ValueType], results: &[ValueType]) -> Self {
+        let slots = |types: &[ValueType]| types.iter().copied().map(Slot::Number).collect();
+        Signature { params: slots(params), results: slots(results) }
+    }
+
     /// Whether it is exactly these numeric types.
     pub fn is(&self, params: &[ValueType], results: &[ValueType]) -> bool {
         let same = |slots: &[Slot], types: &[ValueType]| {

@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
+use crate::abi::sen::ExecuteResult;
+
 /// What a function is called with.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -28,6 +30,10 @@ pub enum Answer {
     Values(Vec<Value>),
     /// What a program left behind.
     Program(Program),
+    /// What executing a `sen` plugin came to.
+    Executed(ExecuteResult),
+    /// Bytes.
+    Bytes(Vec<u8>),
 }
 
 /// What a program left behind.
@@ -134,6 +140,13 @@ impl Input {
 }
 
 impl Answer {
+    /// A value as JSON.
+    pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        serde_json::value::to_raw_value(value)
+            .map(Answer::Json)
+            .map_err(|error| Error::host("an answer that has no form in JSON").with_source(error))
+    }
+
     /// The answer as JSON text: a plugin's own, or a `raw` function's result (one number,
     /// an array of several, `null` for none).
     pub fn to_json_text(&self) -> String {
@@ -145,6 +158,8 @@ impl Answer {
                 several => serde_json::Value::from_iter(several.iter().map(Value::to_json)).to_string(),
             },
             Answer::Program(program) => serde_json::json!({ "code": program.code }).to_string(),
+            Answer::Executed(result) => serde_json::json!(result).to_string(),
+            Answer::Bytes(bytes) => serde_json::json!(bytes).to_string(),
         }
     }
 

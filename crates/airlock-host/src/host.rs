@@ -13,6 +13,7 @@ use crate::abi::Abi;
 use crate::budget::HostBudget;
 use crate::builder::{HostBuilder, Rules};
 use crate::cancel::Cuts;
+use crate::describe::Descriptions;
 use crate::prepared::Shelf;
 use crate::recorded::Recorder;
 use crate::running::Running;
@@ -39,6 +40,7 @@ pub(crate) struct HostInner {
     slots: Slots,
     linkers: Mutex<Linkers>,
     pub(crate) prepared: Shelf,
+    pub(crate) descriptions: Descriptions,
 }
 
 impl std::fmt::Debug for Host {
@@ -84,6 +86,7 @@ impl Host {
             slots: Slots::new(concurrent as usize),
             linkers: Mutex::default(),
             prepared: Shelf::default(),
+            descriptions: Descriptions::default(),
         }))
     }
 

@@ -40,6 +40,7 @@ mod bounded;
 mod budget;
 mod builder;
 mod cancel;
+mod describe;
 mod func;
 mod guest;
 mod host;
@@ -60,6 +61,7 @@ pub mod testing;
 mod wasi;
 
 // The public interface is:
+pub use abi::sen::{Effect, EffectResponse, EffectResult, ExecuteError, ExecuteResult};
 pub use airlock_core::*;
 pub use airlock_engine::{
     Artifact, Cache, CacheEntry, CacheSettings, Compiler, Damaged, Export, ExternType, Feature, Import,

@@ -11,7 +11,7 @@ use airlock_core::{
 use airlock_engine::{Artifact, Compiled, EngineKey, Feature, Shape};
 use tokio::sync::oneshot;
 
-use crate::abi::{self, Abi};
+use crate::abi::{self, Abi, Adapter};
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
 use crate::service::exec;
@@ -154,6 +154,8 @@ pub struct Examined {
     pub abi: Result<(AbiId, String)>,
     /// What would bound its calls.
     pub limits: Limits,
+    /// Its code, where that was needed to ask it what it is.
+    pub(crate) compiled: Option<Compiled>,
 }
 
 impl Examined {
@@ -209,7 +211,7 @@ impl Host {
     /// The rest of loading.
     pub(crate) fn load_examined(&self, examined: Examined, options: &LoadOptions) -> Result<Plugin> {
         let (start, span) = (Instant::now(), tracing::Span::current());
-        let Examined { name, artifact, shape, manifest, requests, abi, limits } = examined;
+        let Examined { name, artifact, shape, manifest, requests, abi, limits, compiled } = examined;
         let (abi, why) = abi.map(|(id, why)| (abi::by_id(id), why))?;
         span.record("plugin", &name).record("abi", abi.id().name());
         let adapter = abi.bind(&shape, manifest.as_ref())?;
@@ -219,7 +221,10 @@ impl Host {
         let name = identity.name;
         let key = engine_key(&limits, &shape);
         let waits = shape.imports.iter().any(|import| abi.waits(&import.module, &import.name));
-        let compiled = Compiled::new(&self.0.engines, key, artifact, shape, &limits)?;
+        let compiled = match compiled.filter(|compiled| compiled.key() == key) {
+            Some(compiled) => compiled,
+            None => Compiled::new(&self.0.engines, key, artifact, shape, &limits)?,
+        };
         tracing::info!(
             digest = %compiled.artifact().digest().short(),
             abi = %abi.id(), why, origin = ?compiled.origin(), code = ?compiled.load_time(),
@@ -240,8 +245,8 @@ impl Host {
         })
     }
 
-    /// Reads and checks a plugin without compiling it: what `airlock inspect` shows, also
-    /// of a plugin that could not be loaded.
+    /// Reads and checks a plugin without compiling it, unless it has to be asked what it is: what
+    /// `airlock inspect` shows, also of a plugin that could not be loaded.
     ///
     /// # Errors
     /// What is wrong with the file, the manifest or the bytes. A plugin that no ABI or too
@@ -249,14 +254,30 @@ impl Host {
     pub fn examine(&self, source: impl Into<Source>, options: &LoadOptions) -> Result<Examined> {
         let limits = Limits::default().with(&self.0.overrides).with(&options.limits);
         let found = source::read(source.into(), &limits)?;
-        let name = options.name.clone().unwrap_or(found.name);
+        let mut name = options.name.clone().unwrap_or(found.name);
         let mut overrides = self.0.rules.limits(&name);
         overrides.extend(&options.limits);
         let limits = limits.with(&overrides);
         let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
         let (artifact, shape) = self.0.engines.admit(artifact, &options.features, &limits)?;
-        let manifest = found.manifest;
+        let mut manifest = found.manifest;
+        let mut compiled = None;
         let abi = abi::choose(&shape, manifest.as_ref(), options.abi).and_then(|(abi, why)| {
+            if manifest.is_none()
+                && let Some(describer) = abi.describer(&shape)?
+            {
+                let asked =
+                    self.ask(abi, describer, &artifact, &shape, &self.effective_limits(abi, &overrides));
+                let (said, code) = asked?;
+                compiled = code;
+                let said = Manifest::read(Manifest::EXPORT, &said)?;
+                if options.name.is_none() {
+                    name.clone_from(&said.name);
+                    overrides = self.0.rules.limits(&name);
+                    overrides.extend(&options.limits);
+                }
+                manifest = Some(said);
+            }
             abi.bind(&shape, manifest.as_ref())?;
             Ok((abi, why))
         });
@@ -272,7 +293,26 @@ impl Host {
             shape,
             manifest,
             limits,
+            compiled,
         })
+    }
+
+    /// What a module says of itself, and its code where it had to be asked.
+    fn ask(
+        &self,
+        abi: &'static dyn Abi,
+        describer: Arc<dyn Adapter>,
+        artifact: &Artifact,
+        shape: &Arc<Shape>,
+        limits: &Limits,
+    ) -> Result<(Arc<[u8]>, Option<Compiled>)> {
+        if let Some(said) = self.described(artifact.digest()) {
+            return Ok((said, None));
+        }
+        let key = engine_key(limits, shape);
+        let compiled = Compiled::new(&self.0.engines, key, artifact.clone(), shape.clone(), limits)?;
+        let said = self.describe(abi, describer, compiled.clone(), limits)?;
+        Ok((said, Some(compiled)))
     }
 
     /// What the plugin may do: what was granted with this load, and what was and is decided

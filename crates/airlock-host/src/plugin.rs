@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Module;
 
+use crate::abi::sen::{self, ExecuteResult};
 use crate::abi::{self, Abi, Adapter};
 use crate::answer::{Answer, Input, Program};
 use crate::bounded::block_on;
@@ -467,7 +468,8 @@ impl Plugin {
         self.once_into(job, Some(wasi), account).await?.try_map(program_of)
     }
 
-    /// Runs a program (`command` ABI) to its end.
+    /// Runs a program to its end: one of the `command` ABI, or a `sen` plugin, whose text is what
+    /// it prints last.
     ///
     /// # Errors
     /// [`ErrorKind::WrongVerb`] for another ABI; every way a call can fail. A program that
@@ -484,6 +486,33 @@ impl Plugin {
     pub fn run_blocking(&self, input: ProgramInput) -> Result<Outcome<Program>> {
         let (job, wasi) = self.program(input, self.needs_fiber()?)?;
         block_on(pin!(self.once(job, Some(wasi))))?.try_map(program_of)
+    }
+
+    /// Executes a `sen` plugin with these values, to its end: what it wants done on the way is
+    /// done under its capabilities.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongVerb`] for another ABI; every way a call can fail. That the plugin
+    /// itself says that it failed is no error.
+    pub async fn execute(&self, args: &[impl AsRef<str> + Sync]) -> Result<Outcome<ExecuteResult>> {
+        self.once(self.execution(args, true)?, None).await?.try_map(executed)
+    }
+
+    /// [`Plugin::execute`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Plugin::execute`] and [`Plugin::call_blocking`].
+    pub fn execute_blocking(&self, args: &[impl AsRef<str>]) -> Result<Outcome<ExecuteResult>> {
+        let job = self.execution(args, self.needs_fiber()?)?;
+        block_on(pin!(self.once(job, None)))?.try_map(executed)
+    }
+
+    fn execution<'a>(&self, args: &[impl AsRef<str>], awaited: bool) -> Result<Job<'a>> {
+        if self.abi() != AbiId::Sen {
+            return Err(Error::new(ErrorKind::WrongVerb { abi: self.abi(), asked: "executed" }));
+        }
+        let args = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
+        Ok(Job { awaited, ..Job::new(sen::EXECUTE, Input::Words(args)) })
     }
 
     /// Starts an instance that lives across calls.
@@ -513,18 +542,23 @@ impl Plugin {
     }
 
     fn program<'a>(&self, input: ProgramInput, awaited: bool) -> Result<(Job<'a>, WasiInput)> {
-        if self.abi() != AbiId::Command {
-            return Err(Error::new(ErrorKind::WrongVerb { abi: self.abi(), asked: "run as a program" }));
-        }
         let stdin = input.stdin.unwrap_or_else(StdinSource::empty);
-        let args: Vec<String> = std::iter::once(self.name().to_owned()).chain(input.args).collect();
+        let (function, values, args) = match self.abi() {
+            AbiId::Command => {
+                let args = std::iter::once(self.name().to_owned()).chain(input.args).collect();
+                ("_start", Vec::new(), args)
+            }
+            AbiId::Sen => (sen::EXECUTE, input.args.clone(), input.args),
+            other => return Err(Error::new(ErrorKind::WrongVerb { abi: other, asked: "run as a program" })),
+        };
+        let args: Vec<String> = args;
         if args.iter().any(|arg| arg.contains('\0')) {
             let reason = "an argument holds a NUL byte".to_owned();
             return Err(Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason }));
         }
         let input_bytes = args.iter().map(|arg| arg.len() as u64).sum::<u64>() + stdin.len();
-        let job = Job { input_bytes, awaited, ..Job::new("_start", Input::Words(Vec::new())) };
-        Ok((job, WasiInput { args, stdin, stdout_is_answer: true }))
+        let job = Job { input_bytes, awaited, ..Job::new(function, Input::Words(values)) };
+        Ok((job, WasiInput { args, stdin, is_program: true, ..WasiInput::none() }))
     }
 
     /// Whether a blocking call runs on a fiber: when an import may wait, which it must not
@@ -534,7 +568,18 @@ impl Plugin {
         if self.0.inner.parts.waits && tokio::runtime::Handle::try_current().is_ok() {
             return Err(Error::new(ErrorKind::BlockingInRuntime));
         }
-        Ok(self.0.inner.parts.waits || self.limits().value(LimitKind::Stack) > CALLERS_STACK)
+        Ok(self.is_better_on_a_fiber())
+    }
+
+    fn is_better_on_a_fiber(&self) -> bool {
+        self.0.inner.parts.waits || self.limits().value(LimitKind::Stack) > CALLERS_STACK
+    }
+
+    /// Has it say something of itself, which is no call of anybody's.
+    pub(crate) async fn ask(&self, function: &str, wasi: WasiInput) -> Result<Outcome<Answer>> {
+        let awaited = self.is_better_on_a_fiber();
+        let job = Job { awaited, is_ours: true, ..Job::new(function, Input::Words(Vec::new())) };
+        pin!(self.once(job, Some(wasi))).await
     }
 
     /// The error for an export that is not there with these types.
@@ -637,6 +682,13 @@ struct PlaceTaken<'a> {
 fn turns(concurrency: u64, slots: usize) -> Option<Semaphore> {
     let turns = usize::try_from(concurrency).ok().filter(|turns| *turns < slots)?;
     Some(Semaphore::new(turns.max(1)))
+}
+
+fn executed(answer: Answer) -> Result<ExecuteResult> {
+    match answer {
+        Answer::Executed(result) => Ok(result),
+        _ => Err(Error::host("an execution that answered with something else")),
+    }
 }
 
 fn program_of(answer: Answer) -> Result<Program> {

@@ -464,6 +464,9 @@ impl Session {
         live.store.data_mut().call_in(Manner::blocking(), None);
         match &outcome {
             Err(error) if !leaves_guest_whole(error.kind()) => self.ended = Some(error.to_string()),
+            _ if alive.live.store.data().is_worn => {
+                self.ended = Some("its instance has left, or cannot take back what it gave".to_owned());
+            }
             _ => self.live = Some(alive),
         }
         outcome

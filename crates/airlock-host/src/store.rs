@@ -59,6 +59,8 @@ pub(crate) struct CallState {
     deadline: Option<Instant>,
     stop: Option<ErrorKind>,
     awaited: bool,
+    /// Whether its instance is not to be called again, whatever this call comes to.
+    pub(crate) is_worn: bool,
 }
 
 impl CallState {
@@ -78,6 +80,7 @@ impl CallState {
             deadline: None,
             stop: None,
             awaited,
+            is_worn: false,
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use airlock_core::{Capability, CapabilityKind, Error, ErrorKind, Location, Result, fledge_capabilities};
+use airlock_core::{Capability, Error, ErrorKind, Location, Result, SenCapabilities, fledge_capabilities};
 use serde::Deserialize;
 
 /// What was granted to one name.
@@ -43,45 +43,6 @@ struct SenGrant {
     trust_level: String,
 }
 
-#[derive(Deserialize)]
-struct SenCapabilities {
-    #[serde(default)]
-    fs_read: Vec<SenPath>,
-    #[serde(default)]
-    fs_write: Vec<SenPath>,
-    #[serde(default)]
-    env_read: Vec<String>,
-    #[serde(default)]
-    net: Vec<SenNet>,
-    #[serde(default)]
-    stdio: SenStdio,
-}
-
-#[derive(Deserialize)]
-struct SenPath {
-    pattern: String,
-    #[serde(default)]
-    recursive: bool,
-}
-
-#[derive(Deserialize)]
-struct SenNet {
-    host: String,
-    port: Option<u16>,
-    #[serde(default = "https")]
-    protocol: String,
-}
-
-fn https() -> String {
-    "https".to_owned()
-}
-
-#[derive(Deserialize, Default)]
-struct SenStdio {
-    #[serde(default)]
-    stdin: bool,
-}
-
 fn read_sen(file: &str, text: &str) -> Result<Vec<Imported>> {
     let read: SenFile = serde_json::from_str(text).map_err(|error| {
         let (at, reason) = Location::of_json(&error);
@@ -95,34 +56,14 @@ fn read_sen(file: &str, text: &str) -> Result<Vec<Imported>> {
 }
 
 fn sen_grant(name: String, grant: &SenGrant) -> Imported {
-    let SenCapabilities { fs_read, fs_write, env_read, net, stdio } = &grant.capabilities;
-    let path = |kind: CapabilityKind| {
-        move |path: &SenPath| {
-            // What its host ignores is meant here: a folder without its folders.
-            let shallow = if path.recursive { "" } else { "/*" };
-            (kind, format!("{}{shallow}", path.pattern.trim_end_matches('/')))
-        }
-    };
-    let net = net.iter().map(|net| {
-        let port = net.port.map_or_else(|| "*".to_owned(), |port| port.to_string());
-        (CapabilityKind::Net, format!("{}://{}:{port}", net.protocol, net.host))
-    });
-    let scoped = fs_read
-        .iter()
-        .map(path(CapabilityKind::FsRead))
-        .chain(fs_write.iter().map(path(CapabilityKind::FsWrite)))
-        .chain(env_read.iter().map(|name| (CapabilityKind::Env, name.clone())))
-        .chain(net)
-        // Captured output needs no grant here, and an uncaptured one is more than was meant.
-        .chain(stdio.stdin.then(|| (CapabilityKind::Stdin, "inherit".to_owned())));
     let (mut capabilities, mut skipped) = (Vec::new(), Vec::new());
     // Its host honours these for ever; what they were granted for is over.
     if grant.trust_level != "permanent" {
         skipped.push(format!("granted for a {}", grant.trust_level));
         return Imported { name, capabilities, skipped };
     }
-    for (kind, scope) in scoped {
-        match Capability::scoped(kind, &scope) {
+    for read in grant.capabilities.capabilities() {
+        match read {
             Ok(capability) => capabilities.push(capability),
             Err(error) => skipped.push(error.to_string()),
         }
@@ -195,6 +136,7 @@ mod tests {
                 "fs.write=/var/out/*",
                 "env=MY_*",
                 "net=https://*.example.com:*",
+                "net=https://example.com:*",
                 "net=tcp://x.example:25",
                 "stdin=inherit"
             ]

@@ -27,12 +27,12 @@ use rustls::pki_types::PrivateKeyDer;
 /// What is done with a request; whether the connection goes on.
 type Handler = dyn Fn(&mut dyn ReadWrite, &str) -> bool + Send + Sync;
 
-trait ReadWrite: Read + Write {}
+pub(crate) trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
 
 /// A server on a port of its own, which keeps what it was asked.
-struct Server {
-    port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     accepted: Arc<AtomicUsize>,
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -71,7 +71,7 @@ impl Server {
     }
 
     /// A server that says the same to everybody.
-    fn saying(response: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn saying(response: impl Into<Vec<u8>>) -> Self {
         let response = response.into();
         Server::start(move |stream, _| stream.write_all(&response).is_ok())
     }
@@ -80,7 +80,7 @@ impl Server {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -107,7 +107,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-fn ok(body: &str) -> String {
+pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 

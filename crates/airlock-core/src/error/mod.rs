@@ -188,6 +188,15 @@ pub enum ErrorKind {
         /// What it misses.
         reason: String,
     },
+    /// A plugin is written for a version of its ABI that is not spoken.
+    ApiVersion {
+        /// The ABI.
+        abi: AbiId,
+        /// The plugin's version.
+        found: u32,
+        /// Those that are spoken.
+        known: &'static [u32],
+    },
     /// The bytes are no WebAssembly.
     NotWasm {
         /// What they look like.
@@ -471,6 +480,7 @@ impl Error {
             ErrorKind::WrongVerb { .. } => ("wrong-verb", Operator, 2),
             ErrorKind::AmbiguousAbi(_) => ("ambiguous-abi", Operator, 2),
             ErrorKind::AbiMismatch { .. } => ("abi-mismatch", Guest, 125),
+            ErrorKind::ApiVersion { .. } => ("api-version", Guest, 125),
             ErrorKind::NotWasm { .. } => ("not-wasm", Guest, 125),
             ErrorKind::WatNotAsked => ("wat-not-asked", Operator, 2),
             ErrorKind::InvalidWat(_) => ("invalid-wat", Guest, 125),

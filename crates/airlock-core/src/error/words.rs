@@ -44,6 +44,7 @@ pub(super) fn hint(kind: &ErrorKind) -> Option<String> {
             Some("another name, or `unload` or `replace` of the one that has it".to_owned())
         }
         ErrorKind::BlockingInRuntime => Some("await the call instead".to_owned()),
+        ErrorKind::ApiVersion { .. } => Some("build it again with an SDK of such a version".to_owned()),
         ErrorKind::WrongVerb { abi: AbiId::Command, .. } => {
             Some("`airlock run PLUGIN [ARGS]` runs a program".to_owned())
         }
@@ -108,6 +109,11 @@ impl fmt::Display for Error {
             }
             ErrorKind::AbiMismatch { abi, reason } => {
                 write!(f, "the module does not fit the `{abi}` ABI: {}", v(reason))
+            }
+            ErrorKind::ApiVersion { abi, found, known } => {
+                let known: Vec<String> = known.iter().map(u32::to_string).collect();
+                let known = known.join(" and ");
+                write!(f, "the plugin speaks version {found} of the `{abi}` ABI, and {known} are spoken here")
             }
             ErrorKind::NotWasm { found } => write!(f, "not WebAssembly: {}", v(found)),
             ErrorKind::WatNotAsked => write!(f, "this is WebAssembly text, which was not asked for"),

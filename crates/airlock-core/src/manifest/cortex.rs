@@ -177,7 +177,7 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
     let entry_point = checked_path(name, "entryPoint", entry_point)?;
     let commands = file.cli_commands.into_iter().map(|CliCommand { name: word, description }| {
         checked_command(name, &word)?;
-        Ok(CommandEntry { name: word, description, file: entry_point.clone() })
+        Ok(CommandEntry { name: word, description, file: entry_point.clone(), spec: None })
     });
     let commands = commands.collect::<Result<Vec<_>>>()?;
 
@@ -193,6 +193,7 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         requests,
         config: defaults(file.config.as_ref(), file.ui.as_ref()),
         memory,
+        streams: None,
         warnings,
     })
 }

@@ -96,7 +96,12 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
             return Err(invalid(name, format!("the command `{}` is there twice", command.name)));
         }
         let file = checked_path(name, "commands.binary", command.binary)?;
-        commands.push(CommandEntry { name: command.name, description: command.description, file });
+        commands.push(CommandEntry {
+            name: command.name,
+            description: command.description,
+            file,
+            spec: None,
+        });
     }
     let entry_point = match commands.first() {
         Some(command) => command.file.clone(),
@@ -120,6 +125,7 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         requests: requests(name, &file.capabilities)?,
         config: BTreeMap::new(),
         memory: MemoryRequest::default(),
+        streams: None,
         warnings,
     })
 }

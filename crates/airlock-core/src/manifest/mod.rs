@@ -1,7 +1,9 @@
 //! What a plugin says of itself, in one type whichever file said it.
 
+mod command;
 mod cortex;
 mod fledge;
+mod sen;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -10,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Capability, Error, ErrorKind, Result};
 
+pub use self::command::{ArgSpec, CommandSpec};
 pub use self::fledge::fledge_capabilities;
+pub use self::sen::SenCapabilities;
 
 /// Whose format a manifest was written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,6 +25,8 @@ pub enum ManifestFormat {
     Cortex,
     /// fledge's `plugin.toml`.
     Fledge,
+    /// What a sen-rs plugin answers when it is asked: MessagePack.
+    Sen,
 }
 
 /// One word that a plugin adds to its application's command line.
@@ -30,8 +36,11 @@ pub struct CommandEntry {
     pub name: String,
     /// What it does, as written.
     pub description: Option<String>,
-    /// The wasm file it runs, relative to the manifest's folder and inside it.
+    /// The wasm file it runs, relative to the manifest's folder and inside it; empty where the
+    /// manifest is a module's own.
     pub file: String,
+    /// What it takes, where the manifest says.
+    pub spec: Option<CommandSpec>,
 }
 
 /// One capability a plugin asks for.
@@ -64,6 +73,15 @@ pub struct MemoryRequest {
     pub allocator: Option<Allocator>,
 }
 
+/// Which standard streams a plugin has. What is written to one that it has not is nowhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Streams {
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+}
+
 /// What a plugin says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -76,7 +94,8 @@ pub struct Manifest {
     pub version: Option<String>,
     /// What it is for, as written.
     pub description: Option<String>,
-    /// The wasm file, relative to the manifest's folder and inside it.
+    /// The wasm file, relative to the manifest's folder and inside it; empty where the manifest is
+    /// a module's own.
     pub entry_point: String,
     /// The functions it names, in order; empty when it names none.
     pub functions: Vec<String>,
@@ -91,6 +110,8 @@ pub struct Manifest {
     pub config: BTreeMap<String, String>,
     /// What it says about memory.
     pub memory: MemoryRequest,
+    /// Which standard streams it has, where the manifest says.
+    pub streams: Option<Streams>,
     /// Keys nobody knows and other things that did not stop the reading.
     pub warnings: Vec<String>,
 }
@@ -99,6 +120,9 @@ impl Manifest {
     /// The file names a manifest is looked for under, in order.
     pub const FILE_NAMES: [&str; 3] = ["cortex.json", "manifest.json", "plugin.toml"];
 
+    /// What stands for a file's name where a module says itself what it is: the export that does.
+    pub const EXPORT: &str = "plugin_manifest";
+
     /// The largest manifest that is read, in bytes.
     pub const MAX_BYTES: u64 = 1 << 20;
 
@@ -106,7 +130,8 @@ impl Manifest {
     /// would read, and few enough to compare each with each.
     pub const MAX_ENTRIES: usize = 1000;
 
-    /// Reads a manifest from the text of `file`, one of [`Manifest::FILE_NAMES`].
+    /// Reads a manifest from the text of `file`, one of [`Manifest::FILE_NAMES`], or from what
+    /// [`Manifest::EXPORT`] answers.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidManifest`] with the place and the reason.
@@ -114,11 +139,18 @@ impl Manifest {
         if text.len() as u64 > Self::MAX_BYTES {
             return Err(invalid(file, "larger than 1 MiB"));
         }
-        let manifest = match file.ends_with(".toml") {
-            true => fledge::read(file, text),
-            false => cortex::read(file, text),
+        let manifest = match file {
+            Manifest::EXPORT => sen::read(file, text),
+            _ if file.ends_with(".toml") => fledge::read(file, text),
+            _ => cortex::read(file, text),
         }?;
-        let counts = [manifest.requests.len(), manifest.functions.len(), manifest.commands.len()];
+        let below = manifest.commands.iter().filter_map(|command| command.spec.as_ref());
+        let counts = [
+            manifest.requests.len(),
+            manifest.functions.len(),
+            manifest.commands.len(),
+            below.map(CommandSpec::entries).sum(),
+        ];
         match counts.into_iter().max() {
             Some(count) if count > Self::MAX_ENTRIES => {
                 let reason = format!("it asks for or names more than {} things of a kind", Self::MAX_ENTRIES);
@@ -157,15 +189,20 @@ fn checked_name(file: &str, name: String) -> Result<String> {
 
 /// Checks a word for the command line: it is typed in a shell and may name a file.
 fn checked_command(file: &str, name: &str) -> Result<()> {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '+');
-    let begins = name.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_');
-    match begins && name.len() <= 64 && name.chars().all(plain) {
+    match is_word(name) {
         true => Ok(()),
         false => Err(invalid(
             file,
             format!("`{name}` is no name of a command: a letter or digit, then up to 63 of those or `-_.:+`"),
         )),
     }
+}
+
+/// Whether a text can be typed as a command or a long option, with no need to quote it.
+fn is_word(text: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '+');
+    let begins = text.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    begins && text.len() <= 64 && text.chars().all(plain)
 }
 
 /// Checks that a path names something in the manifest's folder or deeper.

@@ -9,6 +9,7 @@ mod command;
 mod imports;
 mod json;
 mod raw;
+pub(crate) mod sen;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +21,7 @@ use wasmtime::Linker;
 
 use crate::answer::{Answer, Input};
 use crate::store::{CallState, Live};
-use crate::wasi;
+use crate::wasi::{self, WasiInput};
 
 pub(crate) use imports::{link_common, owner_of};
 
@@ -96,6 +97,16 @@ pub(crate) trait Abi: Sync {
         wasi::waits(module, name)
     }
 
+    /// What asks a module what it is, where those of the family say that themselves: an adapter
+    /// whose one function answers with the bytes of a manifest.
+    ///
+    /// # Errors
+    /// As [`Abi::bind`].
+    fn describer(&self, shape: &Arc<Shape>) -> Result<Option<Arc<dyn Adapter>>> {
+        let _ = shape;
+        Ok(None)
+    }
+
     /// Reads what is needed of a module's shape to call it.
     ///
     /// # Errors
@@ -107,6 +118,12 @@ pub(crate) trait Abi: Sync {
 pub(crate) trait Adapter: Send + Sync {
     /// The functions a caller can name.
     fn functions(&self) -> &[String];
+
+    /// What its program is started with, for this input; `given` is what whoever calls gave.
+    fn wasi_input(&self, input: &Input, given: Option<WasiInput>) -> Option<WasiInput> {
+        let _ = input;
+        given
+    }
 
     /// Runs what has to run before the first call, if anything does.
     fn start<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>>;
@@ -122,7 +139,7 @@ pub(crate) trait Adapter: Send + Sync {
 }
 
 /// Every ABI, in the order they are tried.
-static ALL: [&dyn Abi; 3] = [&command::Command, &json::Json, &raw::Raw];
+static ALL: [&dyn Abi; 4] = [&command::Command, &json::Json, &sen::Sen, &raw::Raw];
 
 /// The ABI with this name.
 pub(crate) fn by_id(id: AbiId) -> &'static dyn Abi {

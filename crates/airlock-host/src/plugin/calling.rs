@@ -27,12 +27,22 @@ pub(super) struct Job<'a> {
     /// The permit of the tool that it is made for.
     pub(super) inside: Option<&'a Permit>,
     pub(super) options: Option<&'a CallOptions>,
+    /// Whether it is no call of anybody's, and so none to be recorded.
+    pub(super) is_ours: bool,
 }
 
 impl<'a> Job<'a> {
     /// One that is awaited, of no tool and with nothing special.
     pub(super) fn new(function: &'a str, input: Input) -> Self {
-        Job { function, input_bytes: input.len(), input, awaited: true, inside: None, options: None }
+        Job {
+            function,
+            input_bytes: input.len(),
+            input,
+            awaited: true,
+            inside: None,
+            options: None,
+            is_ours: false,
+        }
     }
 
     fn cancel(&self) -> Option<&Cancel> {
@@ -53,7 +63,7 @@ impl Plugin {
         wasi: Option<WasiInput>,
         account: &mut Account,
     ) -> Result<Outcome<Answer>> {
-        let (function, span) = (job.function, self.span(job.function));
+        let (function, span, is_ours) = (job.function, self.span(job.function), job.is_ours);
         let result = {
             // Pinned where it is: it is some kilobytes large, and would be copied with every hand-over.
             let called = pin!(async {
@@ -88,6 +98,9 @@ impl Plugin {
             });
             called.instrument(span).await
         };
+        if is_ours {
+            return result;
+        }
         self.recorded(function, result, |outcome| Some(outcome.usage.clone()), || account.uses.clone())
     }
 
@@ -163,6 +176,7 @@ impl Plugin {
         let cut = self.cuts(job.cancel());
         let prepared = self.inner().prepared(allocation);
         let prepared = prepared.ok_or_else(|| Error::host("an instance of a module that is not linked"))?;
+        let wasi = self.adapter().wasi_input(&job.input, wasi);
         let mut state = CallState::new(self.0.reference(allocation), Wasi::new(wasi), awaited);
         if let Some(permit) = job.inside {
             state.inside(permit.clone());

@@ -13,7 +13,9 @@ mod preview1;
 mod reach;
 mod stdio;
 
-use airlock_core::{LimitKind, Limits, Printed};
+use std::time::Duration;
+
+use airlock_core::{LimitKind, Limits, Printed, Streams};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use wasmtime::Linker;
@@ -21,7 +23,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::filesystem::WasiFilesystemView as _;
 use wasmtime_wasi::p1::{WasiP1Ctx, wasi_snapshot_preview1};
 
-use self::clocks::{Clocks, Which};
+use self::clocks::{Clocks, Until, Which};
 use self::files::Files;
 use self::stdio::{Capture, Stdin};
 use crate::standing::Standing;
@@ -71,14 +73,18 @@ pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 pub(crate) struct WasiInput {
     pub(crate) args: Vec<String>,
     pub(crate) stdin: StdinSource,
-    /// Whether standard output is the answer, and so kept apart from the log.
-    pub(crate) stdout_is_answer: bool,
+    /// Whether it is run as a program: its standard output is the answer, and so kept apart
+    /// from the log.
+    pub(crate) is_program: bool,
+    /// Those that it has. What is written to others is nowhere.
+    pub(crate) streams: Streams,
 }
 
 impl WasiInput {
     /// For plugins whose answer is no program's output: no arguments, empty input.
     pub(crate) fn none() -> Self {
-        WasiInput { args: Vec::new(), stdin: StdinSource::empty(), stdout_is_answer: false }
+        let streams = Streams { stdin: true, stdout: true, stderr: true };
+        WasiInput { args: Vec::new(), stdin: StdinSource::empty(), is_program: false, streams }
     }
 }
 
@@ -87,6 +93,7 @@ pub(crate) struct Wasi {
     /// What it is started with, until `opened` is made of it.
     input: Option<WasiInput>,
     opened: Option<Opened>,
+    is_program: bool,
     /// What was logged, before anything else was needed.
     log: Option<Capture>,
     clocks: Clocks,
@@ -112,7 +119,27 @@ impl Opened {
 
 impl Wasi {
     pub(crate) fn new(input: Option<WasiInput>) -> Self {
-        Wasi { input, opened: None, log: None, clocks: Clocks::default(), seeded: None, hostcall_fuel: 0 }
+        let is_program = input.as_ref().is_some_and(|input| input.is_program);
+        Wasi {
+            input,
+            is_program,
+            opened: None,
+            log: None,
+            clocks: Clocks::default(),
+            seeded: None,
+            hostcall_fuel: 0,
+        }
+    }
+
+    /// Whether it is run as a program.
+    pub(crate) fn is_program(&self) -> bool {
+        self.is_program
+    }
+
+    /// Passes time on the virtual clock.
+    pub(crate) fn sleep(&mut self, duration: Duration) {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.clocks.pass(Which::Monotonic, Until::After(nanoseconds));
     }
 
     /// Whether an earlier call of a session has left anything here.
@@ -177,19 +204,24 @@ impl Wasi {
             let input = input.take().unwrap_or_else(WasiInput::none);
             let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
             let log = log.get_or_insert_with(|| capture(LimitKind::Log)).clone();
-            let stdout = input.stdout_is_answer.then(|| capture(LimitKind::Output));
+            let WasiInput { args, stdin, is_program, streams } = input;
+            let stdout = is_program.then(|| capture(LimitKind::Output));
             let decided = standing.decided();
             let policy = decided.policy().clone();
-            let mut context = WasiCtxBuilder::new()
-                .args(&input.args)
-                .envs(&environment::granted(&policy))
-                .stdin(Stdin::new(input.stdin, limits.value(LimitKind::Input)))
-                .stdout(stdout.clone().unwrap_or_else(|| log.clone()))
-                .stderr(log.clone())
-                .allow_tcp(false)
-                .allow_udp(false)
-                .allow_ip_name_lookup(false)
-                .build_p1();
+            let mut builder = WasiCtxBuilder::new();
+            builder.args(&args).envs(&environment::granted(&policy));
+            builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+            // Where a stream is none of the guest's, input has ended and output is nowhere.
+            if streams.stdin {
+                builder.stdin(Stdin::new(stdin, limits.value(LimitKind::Input)));
+            }
+            if streams.stdout {
+                builder.stdout(stdout.clone().unwrap_or_else(|| log.clone()));
+            }
+            if streams.stderr {
+                builder.stderr(log.clone());
+            }
+            let mut context = builder.build_p1();
             let again = || standing.plan_anew(&decided);
             let (files, folders) = Files::open(policy, standing.plan(&decided), limits, again);
             *context.filesystem().ctx = folders;

@@ -12,7 +12,9 @@ mod ladder;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use airlock_core::{AbiId, Error, ErrorKind, LimitKind, Manifest, MemoryRequest, Result, ValueType};
+use airlock_core::{
+    AbiId, Error, ErrorKind, LimitKind, Manifest, ManifestFormat, MemoryRequest, Result, ValueType,
+};
 use airlock_engine::{ExternType, Shape, Signature};
 use serde_json::value::RawValue;
 use wasmtime::{Linker, Memory};
@@ -95,6 +97,9 @@ impl Abi for Json {
 
     fn detect(&self, shape: &Shape, manifest: Option<&Manifest>) -> Option<Match> {
         if let Some(manifest) = manifest {
+            if manifest.format != ManifestFormat::Cortex {
+                return None;
+            }
             let why = format!("the manifest of `{}` is CortexPrism's", manifest.name);
             return Some(Match { fit: Fit::Declared, why });
         }
