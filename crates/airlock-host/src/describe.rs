@@ -16,7 +16,7 @@ use crate::bounded::block_on;
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
 use crate::standing::{Ground, Standing};
-use crate::wasi::WasiInput;
+use crate::wasi::{PathRules, WasiInput};
 
 /// What asking may take, unless less is set for its calls: what a manifest is made in takes
 /// microseconds, and no more memory than its text.
@@ -82,6 +82,7 @@ impl Host {
             baseline: &[],
             ceiling: Ceiling::default(),
             place: Place::default(),
+            paths: PathRules::default(),
         };
         let shape = compiled.shape();
         let plugin = Plugin::new(PluginParts {

@@ -51,6 +51,7 @@ mod plugin;
 mod prepared;
 mod recorded;
 mod running;
+pub mod sen;
 pub mod service;
 mod session;
 mod slots;
@@ -61,7 +62,6 @@ pub mod testing;
 mod wasi;
 
 // The public interface is:
-pub use abi::sen::{Effect, EffectResponse, EffectResult, ExecuteError, ExecuteResult};
 pub use airlock_core::*;
 pub use airlock_engine::{
     Artifact, Cache, CacheEntry, CacheSettings, Compiler, Damaged, Export, ExternType, Feature, Import,

@@ -17,7 +17,7 @@ use crate::plugin::{Plugin, PluginParts};
 use crate::service::exec;
 use crate::source::{self, Source};
 use crate::standing::{Followed, Ground, Standing};
-use crate::wasi;
+use crate::wasi::{self, PathRules};
 
 /// How a plugin is loaded.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,7 @@ pub struct LoadOptions {
     ceiling: Ceiling,
     working: Option<PathBuf>,
     own: Option<PathBuf>,
+    paths: PathRules,
     features: Vec<Feature>,
 }
 
@@ -118,6 +119,24 @@ impl LoadOptions {
     #[must_use]
     pub fn own_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.own = Some(folder.into());
+        self
+    }
+
+    /// Whether symbolic links on the way to granted files and folders are followed, as they are
+    /// where nothing is said. Where not, a path that has one is left out. (Links below a granted
+    /// folder never lead out of it.)
+    #[must_use]
+    pub fn follow_symlinks(mut self, follow: bool) -> Self {
+        self.paths.follow_links = follow;
+        self
+    }
+
+    /// Whether calls are refused as long as a granted file or folder is not there, or not what it
+    /// was granted as, with [`ErrorKind::Unusable`]. Where nothing is said, the plugin runs
+    /// without it ([`Plugin::left_out`]).
+    #[must_use]
+    pub fn require_paths(mut self, require: bool) -> Self {
+        self.paths.require = require;
         self
     }
 
@@ -353,9 +372,11 @@ impl Host {
         let programs = exec::located(asked.chain(&grants).chain(ceiling.capabilities()));
         // A folder that is gone covers nothing, and most plugins ask for none.
         let working = working.unwrap_or_default();
+        let inside = abi.profile().stays_inside.then(|| working.clone());
+        let paths = PathRules { inside, ..options.paths.clone() };
         let place = Place { working, home: std::env::home_dir(), own: options.own.clone(), programs };
         let baseline = abi.profile().baseline;
-        let ground = Ground { requests: requests.to_vec(), grants, baseline, ceiling, place };
+        let ground = Ground { requests: requests.to_vec(), grants, baseline, ceiling, place, paths };
         let Some(approval) = &self.0.approval else {
             let standing = Standing::new(ground, None)?;
             standing.require()?;

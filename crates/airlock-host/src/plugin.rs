@@ -684,7 +684,7 @@ fn turns(concurrency: u64, slots: usize) -> Option<Semaphore> {
     Some(Semaphore::new(turns.max(1)))
 }
 
-fn executed(answer: Answer) -> Result<ExecuteResult> {
+pub(crate) fn executed(answer: Answer) -> Result<ExecuteResult> {
     match answer {
         Answer::Executed(result) => Ok(result),
         _ => Err(Error::host("an execution that answered with something else")),

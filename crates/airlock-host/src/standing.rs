@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use airlock_core::{
-    Basis, Capability, CapabilityKind, Ceiling, Grant, GrantStore, Identity, Place, Policy, Request, Result,
+    Basis, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Grant, GrantStore, Identity, Place, Policy,
+    Request, Result,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::service::exec;
-use crate::wasi::Plan;
+use crate::wasi::{PathRules, Plan};
 
 /// What a policy is decided over, but for grants that may change.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Ground {
     pub(crate) baseline: &'static [CapabilityKind],
     pub(crate) ceiling: Ceiling,
     pub(crate) place: Place,
+    pub(crate) paths: PathRules,
 }
 
 /// Where grants are looked up, and for whom.
@@ -135,9 +137,27 @@ impl Standing {
 
     /// The same, looked for now.
     pub(crate) fn plan_anew(&self, decided: &Decided) -> Arc<Plan> {
-        let plan = Arc::new(Plan::of(&decided.policy, |kind, path| self.denies(kind, path)));
+        let plan =
+            Arc::new(Plan::of(&decided.policy, &self.ground.paths, |kind, path| self.denies(kind, path)));
         decided.plan.store(Some(plan.clone()));
         plan
+    }
+
+    /// Refuses to go on without a path that is granted, where that was asked for.
+    ///
+    /// # Errors
+    /// [`Unusable`](airlock_core::ErrorKind::Unusable).
+    pub(crate) fn require_paths(&self) -> Result<()> {
+        if !self.ground.paths.require {
+            return Ok(());
+        }
+        match self.plan(&self.decided()).left_out.first() {
+            None => Ok(()),
+            Some((capability, reason)) => Err(Error::new(ErrorKind::Unusable {
+                capability: capability.clone(),
+                reason: reason.clone(),
+            })),
+        }
     }
 
     /// Whether nobody may have the files at `path` and below, whatever is granted.

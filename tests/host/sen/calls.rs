@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use airlock_host::sen::{EffectResult, ExecuteError, ExecuteResult};
 use airlock_host::service::Services;
 use airlock_host::testing::FakeHttp;
 use airlock_host::{
-    AbiId, CallOptions, Capability, Ceiling, EffectResult, ErrorKind, ExecuteError, ExecuteResult, Host,
-    Input, LimitKind, LoadOptions, Plugin, ProgramInput, Streams,
+    AbiId, CallOptions, Capability, Ceiling, ErrorKind, Host, Input, LimitKind, LoadOptions, Plugin,
+    ProgramInput, Streams,
 };
 use serde_json::json;
 

@@ -2,8 +2,10 @@
 
 mod broken;
 mod calls;
+mod loader;
 
-use airlock_host::{Error, ExecuteResult, Host, LoadOptions, Plugin};
+use airlock_host::sen::ExecuteResult;
+use airlock_host::{Error, Host, LoadOptions, Plugin};
 use serde::Serialize as _;
 use serde_json::{Value, json};
 

@@ -279,6 +279,13 @@ pub enum ErrorKind {
     },
     /// A capability is needed and was not granted.
     Denied(Capability),
+    /// A granted capability leads to nothing that could be used, and has to.
+    Unusable {
+        /// Which.
+        capability: Capability,
+        /// Why it does not.
+        reason: String,
+    },
     /// The host is shutting down and takes no more calls.
     ShuttingDown,
     /// A blocking call of a plugin whose imports wait, from inside a tokio runtime.
@@ -499,6 +506,7 @@ impl Error {
             ErrorKind::Failed(_) => ("failed", Guest, 1),
             ErrorKind::BadGuest { .. } => ("bad-guest", Guest, 122),
             ErrorKind::Denied(_) => ("denied", Policy, 126),
+            ErrorKind::Unusable { .. } => ("unusable", Operator, 125),
             ErrorKind::ShuttingDown => ("shutting-down", Operator, 125),
             ErrorKind::BlockingInRuntime => ("blocking-in-runtime", Operator, 125),
             ErrorKind::SessionEnded(_) => ("session-ended", Operator, 125),

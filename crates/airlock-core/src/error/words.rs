@@ -153,6 +153,9 @@ impl fmt::Display for Error {
                 write!(f, "`{}` broke its ABI's rules: {}", v(function), v(reason))
             }
             ErrorKind::Denied(capability) => write!(f, "`{capability}` is needed and not granted"),
+            ErrorKind::Unusable { capability, reason } => {
+                write!(f, "`{capability}` is granted and cannot be used: {}", v(reason))
+            }
             ErrorKind::ShuttingDown => write!(f, "the host is shutting down"),
             ErrorKind::BlockingInRuntime => {
                 write!(f, "a blocking call of a plugin whose imports wait, inside a tokio runtime")

@@ -13,7 +13,7 @@ use crate::wasi::PREVIEW1;
 
 pub(super) struct Command;
 
-static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: false };
+static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: false, stays_inside: false };
 
 impl Abi for Command {
     fn id(&self) -> AbiId {

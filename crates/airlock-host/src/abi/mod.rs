@@ -34,6 +34,9 @@ pub(crate) struct Profile {
     pub(crate) baseline: &'static [CapabilityKind],
     /// Whether its plugins keep state between calls.
     pub(crate) keeps_state: bool,
+    /// Whether relative paths of theirs never lead out of the folder that they begin in, over
+    /// symbolic links either.
+    pub(crate) stays_inside: bool,
 }
 
 /// How well a module fits an ABI.

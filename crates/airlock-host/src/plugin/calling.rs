@@ -72,6 +72,7 @@ impl Plugin {
                 let asked = job.options.and_then(|options| options.timeout);
                 let own = after(started, asked.map_or(limit, |asked| asked.min(limit)));
                 self.admit()?;
+                self.inner().standing().require_paths()?;
                 self.check_input(job.input_bytes)?;
                 // What a tool calls has the rest of its caller's time, and is within its slot:
                 // waiting for one could be waiting for oneself.
@@ -110,6 +111,7 @@ impl Plugin {
             let deadline = after(Instant::now(), self.limits().time(LimitKind::Timeout));
             let _opening = self.host().running().open()?;
             self.admit()?;
+            self.inner().standing().require_paths()?;
             self.inner().sessions.fetch_add(1, Ordering::SeqCst);
             let alive = AliveSession(self.inner().clone());
             self.check_instances()?;

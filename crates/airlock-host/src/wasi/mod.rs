@@ -29,7 +29,7 @@ use self::stdio::{Capture, Stdin};
 use crate::standing::Standing;
 use crate::store::CallState;
 
-pub(crate) use self::files::Plan;
+pub(crate) use self::files::{PathRules, Plan};
 pub use self::stdio::StdinSource;
 
 /// The module name preview 1 functions are imported from.

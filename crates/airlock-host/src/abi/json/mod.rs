@@ -33,7 +33,7 @@ use crate::wasi;
 
 pub(super) struct Json;
 
-static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: false };
+static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: false, stays_inside: false };
 
 /// Exports that have a capability's type and are none.
 const RESERVED: [&str; 22] = [

@@ -14,6 +14,7 @@ use airlock_core::{
     AbiId, CapabilityKind, Error, ErrorKind, LimitKind, Manifest, ManifestFormat, Result, Streams, ValueType,
 };
 use airlock_engine::{Shape, Signature};
+use serde::Deserialize;
 use wasmtime::Memory;
 use wasmtime_wasi::I32Exit;
 
@@ -23,26 +24,29 @@ use crate::guest;
 use crate::store::Live;
 use crate::wasi::{PREVIEW1, WasiInput};
 
-pub use self::wire::HttpResponse as EffectResponse;
-pub use self::wire::{Effect, EffectResult, ExecuteError, ExecuteResult};
+pub use self::wire::{Effect, EffectResult, ExecuteError, ExecuteResult, HttpResponse};
 
 pub(super) struct Sen;
 
 /// Its host allows 10 million instructions, of an engine for which copying memory is one. Here a
 /// byte that is copied costs as much as an instruction, so there is room for as many copies as a
 /// plugin within those will make.
-const FUEL: u64 = 100_000_000;
+pub(crate) const FUEL: u64 = 100_000_000;
 
 static PROFILE: Profile = Profile {
     limits: &[(LimitKind::Fuel, FUEL)],
     baseline: &[CapabilityKind::Clock, CapabilityKind::Random],
     keeps_state: false,
+    stays_inside: true,
 };
 
 const MANIFEST: &str = Manifest::EXPORT;
 /// Executes it, whatever its command is called.
 pub(crate) const EXECUTE: &str = "plugin_execute";
-const RESUME: &str = "plugin_resume";
+/// Resumes it with an effect's result: JSON with its `id` and the `result`.
+pub(crate) const RESUME: &str = "plugin_resume";
+/// Executes it up to what it wants done, and leaves that to whoever calls.
+pub(crate) const STEP: &str = "plugin_execute, one step";
 const ALLOC: &str = "plugin_alloc";
 const DEALLOC: &str = "plugin_dealloc";
 
@@ -173,6 +177,13 @@ struct SenAdapter {
     shape: Arc<Shape>,
 }
 
+/// What a plugin is resumed with.
+#[derive(Deserialize)]
+struct Resumption {
+    id: u32,
+    result: EffectResult,
+}
+
 impl Adapter for SenAdapter {
     fn functions(&self) -> &[String] {
         &self.functions
@@ -203,6 +214,15 @@ impl Adapter for SenAdapter {
                         false => Answer::Executed(result),
                     })
                 }
+                STEP => Ok(Answer::Executed(self.begin(live, input).await?)),
+                RESUME => {
+                    let Input::Json(text) = input else {
+                        return Err(Error::host("an effect's result that is no JSON").into());
+                    };
+                    let Resumption { id, result } = serde_json::from_str(&text)
+                        .map_err(|error| Error::host("an effect's result that is none").with_source(error))?;
+                    Ok(Answer::Executed(self.resume(live, id, &result).await?))
+                }
                 _ if self.functions.iter().any(|name| name == function) => {
                     match self.execute(live, input).await? {
                         ExecuteResult::Success(text) => Ok(Answer::json(&text)?),
@@ -223,20 +243,26 @@ impl Adapter for SenAdapter {
 impl SenAdapter {
     /// Executes it to its end, with everything done that it wants done on the way.
     async fn execute(&self, live: &mut Live, input: Input) -> Result<ExecuteResult, Failure> {
+        let mut result = self.begin(live, input).await?;
+        while let ExecuteResult::Effect(effect) = result {
+            let id = effect.id();
+            let done = effects::perform(live.store.data_mut(), effect).await?;
+            result = self.resume(live, id, &done).await?;
+        }
+        Ok(result)
+    }
+
+    /// Executes it up to what it wants done.
+    async fn begin(&self, live: &mut Live, input: Input) -> Result<ExecuteResult, Failure> {
         let arguments = arguments(input)?;
         let bytes = rmp_serde::to_vec(&arguments)
             .map_err(|error| Error::host("arguments that have no form in MessagePack").with_source(error))?;
         let given = Buffer::with(live, &bytes).await?;
         let packed = invoke::<(u32, u32), i64>(live, EXECUTE, given.span()).await;
-        let mut result = self.answer(live, EXECUTE, packed, given).await?;
-        while let ExecuteResult::Effect(effect) = result {
-            if !self.resumes {
-                let reason = format!("it wants something done, and exports no `{RESUME}` to be told of it");
-                return Err(bad(EXECUTE, reason).into());
-            }
-            let id = effect.id();
-            let done = effects::perform(live.store.data_mut(), effect).await?;
-            result = self.resume(live, id, &done).await?;
+        let result = self.answer(live, EXECUTE, packed, given).await?;
+        if matches!(result, ExecuteResult::Effect(_)) && !self.resumes {
+            let reason = format!("it wants something done, and exports no `{RESUME}` to be told of it");
+            return Err(bad(EXECUTE, reason).into());
         }
         Ok(result)
     }

@@ -29,7 +29,7 @@ use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::types::{Errno, Filetype};
 
 pub(super) use self::listing::{Listings, sizes as listing_sizes};
-pub(crate) use self::plan::Plan;
+pub(crate) use self::plan::{PathRules, Plan};
 pub(super) use self::quota::{Quota, measure};
 use self::roots::{Gone, Rest};
 

@@ -18,6 +18,44 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use super::FIRST;
 use super::roots::{Named, Rest, Root};
 
+/// How paths of the disk are looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct PathRules {
+    /// Symbolic links on the way are followed; without it a path that has one is left out.
+    pub(crate) follow_links: bool,
+    /// The folder that relative paths begin in, where none of its paths may lead out of it.
+    pub(crate) inside: Option<PathBuf>,
+    /// Nothing is run where a path is left out.
+    pub(crate) require: bool,
+}
+
+impl Default for PathRules {
+    fn default() -> Self {
+        PathRules { follow_links: true, inside: None, require: false }
+    }
+}
+
+impl PathRules {
+    /// Whether what was found at `host` is what was meant.
+    fn check(&self, host: &Path, real: &Path) -> Result<(), String> {
+        let below = self.inside.as_deref().and_then(|inside| Some((inside, host.strip_prefix(inside).ok()?)));
+        let expected = match below {
+            None => host.to_owned(),
+            Some((inside, below)) => {
+                let inside = inside.canonicalize().map_err(|error| error.to_string())?;
+                if !real.starts_with(&inside) {
+                    return Err("it leads out of the folder that it is run in".to_owned());
+                }
+                inside.join(below)
+            }
+        };
+        match self.follow_links || real == expected {
+            true => Ok(()),
+            false => Err("a symbolic link leads there".to_owned()),
+        }
+    }
+}
+
 /// What a policy opens: roots in the order of their descriptors, and folders behind those.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -82,7 +120,11 @@ enum Thing {
 impl Plan {
     /// Looks at what `policy` grants. `denies` says of a path, with its symbolic links resolved,
     /// whether nobody may have it.
-    pub(crate) fn of(policy: &Policy, denies: impl Fn(CapabilityKind, &Path) -> bool) -> Self {
+    pub(crate) fn of(
+        policy: &Policy,
+        rules: &PathRules,
+        denies: impl Fn(CapabilityKind, &Path) -> bool,
+    ) -> Self {
         let mut plan = Plan { is_lasting: true, ..Plan::default() };
         for kind in [CapabilityKind::FsRead, CapabilityKind::FsWrite] {
             for capability in policy.of(kind) {
@@ -92,7 +134,7 @@ impl Plan {
                 if kind == CapabilityKind::FsRead && policy.of(CapabilityKind::FsWrite).any(again) {
                     continue;
                 }
-                if let Err(reason) = plan.add(capability, path, &denies) {
+                if let Err(reason) = plan.add(capability, path, rules, &denies) {
                     plan.left_out.push((capability.clone(), reason));
                     plan.is_lasting = false;
                 }
@@ -157,6 +199,7 @@ impl Plan {
         &mut self,
         capability: &Capability,
         path: &PathScope,
+        rules: &PathRules,
         denies: impl Fn(CapabilityKind, &Path) -> bool,
     ) -> Result<(), String> {
         let host = path.absolute().ok_or("there is no folder that it begins in")?;
@@ -165,7 +208,7 @@ impl Plan {
         let forbidden = |real: &Path| match denies(capability.kind(), real) {
             true => Err("it leads to files of Airlock's own".to_owned()),
             false if is_kernels(real) => Err("it leads to what is the kernel's and no file".to_owned()),
-            false => Ok(()),
+            false => rules.check(&host, real),
         };
         let new = |guest: String, real: PathBuf, rest: Rest| Root {
             guest,
