@@ -1,5 +1,6 @@
 //! Airlock beside bare wasmtime, set up as well as it can be, with every limit of Airlock's
-//! on: calls, loads, processes, memory, throughput, metering, stopping, services, many plugins.
+//! on: calls, loads, processes, memory, throughput, metering, stopping, services, many plugins, plugins of
+//! other systems.
 //!
 //! `scripts/bench` builds what is measured and runs this; `scripts/bench calls load` runs
 //! some of it.
@@ -18,6 +19,7 @@ mod plugins;
 mod process;
 mod programs;
 mod requests;
+mod sen;
 mod services;
 mod state;
 mod stop;
@@ -28,7 +30,7 @@ use airlock_bench::Report;
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     ("calls", calls::run),
     ("load", load::run),
     ("process", process::run),
@@ -39,6 +41,7 @@ const GROUPS: [Group; 10] = [
     ("state", state::run),
     ("services", services::run),
     ("plugins", plugins::run),
+    ("sen", sen::run),
 ];
 
 fn main() {

@@ -29,9 +29,11 @@ pub(crate) fn run(report: &mut Report) {
     let run = |arguments: &[&str]| assert!(command(arguments).status().unwrap().success());
     let call = ["call", "plugins/text-processor", "transform", r#"{"text":"hello world","mode":"reverse"}"#];
     let greet = ["run", "plugins/greet/greet.wasm"];
+    let sen = ["run", "plugins/sen-greet/sen_greet.wasm", "Ann"];
     let script = ["call", "plugins/script", "eval", r#"{"script":"40 + 2"}"#];
     run(&call);
     run(&greet);
+    run(&sen);
     run(&script);
     report.compare(
         "whole process, plugins compiled before, wall time",
@@ -41,6 +43,7 @@ pub(crate) fn run(report: &mut Report) {
             Contender::new("airlock --version", || run(&["--version"])),
             Contender::new("airlock call text-processor", || run(&call)).target(Target::Nanos(8e6)),
             Contender::new("airlock run greet", || run(&greet)),
+            Contender::new("airlock run sen-greet", || run(&sen)).target(Target::Nanos(8e6)),
             Contender::new("airlock call script (4 MB of code)", || run(&script)),
         ],
     );

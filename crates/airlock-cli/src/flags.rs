@@ -55,7 +55,7 @@ pub(crate) struct Global {
 pub(crate) enum Verb {
     /// Call a function of a plugin and print its answer
     Call(Call),
-    /// Run a WASI program
+    /// Run a program: a WASI program, or a plugin that is a command
     Run(Run),
     /// Show what a plugin is, needs and asks for
     Inspect(Inspect),
@@ -144,11 +144,14 @@ pub(crate) enum Verb {
         /// What to compile it for, as JSON
         order: Option<String>,
     },
-    /// Print a completion script for a shell
+    /// Print a completion script for a shell, with the commands of installed plugins
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// A command of an installed plugin.
+    #[command(external_subcommand)]
+    External(Vec<OsString>),
 }
 
 /// What can be done with the cache.
@@ -163,7 +166,7 @@ pub(crate) enum CacheTask {
 }
 
 /// What is decided over a plugin's requests without asking.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Decide {
     #[arg(long, value_name = "KIND[=SCOPE]", help = allow_help())]
     allow: Vec<String>,
@@ -265,7 +268,8 @@ pub(crate) struct Call {
     pub(crate) plugin: PathBuf,
     /// The function
     pub(crate) function: String,
-    /// JSON, `@FILE`, or `-` for standard input; for a `raw` plugin its numbers
+    /// JSON, `@FILE`, or `-` for standard input; for a `raw` plugin its numbers, for a `sen` plugin
+    /// also its arguments
     #[arg(allow_negative_numbers = true)]
     pub(crate) input: Vec<String>,
     #[command(flatten)]
@@ -274,9 +278,9 @@ pub(crate) struct Call {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// An installed plugin's name, or a `.wasm` or `.wat` file
+    /// An installed plugin's name or command, or a `.wasm` or `.wat` file
     pub(crate) plugin: PathBuf,
-    /// Arguments of the program; after `--` also those that begin with `-`
+    /// Its arguments; after `--` also those that begin with `-`
     pub(crate) args: Vec<OsString>,
     #[command(flatten)]
     pub(crate) load: Load,
@@ -379,7 +383,7 @@ fn read_time(text: &str) -> Result<Duration, String> {
 }
 
 /// How a plugin is loaded.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Load {
     /// Call the plugin this way instead of finding out
     #[arg(long, value_parser = PossibleValuesParser::new(AbiId::ALL.map(AbiId::name)))]

@@ -40,6 +40,8 @@ mod bounded;
 mod budget;
 mod builder;
 mod cancel;
+#[cfg(feature = "clap")]
+mod command_line;
 mod describe;
 mod func;
 mod guest;
@@ -71,6 +73,8 @@ pub use answer::{Answer, Input, Program};
 pub use bounded::block_on;
 pub use builder::HostBuilder;
 pub use cancel::{CallOptions, Cancel};
+#[cfg(feature = "clap")]
+pub use command_line::CommandLine;
 pub use func::{Func, Params, Results};
 pub use host::Host;
 pub use load::{Examined, LoadOptions};

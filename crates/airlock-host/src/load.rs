@@ -173,6 +173,9 @@ pub struct Examined {
     pub abi: Result<(AbiId, String)>,
     /// What would bound its calls.
     pub limits: Limits,
+    /// What the module answered when it was asked what it is: what
+    /// [`Manifest::EXPORT`] stands for.
+    pub said: Option<Arc<[u8]>>,
     /// Its code, where that was needed to ask it what it is.
     pub(crate) compiled: Option<Compiled>,
 }
@@ -230,7 +233,7 @@ impl Host {
     /// The rest of loading.
     pub(crate) fn load_examined(&self, examined: Examined, options: &LoadOptions) -> Result<Plugin> {
         let (start, span) = (Instant::now(), tracing::Span::current());
-        let Examined { name, artifact, shape, manifest, requests, abi, limits, compiled } = examined;
+        let Examined { name, artifact, shape, manifest, requests, abi, limits, compiled, .. } = examined;
         let (abi, why) = abi.map(|(id, why)| (abi::by_id(id), why))?;
         span.record("plugin", &name).record("abi", abi.id().name());
         let adapter = abi.bind(&shape, manifest.as_ref())?;
@@ -280,22 +283,21 @@ impl Host {
         let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
         let (artifact, shape) = self.0.engines.admit(artifact, &options.features, &limits)?;
         let mut manifest = found.manifest;
-        let mut compiled = None;
+        let (mut compiled, mut said) = (None, None);
         let abi = abi::choose(&shape, manifest.as_ref(), options.abi).and_then(|(abi, why)| {
             if manifest.is_none()
                 && let Some(describer) = abi.describer(&shape)?
             {
                 let asked =
                     self.ask(abi, describer, &artifact, &shape, &self.effective_limits(abi, &overrides));
-                let (said, code) = asked?;
-                compiled = code;
-                let said = Manifest::read(Manifest::EXPORT, &said)?;
+                let (answer, code) = asked?;
+                let described = Manifest::read(Manifest::EXPORT, &answer)?;
                 if options.name.is_none() {
-                    name.clone_from(&said.name);
+                    name.clone_from(&described.name);
                     overrides = self.0.rules.limits(&name);
                     overrides.extend(&options.limits);
                 }
-                manifest = Some(said);
+                (compiled, said, manifest) = (code, Some(answer), Some(described));
             }
             abi.bind(&shape, manifest.as_ref())?;
             Ok((abi, why))
@@ -312,6 +314,7 @@ impl Host {
             shape,
             manifest,
             limits,
+            said,
             compiled,
         })
     }

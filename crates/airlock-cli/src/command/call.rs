@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use airlock_host::{Answer, Error, ErrorKind, Input, LimitKind, Phase, Plugin, escape_json};
+use airlock_host::{AbiId, Answer, Error, ErrorKind, Input, LimitKind, Phase, Plugin, escape_json};
 
 use super::Session;
 use crate::flags::Call;
@@ -39,6 +39,7 @@ fn read_input(plugin: &Plugin, words: &[String]) -> Result<Input, Error> {
                 let file = std::fs::File::open(path).map_err(|error| unreadable(path, error))?;
                 read_all(file, path, maximum)?
             }
+            None if plugin.abi() == AbiId::Sen && word.starts_with(['[', '"']) => word.clone(),
             None => return Ok(Input::Words(words.to_vec())),
         },
         _ => return Ok(Input::Words(words.to_vec())),

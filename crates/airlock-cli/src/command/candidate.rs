@@ -9,7 +9,7 @@ use airlock_host::{
 };
 use airlock_store::{Facts, Package};
 
-use super::{Session, build};
+use super::{Session, build, external};
 use crate::config;
 use crate::flags::Decide;
 use crate::prompt::Terminal;
@@ -23,7 +23,8 @@ pub(super) struct Candidate {
 
 impl Candidate {
     /// Reads a source, and compiles what is in it, so that the first call need not and a
-    /// plugin that cannot be loaded is not installed. Nothing of it is run.
+    /// plugin that cannot be loaded is not installed. Nothing of it is run, but where a module has
+    /// to be asked what it is.
     pub(super) fn read(session: &Session, source: &Path, link: bool) -> Result<Self, Error> {
         let package = Package::read(source, &Limits::default().with(&session.config.limits()))?;
         let package = if link { package.linked()? } else { package };
@@ -58,6 +59,18 @@ impl Candidate {
             }
         }
         let entry = entry.ok_or_else(|| Error::host("a package without its entry"))?;
+        let package = match &entry.said {
+            Some(said) => package.described(said, &Limits::default().with(&limits))?,
+            None => package,
+        };
+        for command in package.manifest().iter().flat_map(|manifest| &manifest.commands) {
+            if external::is_own(&command.name) {
+                let name = &command.name;
+                session.printer.warning(&format!(
+                    "its command `{name}` is one of Airlock's own too: `airlock run {name}` is the plugin's"
+                ));
+            }
+        }
         let identity = Identity { name: package.name().to_owned(), digest: entry.artifact.digest() };
         for warning in package.manifest().iter().flat_map(|manifest| &manifest.warnings) {
             session.printer.warning(warning);

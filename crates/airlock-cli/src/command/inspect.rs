@@ -1,6 +1,6 @@
-//! `airlock inspect`: what a plugin is, without running or compiling it.
+//! `airlock inspect`: what a plugin is, without compiling it, unless it has to be asked that.
 
-use airlock_host::{Capability, Error, Examined, Manifest, visible};
+use airlock_host::{Capability, CommandLine, Error, Examined, Manifest, ManifestFormat, visible};
 use serde_json::json;
 
 use super::Session;
@@ -8,7 +8,8 @@ use crate::flags::Inspect;
 
 pub(super) fn run(session: &Session, inspect: &Inspect) -> Result<u8, Error> {
     let (source, options) = session.locate(&inspect.plugin, inspect.load.options()?)?;
-    let examined = session.host(&inspect.load)?.build()?.examine(source, &options)?;
+    let host = session.compiling(session.host(&inspect.load)?, inspect.load.no_cache)?;
+    let examined = host.examine(source, &options)?;
     if inspect.load.wat {
         return print_text(session, &examined);
     }
@@ -64,8 +65,16 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
         ("kind", vec!["module".to_owned()]),
         ("abi", vec![abi]),
         ("instance", vec![instance.to_owned()]),
-        ("memory", manifest.map(memory).into_iter().collect()),
+        (
+            "memory",
+            manifest
+                .filter(|manifest| manifest.format == ManifestFormat::Cortex)
+                .map(memory)
+                .into_iter()
+                .collect(),
+        ),
         ("functions", names(examined.functions())),
+        ("commands", manifest.map(usages).unwrap_or_default()),
         ("requests", names(requests.collect())),
         ("baseline", names(baseline)),
         ("imports", names(imports.collect())),
@@ -74,6 +83,17 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
     ];
     rows.retain(|(_, lines)| !lines.is_empty());
     rows
+}
+
+/// How the commands are typed that say what they take.
+fn usages(manifest: &Manifest) -> Vec<String> {
+    let specs = manifest.commands.iter().filter_map(|command| command.spec.clone());
+    let usages = specs.map(|spec| CommandLine::new(spec).command().render_usage().to_string());
+    let lines = |usage: String| -> Vec<String> {
+        let lines = usage.lines().map(|line| line.trim_start_matches("Usage: ").trim().to_owned());
+        lines.collect()
+    };
+    usages.flat_map(lines).collect()
 }
 
 /// What the manifest says about memory.

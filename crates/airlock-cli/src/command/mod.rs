@@ -7,6 +7,7 @@ mod call;
 mod candidate;
 mod check;
 mod doctor;
+mod external;
 mod grant;
 mod grants;
 mod info;
@@ -72,11 +73,6 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let result = match cli.verb {
         // Needs nothing of what the operator set, and is told what it has to know.
         Verb::CompileWorker { order } => Ok(airlock_host::serve_worker(order.as_deref())),
-        Verb::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut script);
-            printer.program_output(&script, false).map(|()| 0)
-        }
         verb => config::read().and_then(|config| {
             let quiet = json || verbose > 0;
             Session { printer, quiet, config, store: OnceCell::new() }.run(verb)
@@ -114,7 +110,14 @@ impl Session {
             Verb::Secret { task } => secret::run(self, &task),
             Verb::Doctor { repair } => doctor::run(self, repair),
             Verb::Cache { task } => cache::run(self, &task),
-            Verb::CompileWorker { .. } | Verb::Completions { .. } => Ok(0),
+            Verb::Completions { shell } => {
+                let mut script = Vec::new();
+                let mut command = Cli::command().subcommands(external::commands(self));
+                clap_complete::generate(shell, &mut command, "airlock", &mut script);
+                self.printer.program_output(&script, false).map(|()| 0)
+            }
+            Verb::External(words) => external::run(self, words),
+            Verb::CompileWorker { .. } => Ok(0),
         }
     }
 

@@ -1,22 +1,34 @@
-//! `airlock run`: a WASI program with arguments and standard streams.
+//! `airlock run`: a program with arguments and standard streams.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::path::Path;
 
-use airlock_host::{CapabilityKind, Error, ErrorKind, ProgramInput, StdinSource};
+use airlock_host::{CapabilityKind, Error, ProgramInput, StdinSource};
 use serde_json::json;
 
 use super::Session;
-use crate::flags::Run;
+use super::external::{self, Typed};
+use crate::flags::{Load, Run};
 
 pub(super) fn run(session: &Session, run: Run) -> Result<u8, Error> {
-    let plugin = session.load(&run.plugin, &run.load)?;
-    let args = run.args.into_iter().map(|arg| {
-        arg.into_string().map_err(|arg| {
-            let reason = format!("`{}` is not UTF-8", arg.to_string_lossy());
-            Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason })
-        })
-    });
-    let mut input = ProgramInput::new().args(args.collect::<Result<Vec<_>, _>>()?);
+    execute(session, &run.plugin, run.args, &run.load, false)
+}
+
+/// Runs a plugin with what was typed for it, as a command of its own where `is_external`.
+pub(super) fn execute(
+    session: &Session,
+    plugin: &Path,
+    words: Vec<OsString>,
+    load: &Load,
+    is_external: bool,
+) -> Result<u8, Error> {
+    let plugin = session.load(plugin, load)?;
+    let args = match external::read(session, &plugin, words, is_external)? {
+        Typed::Values(values) => values,
+        Typed::Answered(code) => return Ok(code),
+    };
+    let mut input = ProgramInput::new().args(args);
     let policy = plugin.policy();
     // A pipe or file was put there for the program. A terminal is the person's, to be granted.
     if !std::io::stdin().is_terminal() || policy.allows_any(CapabilityKind::Stdin) {

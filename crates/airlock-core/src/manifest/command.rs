@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::is_word;
+use crate::text::is_hidden;
 
 /// A command as a plugin describes it: what it is for, what it takes, what is below it.
 ///
@@ -107,7 +108,11 @@ impl CommandSpec {
                     arg.short = Some(short);
                 }
             }
-            arg.possible_values = arg.possible_values.take().filter(|values| !values.is_empty());
+            // What cannot be shown cannot be typed.
+            let typed = |value: &String| !value.chars().any(is_hidden);
+            let possible = arg.possible_values.take().map(|values| values.into_iter().filter(typed));
+            arg.possible_values =
+                possible.map(Iterator::collect).filter(|values: &Vec<_>| !values.is_empty());
             if let (Some(default), Some(possible)) = (&arg.default_value, &arg.possible_values)
                 && !possible.contains(default)
             {
@@ -115,6 +120,7 @@ impl CommandSpec {
                 arg.default_value = None;
             }
         }
+        self.tidy_places(warnings);
         let mut names: Vec<String> = Vec::new();
         self.subcommands.retain(|below| {
             let is_fine = is_word(&below.name) && !names.contains(&below.name);
@@ -128,6 +134,24 @@ impl CommandSpec {
             is_fine
         });
         self.subcommands.iter_mut().for_each(|below| below.tidy(warnings));
+    }
+
+    /// A value that could be left out cannot be before one that could not: nobody would know which
+    /// of them one was.
+    fn tidy_places(&mut self, warnings: &mut Vec<String>) {
+        let values = self.args.iter_mut().filter(|arg| !arg.is_option()).rev();
+        let mut later_is_required = false;
+        for arg in values {
+            let is_required = arg.required && arg.default_value.is_none();
+            if later_is_required && !is_required {
+                warnings.push(format!(
+                    "`{}`: `{}` comes before a value that there has to be, and so has to be there too",
+                    self.name, arg.name
+                ));
+                (arg.required, arg.default_value) = (true, None);
+            }
+            later_is_required |= is_required;
+        }
     }
 
     /// Arguments and commands, of it and all below it.

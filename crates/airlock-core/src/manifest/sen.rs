@@ -438,17 +438,21 @@ mod tests {
             arg("three", json!("help"), json!("h")),
             arg("four", json!("a b"), json!("-")),
             { "name": "five", "default_value": "x", "possible_values": ["y"] },
-            { "name": "six", "possible_values": [] },
+            { "name": "six", "possible_values": ["a\u{7}"] },
+            { "name": "seven", "required": true },
+            { "name": "eight" },
         ]);
         value["command"]["subcommands"] = json!([{ "name": "run", "about": "" }, { "name": "run", "about": "" }, { "name": "--x", "about": "" }]);
         let manifest = reads(&value);
         let spec = manifest.commands[0].spec.as_ref().expect("it describes itself");
         let options: Vec<bool> = spec.args.iter().map(crate::ArgSpec::is_option).collect();
-        assert_eq!(options, [true, false, false, false, false, false]);
+        assert_eq!(options, [true, false, false, false, false, false, false, false]);
+        let required: Vec<bool> = spec.args.iter().map(|arg| arg.required).collect();
+        assert_eq!(required, [false, true, true, true, true, true, true, false]);
         assert_eq!(spec.args[0].long.as_deref(), Some("output"));
         assert_eq!((spec.args[4].default_value.clone(), spec.args[5].possible_values.clone()), (None, None));
         assert_eq!(spec.subcommands.len(), 1);
-        assert_eq!(manifest.warnings.len(), 9, "{:#?}", manifest.warnings);
+        assert_eq!(manifest.warnings.len(), 14, "{:#?}", manifest.warnings);
         assert_eq!(manifest.warnings[0], "`a`: `two` has the form `--output`, which is another's");
     }
 }

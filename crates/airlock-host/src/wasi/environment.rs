@@ -4,33 +4,38 @@
 //! read cannot be taken back. Names and values that are no UTF-8 are none that a guest could
 //! be given.
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use airlock_core::{CapabilityKind, NamePattern, Policy, Scope};
 
 /// The variables that `policy` grants, each once, by name.
 pub(super) fn granted(policy: &Policy) -> Vec<(String, String)> {
-    let patterns: Vec<&NamePattern> = policy
-        .of(CapabilityKind::Env)
-        .filter_map(|capability| match capability.scope() {
-            Scope::Name(pattern) => Some(pattern),
-            _ => None,
-        })
-        .collect();
-    if patterns.is_empty() {
-        return Vec::new();
-    }
-    let variables = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.into_string().ok()?;
-        let is_granted = patterns.iter().any(|pattern| pattern.permits(&name));
-        match value.into_string() {
-            Ok(value) if is_granted => Some((name, value)),
-            Err(_) if is_granted => {
-                tracing::warn!(name, "a granted variable is no UTF-8 and left out");
-                None
-            }
-            _ => None,
+    let (mut names, mut beginnings): (Vec<&NamePattern>, Vec<&NamePattern>) = (Vec::new(), Vec::new());
+    for capability in policy.of(CapabilityKind::Env) {
+        if let Scope::Name(pattern) = capability.scope() {
+            let of_its_kind = if pattern.exact().is_some() { &mut names } else { &mut beginnings };
+            of_its_kind.push(pattern);
         }
-    });
-    variables.collect::<BTreeMap<_, _>>().into_iter().collect()
+    }
+    // Those are looked up. All there are, which are copied for that, are only looked through where
+    // names are said by their beginnings.
+    let known = names.iter().filter_map(|pattern| pattern.exact());
+    let looked_up = known.filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?)));
+    let all = (!beginnings.is_empty()).then(std::env::vars_os);
+    let found = all.into_iter().flatten().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let found = found.filter(|(name, _)| beginnings.iter().any(|pattern| pattern.permits(name)));
+    let mut granted: Vec<(String, String)> = looked_up.chain(found).filter_map(text).collect();
+    granted.sort();
+    granted.dedup();
+    granted
+}
+
+fn text((name, value): (String, OsString)) -> Option<(String, String)> {
+    match value.into_string() {
+        Ok(value) => Some((name, value)),
+        Err(_) => {
+            tracing::warn!(name, "a granted variable is no UTF-8 and left out");
+            None
+        }
+    }
 }

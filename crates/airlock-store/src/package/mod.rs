@@ -80,6 +80,24 @@ impl Package {
         Ok(self)
     }
 
+    /// The same with what its module says of itself, where nothing else does: by the name that it
+    /// has there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidManifest`]; [`ErrorKind::NotInstallable`] for a name that cannot be one.
+    pub fn described(mut self, said: &[u8], limits: &Limits) -> Result<Self> {
+        if self.manifest.is_some() {
+            return Ok(self);
+        }
+        let mut manifest = Manifest::read(Manifest::EXPORT, said)?;
+        // What a module says of itself is of itself.
+        manifest.entry_point.clone_from(&self.entry);
+        manifest.commands.iter_mut().for_each(|command| command.file.clone_from(&self.entry));
+        self.name.clone_from(&manifest.name);
+        self.manifest = Some((Manifest::EXPORT.to_owned(), said.to_vec(), manifest));
+        self.checked(limits)
+    }
+
     /// Where it was read from, as an absolute path.
     pub fn source(&self) -> &str {
         &self.source
