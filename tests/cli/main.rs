@@ -13,6 +13,7 @@ mod inspect;
 mod install;
 mod plugins;
 mod run;
+mod sen;
 mod services;
 mod session;
 mod state;

@@ -508,11 +508,14 @@ impl Plugin {
     }
 
     fn execution<'a>(&self, args: &[impl AsRef<str>], awaited: bool) -> Result<Job<'a>> {
-        if self.abi() != AbiId::Sen {
-            return Err(Error::new(ErrorKind::WrongVerb { abi: self.abi(), asked: "executed" }));
+        Ok(Job { awaited, ..Job::new(sen::EXECUTE, self.execution_input(args)?) })
+    }
+
+    pub(crate) fn execution_input(&self, args: &[impl AsRef<str>]) -> Result<Input> {
+        match self.abi() {
+            AbiId::Sen => Ok(Input::Words(args.iter().map(|arg| arg.as_ref().to_owned()).collect())),
+            other => Err(Error::new(ErrorKind::WrongVerb { abi: other, asked: "executed" })),
         }
-        let args = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
-        Ok(Job { awaited, ..Job::new(sen::EXECUTE, Input::Words(args)) })
     }
 
     /// Starts an instance that lives across calls.

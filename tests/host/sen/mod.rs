@@ -3,6 +3,7 @@
 mod broken;
 mod calls;
 mod loader;
+mod registry;
 
 use airlock_host::sen::ExecuteResult;
 use airlock_host::{Error, Host, LoadOptions, Plugin};

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use airlock_core::{Digest, Error, ErrorKind};
 
 use crate::host::Host;
-use crate::load::LoadOptions;
+use crate::load::{Examined, LoadOptions};
 
 /// What was found in folders: plugins by their names, and what could not be read. Nothing of
-/// it is compiled.
+/// it is compiled, but where a module has to be asked what it is; what it says is known after that.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Discovered {
@@ -63,6 +63,7 @@ fn look(host: &Host, path: PathBuf, found: &mut Discovered) {
         return;
     }
     match host.examine(path.as_path(), &LoadOptions::new()) {
+        Ok(Examined { abi: Err(error), .. }) => found.failures.push((path, error)),
         Ok(examined) => {
             let manifest = examined.manifest.as_ref();
             found.plugins.push(FoundPlugin {

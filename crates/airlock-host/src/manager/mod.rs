@@ -36,7 +36,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -52,7 +52,7 @@ use self::snapshot::Gone;
 use crate::answer::{Answer, Input};
 use crate::func::{Params, Results};
 use crate::host::Host;
-use crate::load::LoadOptions;
+use crate::load::{LoadOptions, off_thread};
 use crate::plugin::Plugin;
 use crate::session::Session;
 use crate::source::Source;
@@ -163,6 +163,25 @@ impl Manager {
         self.load_checked(name, source.into(), options, |_| Ok(()))
     }
 
+    /// Loads a plugin from a file or folder, by the name that its manifest has, or else the file.
+    ///
+    /// # Errors
+    /// As [`Manager::load`].
+    pub async fn load_path(&self, path: impl Into<PathBuf>, options: LoadOptions) -> Result<Managed> {
+        let (manager, path) = (self.clone(), path.into());
+        off_thread("airlock-load", move || manager.load_path_blocking(path, options)).await
+    }
+
+    /// [`Manager::load_path`] on this thread.
+    ///
+    /// # Errors
+    /// As [`Manager::load`].
+    pub fn load_path_blocking(&self, path: impl Into<PathBuf>, options: LoadOptions) -> Result<Managed> {
+        let path = path.into();
+        let name = self.0.host.examine(path.as_path(), &options)?.name;
+        self.load_blocking(&name, path, options)
+    }
+
     /// The same for a plugin that `check` has to be content with.
     fn load_checked(
         &self,
@@ -221,6 +240,24 @@ impl Manager {
             Some(Place::Here(managed)) => Ok(managed),
             _ => Err(self.not_loaded(name)),
         }
+    }
+
+    /// The plugin that was loaded from this file or folder.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotLoaded`].
+    pub fn at(&self, path: &Path) -> Result<Managed> {
+        // Of one that is gone, what is left is its name.
+        let whole = |path: &Path| {
+            path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+        };
+        let (wanted, also) = (whole(path), std::path::absolute(path).ok());
+        let is_it = |managed: &Managed| {
+            managed.origin().is_some_and(|origin| {
+                whole(&origin.path) == wanted || std::path::absolute(&origin.path).ok() == also
+            })
+        };
+        self.here().find(is_it).ok_or_else(|| self.not_loaded(&path.to_string_lossy()))
     }
 
     #[cold]

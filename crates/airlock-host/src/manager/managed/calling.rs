@@ -11,13 +11,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Managed, PluginState, Version};
+use crate::abi::sen::{self, ExecuteResult};
 use crate::answer::{Answer, Input, Program};
 use crate::bounded::block_on;
 use crate::cancel::CallOptions;
 use crate::func::{Params, Results};
 use crate::manager::Happened;
 use crate::manager::life::{Asked, Change, End, Rest, Turn, is_crash};
-use crate::plugin::{Plugin, ProgramInput};
+use crate::plugin::{Plugin, ProgramInput, executed};
 use crate::session::{Manner, Session};
 use crate::slots::Patience;
 use crate::store::{Account, after};
@@ -156,6 +157,22 @@ impl Managed {
     ) -> Result<Outcome<Answer>> {
         let awaited = self.0.current.load().plugin.needs_fiber()?;
         block_on(pin!(self.in_manner(function, input, Manner { awaited, options, inside: None })))
+    }
+
+    /// Executes it, as [`Plugin::execute`] does.
+    ///
+    /// # Errors
+    /// As [`Plugin::execute`] and [`Managed::invoke`].
+    pub async fn execute(&self, args: &[impl AsRef<str> + Sync]) -> Result<Outcome<ExecuteResult>> {
+        self.invoke(sen::EXECUTE, self.plugin().execution_input(args)?).await?.try_map(executed)
+    }
+
+    /// [`Managed::execute`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Plugin::execute_blocking`] and [`Managed::invoke`].
+    pub fn execute_blocking(&self, args: &[impl AsRef<str>]) -> Result<Outcome<ExecuteResult>> {
+        self.invoke_blocking(sen::EXECUTE, self.plugin().execution_input(args)?)?.try_map(executed)
     }
 
     pub(super) async fn in_manner(
