@@ -544,23 +544,29 @@ impl Plugin {
         }
     }
 
+    /// The function that is called when it is run as a program.
+    pub(crate) fn program_function(&self) -> &'static str {
+        match self.abi() {
+            AbiId::Sen => sen::EXECUTE,
+            _ => "_start",
+        }
+    }
+
     fn program<'a>(&self, input: ProgramInput, awaited: bool) -> Result<(Job<'a>, WasiInput)> {
         let stdin = input.stdin.unwrap_or_else(StdinSource::empty);
-        let (function, values, args) = match self.abi() {
+        let (values, args): (_, Vec<String>) = match self.abi() {
             AbiId::Command => {
-                let args = std::iter::once(self.name().to_owned()).chain(input.args).collect();
-                ("_start", Vec::new(), args)
+                (Vec::new(), std::iter::once(self.name().to_owned()).chain(input.args).collect())
             }
-            AbiId::Sen => (sen::EXECUTE, input.args.clone(), input.args),
+            AbiId::Sen => (input.args.clone(), input.args),
             other => return Err(Error::new(ErrorKind::WrongVerb { abi: other, asked: "run as a program" })),
         };
-        let args: Vec<String> = args;
         if args.iter().any(|arg| arg.contains('\0')) {
             let reason = "an argument holds a NUL byte".to_owned();
             return Err(Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason }));
         }
         let input_bytes = args.iter().map(|arg| arg.len() as u64).sum::<u64>() + stdin.len();
-        let job = Job { input_bytes, awaited, ..Job::new(function, Input::Words(values)) };
+        let job = Job { input_bytes, awaited, ..Job::new(self.program_function(), Input::Words(values)) };
         Ok((job, WasiInput { args, stdin, is_program: true, ..WasiInput::none() }))
     }
 

@@ -3,6 +3,7 @@
 mod broken;
 mod calls;
 mod loader;
+mod mycli;
 mod registry;
 
 use airlock_host::sen::ExecuteResult;

@@ -459,8 +459,9 @@ impl Managed {
     }
 
     pub(super) async fn run_in(&self, input: ProgramInput, manner: Manner<'_>) -> Result<Outcome<Program>> {
-        let counting = Counting::new(self, "_start", Moment::now());
         let version = self.0.current.load_full();
+        let function = version.plugin.program_function();
+        let counting = Counting::new(self, function, Moment::now());
         let mut account = Account::default();
         let result = match self.well() {
             Ok(()) => version.plugin.run_into(input, manner, &mut account).await,
@@ -468,7 +469,7 @@ impl Managed {
         };
         self.fared(&version, result.as_ref().err());
         let ended = counting.end() + account.wall();
-        self.ended("_start", ended, result, &account)
+        self.ended(function, ended, result, &account)
     }
 
     /// Calls a function of its session with numbers of its types: the shortest way to a warm
