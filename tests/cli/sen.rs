@@ -242,3 +242,31 @@ fn inspecting_shows_what_it_says_of_itself() {
     assert_eq!(json["manifest"]["commands"][0]["spec"]["args"][1]["short"], "g");
     assert_eq!(json["manifest"]["format"], "sen");
 }
+
+#[test]
+fn time_and_chance_are_its_own_unless_the_same_is_to_come_of_the_same() {
+    let place = Place::new();
+    let run =
+        |flags: &[&str]| place.show(&[&["run", "--allow-all-requested"], flags, &[CAT, "clock"]].concat());
+    assert!(run(&[]).contains("clock ok"), "{}", run(&[]));
+    assert!(run(&["--deterministic"]).contains("exit 1"), "{}", run(&["--deterministic"]));
+    assert!(run(&["--deny", "clock"]).contains("exit 1"));
+    let greet =
+        |flags: &[&str]| place.ok(&[&["run"], flags, &["plugins/greet/greet.wasm", "--", "--time"]].concat());
+    assert_eq!(greet(&["--deterministic", "--allow", "clock"]), greet(&[]));
+}
+
+#[test]
+fn the_trace_of_loading_says_what_is_permitted() {
+    let place = Place::new();
+    let traced = |args: &[&str]| {
+        let shown = place.show(&[&["-v", "run"], args].concat());
+        let loaded = shown.lines().find(|line| line.contains("loaded")).unwrap().to_owned();
+        let (_, rest) = loaded.split_once("permissions=").unwrap();
+        rest.split(" total=").next().unwrap().to_owned()
+    };
+    assert_eq!(traced(&[GREET]), "clock, random");
+    assert_eq!(traced(&["plugins/greet/greet.wasm"]), "none");
+    let shown = traced(&["--allow-all-requested", CAT, "clock"]);
+    assert!(shown.contains("env=HOME") && shown.contains("/data::/data"), "{shown}");
+}

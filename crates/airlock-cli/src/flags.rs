@@ -399,6 +399,10 @@ pub(crate) struct Load {
     wasm_feature: Vec<String>,
     #[command(flatten)]
     decide: Decide,
+    /// Have the same input come to the same answer: no real clock, no real random numbers, one bit
+    /// pattern for what is not a number
+    #[arg(long)]
+    deterministic: bool,
     /// Compile the plugin even if it was compiled before, and do not keep the result
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -426,6 +430,7 @@ impl Load {
         if self.decide.allow_all_requested {
             options = options.allow_all_requested();
         }
+        options = options.deterministic(self.deterministic);
         for name in &self.wasm_feature {
             options = Feature::ALL
                 .into_iter()

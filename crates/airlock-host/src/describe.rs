@@ -95,6 +95,7 @@ impl Host {
             adapter: describer,
             standing: Standing::new(ground, None)?,
             requests: Vec::new(),
+            inherits: false,
             limits: Arc::new(limits.clone().with(&own_limits(limits))),
             compiled,
         })?;

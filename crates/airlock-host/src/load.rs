@@ -1,12 +1,13 @@
 //! From a source to a plugin: read, checked, compiled, linked.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use airlock_core::{
     AbiId, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Identity, LimitKind, Limits, Manifest,
-    Overrides, Place, Request, Result, Risk, Scope,
+    Overrides, Place, Policy, Request, Result, Risk, Scope,
 };
 use airlock_engine::{Artifact, Compiled, EngineKey, Feature, Shape};
 use tokio::sync::oneshot;
@@ -32,6 +33,8 @@ pub struct LoadOptions {
     working: Option<PathBuf>,
     own: Option<PathBuf>,
     paths: PathRules,
+    inherits: bool,
+    deterministic: bool,
     features: Vec<Feature>,
 }
 
@@ -140,6 +143,23 @@ impl LoadOptions {
         self
     }
 
+    /// Gives the plugin this process's own standard streams, as far as it has such streams,
+    /// instead of keeping what it prints. Nothing of that is bounded or looked at then.
+    #[must_use]
+    pub fn inherit_streams(mut self, inherit: bool) -> Self {
+        self.inherits = inherit;
+        self
+    }
+
+    /// Has every call with the same input come to the same answer, as far as the plugin's
+    /// surroundings go: no clock and no random numbers but those that are the same in every run,
+    /// whatever is granted, and one bit pattern for what is not a number.
+    #[must_use]
+    pub fn deterministic(mut self, deterministic: bool) -> Self {
+        self.deterministic = deterministic;
+        self
+    }
+
     /// The same with nothing granted.
     #[must_use]
     pub(crate) fn without_allowed(mut self) -> Self {
@@ -241,7 +261,7 @@ impl Host {
         let identity = Identity { name, digest: artifact.digest() };
         let standing = self.standing(&identity, &requests, manifest.as_ref(), abi, options)?;
         let name = identity.name;
-        let key = engine_key(&limits, &shape);
+        let key = engine_key(&limits, &shape, options);
         let waits = shape.imports.iter().any(|import| abi.waits(&import.module, &import.name));
         let compiled = match compiled.filter(|compiled| compiled.key() == key) {
             Some(compiled) => compiled,
@@ -250,7 +270,7 @@ impl Host {
         tracing::info!(
             digest = %compiled.artifact().digest().short(),
             abi = %abi.id(), why, origin = ?compiled.origin(), code = ?compiled.load_time(),
-            total = ?start.elapsed(), "loaded"
+            permissions = %Permissions(&standing.policy()), total = ?start.elapsed(), "loaded"
         );
         Plugin::new(PluginParts {
             host: self.clone(),
@@ -264,6 +284,7 @@ impl Host {
             requests,
             limits: Arc::new(limits),
             waits,
+            inherits: options.inherits,
         })
     }
 
@@ -288,8 +309,9 @@ impl Host {
             if manifest.is_none()
                 && let Some(describer) = abi.describer(&shape)?
             {
-                let asked =
-                    self.ask(abi, describer, &artifact, &shape, &self.effective_limits(abi, &overrides));
+                let limits = self.effective_limits(abi, &overrides);
+                let key = engine_key(&limits, &shape, options);
+                let asked = self.ask(abi, describer, &artifact, &shape, key, &limits);
                 let (answer, code) = asked?;
                 let described = Manifest::read(Manifest::EXPORT, &answer)?;
                 if options.name.is_none() {
@@ -326,12 +348,12 @@ impl Host {
         describer: Arc<dyn Adapter>,
         artifact: &Artifact,
         shape: &Arc<Shape>,
+        key: EngineKey,
         limits: &Limits,
     ) -> Result<(Arc<[u8]>, Option<Compiled>)> {
         if let Some(said) = self.described(artifact.digest()) {
             return Ok((said, None));
         }
-        let key = engine_key(limits, shape);
         let compiled = Compiled::new(&self.0.engines, key, artifact.clone(), shape.clone(), limits)?;
         let said = self.describe(abi, describer, compiled.clone(), limits)?;
         Ok((said, Some(compiled)))
@@ -370,7 +392,10 @@ impl Host {
             Some(folder) => Ok(folder.clone()),
             None => std::env::current_dir(),
         };
-        let ceiling = self.0.rules.ceiling(&identity.name).and(options.ceiling.clone());
+        let mut ceiling = self.0.rules.ceiling(&identity.name).and(options.ceiling.clone());
+        if options.deterministic {
+            ceiling = ceiling.deny([CapabilityKind::Clock, CapabilityKind::Random].map(Capability::all_of));
+        }
         let asked = requests.iter().map(|request| &request.capability);
         let programs = exec::located(asked.chain(&grants).chain(ceiling.capabilities()));
         // A folder that is gone covers nothing, and most plugins ask for none.
@@ -425,6 +450,23 @@ impl Host {
     }
 }
 
+/// What a policy permits, for a trace.
+struct Permissions<'a>(&'a Policy);
+
+impl fmt::Display for Permissions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut allowed = self.0.allowed().peekable();
+        if allowed.peek().is_none() {
+            return f.write_str("none");
+        }
+        for (index, capability) in allowed.enumerate() {
+            let space = if index == 0 { "" } else { ", " };
+            write!(f, "{space}{capability}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Does work that may take long on a thread of its own, so that the caller's executor goes on.
 pub(crate) async fn off_thread<T: Send + 'static>(
     name: &str,
@@ -465,8 +507,12 @@ fn make_own_folder(standing: &Standing, options: &LoadOptions) -> Result<()> {
 }
 
 /// What the plugin's code has to be compiled for.
-fn engine_key(limits: &Limits, shape: &Shape) -> EngineKey {
-    EngineKey { fuel: limits.get(LimitKind::Fuel).is_some(), canonical_nan: false, dwarf: shape.has_dwarf }
+fn engine_key(limits: &Limits, shape: &Shape, options: &LoadOptions) -> EngineKey {
+    EngineKey {
+        fuel: limits.get(LimitKind::Fuel).is_some(),
+        canonical_nan: options.deterministic,
+        dwarf: shape.has_dwarf,
+    }
 }
 
 /// What this version has no service for. Granting it is an error, so that no grant is

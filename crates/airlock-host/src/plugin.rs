@@ -101,6 +101,8 @@ pub(crate) struct PluginParts {
     pub(crate) limits: Arc<Limits>,
     /// Whether an import may wait, so that the plugin needs a fiber.
     pub(crate) waits: bool,
+    /// Whether its standard streams are this process's.
+    pub(crate) inherits: bool,
 }
 
 impl PluginParts {
@@ -152,6 +154,11 @@ impl PluginInner {
     /// Who it is to the services, and what bounds it there.
     pub(crate) fn caller(&self) -> (Arc<Identity>, Arc<Limits>) {
         (self.caller.clone(), self.parts.limits.clone())
+    }
+
+    /// Whether its standard streams are this process's.
+    pub(crate) fn inherits(&self) -> bool {
+        self.parts.inherits
     }
 
     /// What its manifest has for a key of its configuration.

@@ -187,3 +187,27 @@ fn on_a_host_with_an_approval_somebody_decides() {
     assert_eq!(error.code(), "denied");
     assert!(loader.load_blocking(&bytes("sen-greet/sen_greet.wasm")).is_ok());
 }
+
+/// In a process of its own, whose streams they are.
+#[test]
+fn streams_are_inherited_on_request_as_far_as_the_manifest_has_them() {
+    let child = "sen::loader::inherits_in_a_process_of_its_own";
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([child, "--exact", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(out.contains("out\n") && !out.contains("err\n"), "{out}");
+    assert!(err.contains("err\n") && !err.contains("out\n"), "{err}");
+}
+
+#[test]
+#[ignore = "run by the test before, in a process of its own"]
+fn inherits_in_a_process_of_its_own() {
+    let options = airlock_host::LoadOptions::new().allow_all_requested().inherit_streams(true);
+    let host = Host::new().unwrap();
+    let plugin = host.load_blocking(repository("plugins/sen-cat/sen_cat.wasm"), options).unwrap();
+    let outcome = plugin.execute_blocking(&["print"]).unwrap();
+    assert_eq!((outcome.value, outcome.log.len()), (success("printed"), 0));
+}

@@ -8,6 +8,7 @@ use clap::{Command, CommandFactory as _};
 
 use super::Session;
 use crate::flags::{Cli, Load};
+use crate::printer::Printer;
 
 /// What was typed after a command's name.
 pub(super) enum Typed {
@@ -29,7 +30,7 @@ pub(super) fn run(session: &Session, words: Vec<OsString>) -> Result<u8, Error> 
 
 /// Reads what was typed as the plugin says that it is; a program's arguments are its own.
 pub(super) fn read(
-    session: &Session,
+    printer: Printer,
     plugin: &Plugin,
     words: Vec<OsString>,
     is_external: bool,
@@ -43,7 +44,7 @@ pub(super) fn read(
     let command = command.bin_name(&shown).display_name(shown);
     match line.parse_as(command, words) {
         Ok(values) => Ok(Typed::Values(values)),
-        Err(error) if session.printer.json && error.use_stderr() => {
+        Err(error) if printer.json && error.use_stderr() => {
             let text = error.to_string();
             let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             Err(Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason }))

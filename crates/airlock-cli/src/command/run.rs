@@ -24,7 +24,7 @@ pub(super) fn execute(
     is_external: bool,
 ) -> Result<u8, Error> {
     let plugin = session.load(plugin, load)?;
-    let args = match external::read(session, &plugin, words, is_external)? {
+    let args = match external::read(session.printer, &plugin, words, is_external)? {
         Typed::Values(values) => values,
         Typed::Answered(code) => return Ok(code),
     };

@@ -18,6 +18,7 @@ use airlock_host::{
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::external::{self, Typed};
 use super::{Session, metrics};
 use crate::flags::{CrashFlag, ReloadFlag, Watch};
 use crate::printer::Printer;
@@ -338,6 +339,10 @@ impl Lines {
     }
 
     fn program(&self, managed: &Managed, args: Vec<String>) -> Result<(), Error> {
+        let words = args.into_iter().map(Into::into).collect();
+        let Typed::Values(args) = external::read(self.printer, &managed.plugin(), words, false)? else {
+            return Ok(());
+        };
         let outcome = managed.run_blocking(ProgramInput::new().args(args), &CallOptions::new())?;
         let program = &outcome.value;
         if self.printer.json {

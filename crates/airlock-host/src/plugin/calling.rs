@@ -178,7 +178,10 @@ impl Plugin {
         let cut = self.cuts(job.cancel());
         let prepared = self.inner().prepared(allocation);
         let prepared = prepared.ok_or_else(|| Error::host("an instance of a module that is not linked"))?;
-        let wasi = self.adapter().wasi_input(&job.input, wasi);
+        let mut wasi = self.adapter().wasi_input(&job.input, wasi);
+        if self.inner().inherits() {
+            wasi.get_or_insert_with(WasiInput::none).inherits = true;
+        }
         let mut state = CallState::new(self.0.reference(allocation), Wasi::new(wasi), awaited);
         if let Some(permit) = job.inside {
             state.inside(permit.clone());

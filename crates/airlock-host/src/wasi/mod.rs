@@ -78,13 +78,21 @@ pub(crate) struct WasiInput {
     pub(crate) is_program: bool,
     /// Those that it has. What is written to others is nowhere.
     pub(crate) streams: Streams,
+    /// Whether those are this process's own.
+    pub(crate) inherits: bool,
 }
 
 impl WasiInput {
     /// For plugins whose answer is no program's output: no arguments, empty input.
     pub(crate) fn none() -> Self {
         let streams = Streams { stdin: true, stdout: true, stderr: true };
-        WasiInput { args: Vec::new(), stdin: StdinSource::empty(), is_program: false, streams }
+        WasiInput {
+            args: Vec::new(),
+            stdin: StdinSource::empty(),
+            is_program: false,
+            streams,
+            inherits: false,
+        }
     }
 }
 
@@ -204,7 +212,7 @@ impl Wasi {
             let input = input.take().unwrap_or_else(WasiInput::none);
             let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
             let log = log.get_or_insert_with(|| capture(LimitKind::Log)).clone();
-            let WasiInput { args, stdin, is_program, streams } = input;
+            let WasiInput { args, stdin, is_program, streams, inherits } = input;
             let stdout = is_program.then(|| capture(LimitKind::Output));
             let decided = standing.decided();
             let policy = decided.policy().clone();
@@ -212,14 +220,20 @@ impl Wasi {
             builder.args(&args).envs(&environment::granted(&policy));
             builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
             // Where a stream is none of the guest's, input has ended and output is nowhere.
-            if streams.stdin {
-                builder.stdin(Stdin::new(stdin, limits.value(LimitKind::Input)));
+            match (streams.stdin, inherits) {
+                (true, false) => drop(builder.stdin(Stdin::new(stdin, limits.value(LimitKind::Input)))),
+                (true, true) => drop(builder.inherit_stdin()),
+                (false, _) => {}
             }
-            if streams.stdout {
-                builder.stdout(stdout.clone().unwrap_or_else(|| log.clone()));
+            match (streams.stdout, inherits) {
+                (true, false) => drop(builder.stdout(stdout.clone().unwrap_or_else(|| log.clone()))),
+                (true, true) => drop(builder.inherit_stdout()),
+                (false, _) => {}
             }
-            if streams.stderr {
-                builder.stderr(log.clone());
+            match (streams.stderr, inherits) {
+                (true, false) => drop(builder.stderr(log.clone())),
+                (true, true) => drop(builder.inherit_stderr()),
+                (false, _) => {}
             }
             let mut context = builder.build_p1();
             let again = || standing.plan_anew(&decided);
