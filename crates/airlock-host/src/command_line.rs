@@ -190,6 +190,8 @@ fn values(spec: &CommandSpec, matches: &ArgMatches) -> Result<Vec<String>, clap:
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use airlock_core::{ArgSpec, CommandSpec};
     use clap::error::ErrorKind;

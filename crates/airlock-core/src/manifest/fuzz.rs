@@ -17,6 +17,8 @@ fn any_text_is_refused_with_its_place_or_keeps_its_promises() {
             judge(likely(bytes).to_string().as_bytes());
             judge_toml(bytes);
             judge_toml(likely_toml(bytes).as_bytes());
+            judge_packed(bytes);
+            judge_packed(&likely_packed(bytes));
         },
     );
 }
@@ -54,6 +56,46 @@ fn judge_toml(text: &[u8]) {
             assert_eq!(visible(&shown, false), shown);
         }
     }
+}
+
+/// What a module says of itself keeps them too.
+fn judge_packed(bytes: &[u8]) {
+    match Manifest::read(Manifest::EXPORT, bytes) {
+        Ok(manifest) => {
+            let Manifest { name, functions, commands, requests, .. } = &manifest;
+            assert!(super::is_word(name) && functions == &[name.clone()] && commands.len() == 1);
+            assert!(requests.is_sorted_by(|a, b| a.capability < b.capability), "{requests:?}");
+            for request in requests {
+                let shown = request.capability.to_string();
+                assert_eq!(shown.parse::<crate::Capability>().ok().as_ref(), Some(&request.capability));
+            }
+        }
+        Err(error) => {
+            let kind = error.kind();
+            let is_one = matches!(kind, ErrorKind::InvalidManifest { .. } | ErrorKind::ApiVersion { .. });
+            assert!(is_one, "{error:?}");
+            let shown = error.to_string();
+            assert_eq!(visible(&shown, false), shown);
+        }
+    }
+}
+
+/// A manifest of sen-rs's whose values are cut from the bytes.
+fn likely_packed(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    let words = text.split(['\n', ' ', ',']).map(str::to_owned);
+    let mut words = words.chain(std::iter::repeat_with(|| "a".to_owned()));
+    let mut word = || words.next().unwrap_or_default();
+    let path = |pattern: String| json!({ "recursive": pattern.len() % 2 == 0, "pattern": pattern });
+    let manifest = json!({
+        "api_version": bytes.first().map_or(2, |byte| byte % 4),
+        "command": { "name": if bytes.len() % 2 == 0 { "a".to_owned() } else { word() }, "about": word() },
+        "capabilities": {
+            "fs_read": [path(word()), path(word())], "fs_write": [path(word())], "env_read": [word()],
+            "net": [{ "host": word(), "port": bytes.last(), "protocol": "http" }],
+        },
+    });
+    rmp_serde::to_vec_named(&manifest).expect("it has a form")
 }
 
 /// A manifest of fledge's whose values are cut from the bytes.

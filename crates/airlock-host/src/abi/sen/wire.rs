@@ -156,6 +156,8 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::{Effect, EffectResult, ExecuteError, ExecuteResult, HttpResponse, read};
 
