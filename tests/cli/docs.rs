@@ -12,7 +12,7 @@ fn commands_in_the_pages_print_what_the_pages_say() {
     let mut ran = 0;
     // Of their own: the pages clear the cache and say what is compiled.
     let home = tempfile::tempdir().unwrap();
-    for page in ["README.md", "docs/security.md", "docs/cli.md", "docs/grants.md"] {
+    for page in ["README.md", "docs/security.md", "docs/cli.md", "docs/grants.md", "docs/sen.md"] {
         let text = std::fs::read_to_string(repository().join(page)).unwrap();
         for block in text.split("```console\n").skip(1) {
             let block = block.split("```").next().unwrap();
@@ -26,14 +26,22 @@ fn commands_in_the_pages_print_what_the_pages_say() {
     assert!(ran >= 10, "only {ran} commands were found");
 }
 
-/// Each test that docs/security.md names is one, and each number of its list is there once.
+/// Each test that a page names is one, and each number of docs/security.md's list is there once.
 #[test]
-fn the_tests_that_the_security_page_names_exist() {
-    let page = std::fs::read_to_string(repository().join("docs/security.md")).unwrap();
+fn the_tests_that_the_pages_name_exist() {
     let mut tests = Vec::new();
     for folder in ["tests", "crates"] {
         functions(&repository().join(folder), &mut tests);
     }
+    named(&tests, "docs/sen.md");
+    let numbers = named(&tests, "docs/security.md");
+    let expected: Vec<u32> = (1..=57).filter(|number| ![16, 51].contains(number)).collect();
+    assert_eq!(numbers, expected);
+}
+
+/// The numbers of a page's rows, once the tests that each row names are known to be there.
+fn named(tests: &[String], file: &str) -> Vec<u32> {
+    let page = std::fs::read_to_string(repository().join(file)).unwrap();
     let mut numbers = Vec::new();
     for row in page.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
@@ -48,11 +56,10 @@ fn the_tests_that_the_security_page_names_exist() {
                 Some(start) => tests.iter().any(|test| test.starts_with(start)),
                 None => tests.iter().any(|test| test == name),
             };
-            assert!(exists, "docs/security.md names `{name}`, which is no test");
+            assert!(exists, "{file} names `{name}`, which is no test");
         }
     }
-    let expected: Vec<u32> = (1..=57).filter(|number| ![16, 51].contains(number)).collect();
-    assert_eq!(numbers, expected);
+    numbers
 }
 
 /// The names of all functions in the sources below a folder.

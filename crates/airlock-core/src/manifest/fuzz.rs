@@ -63,7 +63,7 @@ fn judge_packed(bytes: &[u8]) {
     match Manifest::read(Manifest::EXPORT, bytes) {
         Ok(manifest) => {
             let Manifest { name, functions, commands, requests, .. } = &manifest;
-            assert!(super::is_word(name) && functions == &[name.clone()] && commands.len() == 1);
+            assert!(super::is_word(name) && functions == std::slice::from_ref(name) && commands.len() == 1);
             assert!(requests.is_sorted_by(|a, b| a.capability < b.capability), "{requests:?}");
             for request in requests {
                 let shown = request.capability.to_string();
@@ -86,10 +86,10 @@ fn likely_packed(bytes: &[u8]) -> Vec<u8> {
     let words = text.split(['\n', ' ', ',']).map(str::to_owned);
     let mut words = words.chain(std::iter::repeat_with(|| "a".to_owned()));
     let mut word = || words.next().unwrap_or_default();
-    let path = |pattern: String| json!({ "recursive": pattern.len() % 2 == 0, "pattern": pattern });
+    let path = |pattern: String| json!({ "recursive": pattern.len().is_multiple_of(2), "pattern": pattern });
     let manifest = json!({
         "api_version": bytes.first().map_or(2, |byte| byte % 4),
-        "command": { "name": if bytes.len() % 2 == 0 { "a".to_owned() } else { word() }, "about": word() },
+        "command": { "name": if bytes.len().is_multiple_of(2) { "a".to_owned() } else { word() }, "about": word() },
         "capabilities": {
             "fs_read": [path(word()), path(word())], "fs_write": [path(word())], "env_read": [word()],
             "net": [{ "host": word(), "port": bytes.last(), "protocol": "http" }],
