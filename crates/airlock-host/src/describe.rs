@@ -96,6 +96,7 @@ impl Host {
             standing: Standing::new(ground, None)?,
             requests: Vec::new(),
             inherits: false,
+            keeps_state: false,
             limits: Arc::new(limits.clone().with(&own_limits(limits))),
             compiled,
         })?;

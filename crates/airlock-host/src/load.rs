@@ -34,6 +34,7 @@ pub struct LoadOptions {
     own: Option<PathBuf>,
     paths: PathRules,
     inherits: bool,
+    keeps_state: Option<bool>,
     deterministic: bool,
     features: Vec<Feature>,
 }
@@ -148,6 +149,15 @@ impl LoadOptions {
     #[must_use]
     pub fn inherit_streams(mut self, inherit: bool) -> Self {
         self.inherits = inherit;
+        self
+    }
+
+    /// Whether a [`Manager`](crate::manager::Manager) calls it in one session, with what it keeps
+    /// there, or each time on a fresh instance: as its ABI has it where nothing is said. A program
+    /// is run afresh in any case.
+    #[must_use]
+    pub fn keep_state(mut self, keep: bool) -> Self {
+        self.keeps_state = Some(keep);
         self
     }
 
@@ -285,6 +295,8 @@ impl Host {
             limits: Arc::new(limits),
             waits,
             inherits: options.inherits,
+            keeps_state: abi.id() != AbiId::Command
+                && options.keeps_state.unwrap_or(abi.profile().keeps_state),
         })
     }
 

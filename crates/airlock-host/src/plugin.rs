@@ -103,6 +103,7 @@ pub(crate) struct PluginParts {
     pub(crate) waits: bool,
     /// Whether its standard streams are this process's.
     pub(crate) inherits: bool,
+    pub(crate) keeps_state: bool,
 }
 
 impl PluginParts {
@@ -298,10 +299,10 @@ impl Plugin {
         &self.0.inner.parts.why
     }
 
-    /// Whether its ABI's plugins keep state between calls, so that a session is its
-    /// natural home.
+    /// Whether it keeps state between calls, so that a session is its natural home: as its ABI's
+    /// plugins do, unless its load said otherwise.
     pub fn keeps_state(&self) -> bool {
-        self.0.inner.parts.abi.profile().keeps_state
+        self.0.inner.parts.keeps_state
     }
 
     /// What its ABI gives every plugin without asking.

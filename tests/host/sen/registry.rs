@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_host::manager::{Manager, Notice, PluginEvents, ReloadStrategy, Watch, WatchOptions};
-use airlock_host::sen::ExecuteResult;
+use airlock_host::sen::{ExecuteError, ExecuteResult};
 use airlock_host::{
-    AbiId, Approval, ErrorKind, Grant, GrantStore, Host, Identity, LoadOptions, MemoryGrants,
+    AbiId, Approval, ErrorKind, Grant, GrantStore, Host, Identity, LoadOptions, MemoryGrants, block_on,
 };
 use serde_json::json;
 
 use super::{Module, NONE, host, manifest, packed, success};
-use crate::support::{MODES, Mode};
+use crate::support::{MODES, Mode, repository};
 
 const SOON: Duration = Duration::from_millis(30);
 
@@ -114,6 +114,34 @@ fn one_that_runs_holds_up_no_other() {
         manager.unload_blocking("spins").unwrap();
         assert_eq!(running.join().unwrap().code(), "cancelled");
     });
+}
+
+/// Its plain loader keeps an instance, its other one does not.
+#[test]
+fn one_instance_is_kept_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = repository("plugins/sen-cat/sen_cat.wasm");
+    let options = || LoadOptions::new().allow_all_requested().working_folder(folder.path());
+    let manager = Manager::new(host());
+    manager.load_blocking("fresh", file.as_path(), options()).unwrap();
+    let count = |name: &str| manager.get(name).unwrap().execute_blocking(&["count"]).unwrap().value;
+    assert_eq!((count("fresh"), count("fresh")), (success("1"), success("1")));
+    manager.unload_blocking("fresh").unwrap();
+    let kept = manager.load_blocking("kept", file.as_path(), options().keep_state(true)).unwrap();
+    assert_eq!((count("kept"), count("kept")), (success("1"), success("2")));
+    // What a call ends with takes what was kept along, and no more than that.
+    assert_eq!(kept.execute_blocking(&["panic"]).unwrap_err().code(), "trap");
+    assert_eq!(count("kept"), success("1"));
+    assert_eq!(kept.execute_blocking(&["exit"]).unwrap().value, failed(3, "it left with 3"));
+    assert_eq!(count("kept"), success("1"));
+    // One that is started afresh begins with nothing.
+    assert_eq!(count("kept"), success("2"));
+    block_on(kept.restart()).unwrap();
+    assert_eq!(count("kept"), success("1"));
+}
+
+fn failed(code: u8, message: &str) -> ExecuteResult {
+    ExecuteResult::Error(ExecuteError { code, message: message.to_owned() })
 }
 
 #[test]

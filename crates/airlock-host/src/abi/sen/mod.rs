@@ -11,7 +11,8 @@ mod wire;
 use std::sync::Arc;
 
 use airlock_core::{
-    AbiId, CapabilityKind, Error, ErrorKind, LimitKind, Manifest, ManifestFormat, Result, Streams, ValueType,
+    AbiId, CapabilityKind, Error, ErrorKind, LimitKind, Location, Manifest, ManifestFormat, Result, Streams,
+    ValueType,
 };
 use airlock_engine::{Shape, Signature};
 use serde::Deserialize;
@@ -216,11 +217,7 @@ impl Adapter for SenAdapter {
                 }
                 STEP => Ok(Answer::Executed(self.begin(live, input).await?)),
                 RESUME => {
-                    let Input::Json(text) = input else {
-                        return Err(Error::host("an effect's result that is no JSON").into());
-                    };
-                    let Resumption { id, result } = serde_json::from_str(&text)
-                        .map_err(|error| Error::host("an effect's result that is none").with_source(error))?;
+                    let Resumption { id, result } = resumption(&input)?;
                     Ok(Answer::Executed(self.resume(live, id, &result).await?))
                 }
                 _ if self.functions.iter().any(|name| name == function) => {
@@ -298,6 +295,17 @@ impl SenAdapter {
         answer.free(live).await;
         Ok(result)
     }
+}
+
+fn resumption(input: &Input) -> Result<Resumption> {
+    let invalid = |at, reason| Error::new(ErrorKind::InvalidInput { at, reason });
+    let Input::Json(text) = input else {
+        return Err(invalid(None, "an effect's `id` and `result` are JSON".to_owned()));
+    };
+    serde_json::from_str(text).map_err(|error| {
+        let (at, reason) = Location::of_json(&error);
+        invalid(at, reason)
+    })
 }
 
 /// A plugin that leaves instead of answering has said with its code how it fared; there is nothing
