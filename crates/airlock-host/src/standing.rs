@@ -57,6 +57,12 @@ impl Decided {
     }
 }
 
+/// What is in force for a call, and what of the disk that opens.
+pub(crate) struct Looked {
+    pub(crate) decided: Arc<Decided>,
+    pub(crate) plan: Arc<Plan>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Standing {
     ground: Ground,
@@ -143,16 +149,19 @@ impl Standing {
         plan
     }
 
-    /// Refuses to go on without a path that is granted, where that was asked for.
+    /// Refuses to go on without a path that is granted, where that was asked for; what was looked
+    /// at for it need not be looked at again for the same call.
     ///
     /// # Errors
     /// [`Unusable`](airlock_core::ErrorKind::Unusable).
-    pub(crate) fn require_paths(&self) -> Result<()> {
+    pub(crate) fn require_paths(&self) -> Result<Option<Looked>> {
         if !self.ground.paths.require {
-            return Ok(());
+            return Ok(None);
         }
-        match self.plan(&self.decided()).left_out.first() {
-            None => Ok(()),
+        let decided = self.decided();
+        let plan = self.plan(&decided);
+        match plan.left_out.first() {
+            None => Ok(Some(Looked { decided, plan })),
             Some((capability, reason)) => Err(Error::new(ErrorKind::Unusable {
                 capability: capability.clone(),
                 reason: reason.clone(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use airlock_host::sen::{
     Config, Effect, EffectResult, ExecuteError, ExecuteResult, HttpResponse, LoadedPlugin, Loader,
 };
-use airlock_host::{Approval, ErrorKind, Host, LimitKind, MemoryGrants};
+use airlock_host::{Approval, ErrorKind, Host, LimitKind, LoadOptions, MemoryGrants};
 use serde_json::json;
 
 use super::{Module, NONE, manifest, packed, success};
@@ -188,26 +188,26 @@ fn on_a_host_with_an_approval_somebody_decides() {
     assert!(loader.load_blocking(&bytes("sen-greet/sen_greet.wasm")).is_ok());
 }
 
-/// In a process of its own, whose streams they are.
+/// In a process of its own, which is this test again, and whose streams they are.
 #[test]
 fn streams_are_inherited_on_request_as_far_as_the_manifest_has_them() {
-    let child = "sen::loader::inherits_in_a_process_of_its_own";
+    const CHILD: &str = "AIRLOCK_TEST_INHERITS";
+    if std::env::var_os(CHILD).is_some() {
+        let options = LoadOptions::new().allow_all_requested().inherit_streams(true);
+        let file = repository("plugins/sen-cat/sen_cat.wasm");
+        let plugin = Host::new().unwrap().load_blocking(file, options).unwrap();
+        let outcome = plugin.execute_blocking(&["print"]).unwrap();
+        assert_eq!((outcome.value, outcome.log.len()), (success("printed"), 0));
+        return;
+    }
+    let own = "sen::loader::streams_are_inherited_on_request_as_far_as_the_manifest_has_them";
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([child, "--exact", "--ignored", "--nocapture"])
+        .args([own, "--exact", "--nocapture"])
+        .env(CHILD, "1")
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(out.contains("out\n") && !out.contains("err\n"), "{out}");
     assert!(err.contains("err\n") && !err.contains("out\n"), "{err}");
-}
-
-#[test]
-#[ignore = "run by the test before, in a process of its own"]
-fn inherits_in_a_process_of_its_own() {
-    let options = airlock_host::LoadOptions::new().allow_all_requested().inherit_streams(true);
-    let host = Host::new().unwrap();
-    let plugin = host.load_blocking(repository("plugins/sen-cat/sen_cat.wasm"), options).unwrap();
-    let outcome = plugin.execute_blocking(&["print"]).unwrap();
-    assert_eq!((outcome.value, outcome.log.len()), (success("printed"), 0));
 }

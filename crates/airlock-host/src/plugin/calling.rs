@@ -13,6 +13,7 @@ use crate::answer::{Answer, Input};
 use crate::bounded::bounded;
 use crate::cancel::{CallOptions, Cancel};
 use crate::session::Session;
+use crate::standing::Looked;
 use crate::store::{Account, CallState, Live, after, begin_call, explain, new_store};
 use crate::wasi::{Wasi, WasiInput};
 
@@ -72,7 +73,7 @@ impl Plugin {
                 let asked = job.options.and_then(|options| options.timeout);
                 let own = after(started, asked.map_or(limit, |asked| asked.min(limit)));
                 self.admit()?;
-                self.inner().standing().require_paths()?;
+                let looked = self.inner().standing().require_paths()?;
                 self.check_input(job.input_bytes)?;
                 // What a tool calls has the rest of its caller's time, and is within its slot:
                 // waiting for one could be waiting for oneself.
@@ -88,7 +89,7 @@ impl Plugin {
                 if job.inside.is_some() {
                     self.on_demand()?;
                 }
-                let mut live = self.instantiate(allocation, wasi, deadline, &job).await?;
+                let mut live = self.instantiate(allocation, wasi, looked, deadline, &job).await?;
                 live.store.data_mut().phase = Phase::Call;
                 let cancel = job.options.and_then(|options| options.cancel.as_ref());
                 let call = self.adapter().call(&mut live, job.function, job.input);
@@ -111,13 +112,13 @@ impl Plugin {
             let deadline = after(Instant::now(), self.limits().time(LimitKind::Timeout));
             let _opening = self.host().running().open()?;
             self.admit()?;
-            self.inner().standing().require_paths()?;
+            let looked = self.inner().standing().require_paths()?;
             self.inner().sessions.fetch_add(1, Ordering::SeqCst);
             let alive = AliveSession(self.inner().clone());
             self.check_instances()?;
             self.on_demand()?;
             let job = Job { awaited, ..Job::new("session", Input::Words(Vec::new())) };
-            let live = self.instantiate(Allocation::OnDemand, None, deadline, &job).await?;
+            let live = self.instantiate(Allocation::OnDemand, None, looked, deadline, &job).await?;
             Ok(Session::new(self.clone(), live, alive))
         }
         .instrument(span)
@@ -171,6 +172,7 @@ impl Plugin {
         &self,
         allocation: Allocation,
         wasi: Option<WasiInput>,
+        looked: Option<Looked>,
         deadline: Instant,
         job: &Job<'_>,
     ) -> Result<Live> {
@@ -182,7 +184,8 @@ impl Plugin {
         if self.inner().inherits() {
             wasi.get_or_insert_with(WasiInput::none).inherits = true;
         }
-        let mut state = CallState::new(self.0.reference(allocation), Wasi::new(wasi), awaited);
+        let mut state =
+            CallState::new(self.0.reference(allocation), Wasi::new(wasi).looked_at(looked), awaited);
         if let Some(permit) = job.inside {
             state.inside(permit.clone());
         }

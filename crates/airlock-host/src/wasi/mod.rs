@@ -26,7 +26,7 @@ use wasmtime_wasi::p1::{WasiP1Ctx, wasi_snapshot_preview1};
 use self::clocks::{Clocks, Until, Which};
 use self::files::Files;
 use self::stdio::{Capture, Stdin};
-use crate::standing::Standing;
+use crate::standing::{Looked, Standing};
 use crate::store::CallState;
 
 pub(crate) use self::files::{PathRules, Plan};
@@ -102,6 +102,8 @@ pub(crate) struct Wasi {
     input: Option<WasiInput>,
     opened: Option<Opened>,
     is_program: bool,
+    /// What is open to it, where that was looked at for this call already.
+    looked: Option<Looked>,
     /// What was logged, before anything else was needed.
     log: Option<Capture>,
     clocks: Clocks,
@@ -131,12 +133,19 @@ impl Wasi {
         Wasi {
             input,
             is_program,
+            looked: None,
             opened: None,
             log: None,
             clocks: Clocks::default(),
             seeded: None,
             hostcall_fuel: 0,
         }
+    }
+
+    /// The same with what was looked at for this call already.
+    pub(crate) fn looked_at(mut self, looked: Option<Looked>) -> Self {
+        self.looked = looked;
+        self
     }
 
     /// Whether it is run as a program.
@@ -207,14 +216,17 @@ impl Wasi {
     /// wasmtime-wasi's state, made now if nobody needed it before.
     #[inline]
     fn opened(&mut self, limits: &Limits, standing: &Standing) -> &mut Opened {
-        let Wasi { input, opened, log, .. } = self;
+        let Wasi { input, opened, log, looked, .. } = self;
         opened.get_or_insert_with(|| {
             let input = input.take().unwrap_or_else(WasiInput::none);
             let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
             let log = log.get_or_insert_with(|| capture(LimitKind::Log)).clone();
             let WasiInput { args, stdin, is_program, streams, inherits } = input;
             let stdout = is_program.then(|| capture(LimitKind::Output));
-            let decided = standing.decided();
+            let Looked { decided, plan } = looked.take().unwrap_or_else(|| {
+                let decided = standing.decided();
+                Looked { plan: standing.plan(&decided), decided }
+            });
             let policy = decided.policy().clone();
             let mut builder = WasiCtxBuilder::new();
             builder.args(&args).envs(&environment::granted(&policy));
@@ -237,7 +249,7 @@ impl Wasi {
             }
             let mut context = builder.build_p1();
             let again = || standing.plan_anew(&decided);
-            let (files, folders) = Files::open(policy, standing.plan(&decided), limits, again);
+            let (files, folders) = Files::open(policy, plan, limits, again);
             *context.filesystem().ctx = folders;
             Opened { stdout, files: Box::new(files), context: Box::new(context) }
         })
