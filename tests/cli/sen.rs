@@ -270,3 +270,27 @@ fn the_trace_of_loading_says_what_is_permitted() {
     let shown = traced(&["--allow-all-requested", CAT, "clock"]);
     assert!(shown.contains("env=HOME") && shown.contains("/data::/data"), "{shown}");
 }
+
+#[test]
+fn what_is_outside_of_its_folder_is_shown_as_it_is() {
+    let place = Place::new();
+    let manifest = b"\x83\xabapi_version\x02\xa7command\x82\xa4name\xa4asks\xa5about\xa0\xaccapabilities\x81\
+        \xa7fs_read\x92\x82\xa7pattern\xa6/etc/x\xa9recursive\xc3\x82\xa7pattern\xa3~/y\xa9recursive\xc2";
+    let data: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let wasm = wat::parse_str(format!(
+        r#"(module (memory (export "memory") 1) (data (i32.const 64) "{data}")
+            (func (export "plugin_manifest") (result i64) (i64.const {}))
+            (func (export "plugin_alloc") (param i32) (result i32) (i32.const 1024))
+            (func (export "plugin_dealloc") (param i32 i32))
+            (func (export "plugin_execute") (param i32 i32) (result i64) (unreachable)))"#,
+        (64_u64 << 32) | manifest.len() as u64,
+    ));
+    std::fs::create_dir_all(place.path("")).unwrap();
+    std::fs::write(place.path("asks.wasm"), wasm.unwrap()).unwrap();
+    let mut command = place.airlock();
+    command.args(["run", place.path("asks.wasm").to_str().unwrap()]);
+    let mut terminal = Terminal::run(command);
+    terminal.expect("`asks` (");
+    terminal.expect("read the files in `~/y`, without its folders  [fs.read=~/y/*]");
+    terminal.expect("read `/etc/x` and everything below it  [fs.read=/etc/x]");
+}

@@ -7,8 +7,8 @@ use airlock_host::sen::{EffectResult, ExecuteError, ExecuteResult};
 use airlock_host::service::Services;
 use airlock_host::testing::FakeHttp;
 use airlock_host::{
-    AbiId, CallOptions, Capability, Ceiling, ErrorKind, Host, Input, LimitKind, LoadOptions, Plugin,
-    ProgramInput, Streams,
+    AbiId, CallOptions, Capability, CapabilityKind, Ceiling, ErrorKind, Host, Input, LimitKind, LoadOptions,
+    Plugin, ProgramInput, Streams,
 };
 use serde_json::json;
 
@@ -151,6 +151,68 @@ fn what_it_needs_becomes_wasi_and_nothing_else_does() {
     assert_eq!(run(&["clock"]), success("clock ok"));
     // Nothing is kept between calls.
     assert_eq!((run(&["count"]), run(&["count"])), (success("1"), success("1")));
+}
+
+/// What a pattern opens, as its host has it for those that make sense there.
+#[test]
+fn patterns_lead_where_its_host_has_them_lead() {
+    let folder = tempfile::tempdir().unwrap();
+    let working = folder.path().canonicalize().unwrap();
+    for made in ["data/sub", "out", "config"] {
+        std::fs::create_dir_all(working.join(made)).unwrap();
+    }
+    std::fs::write(working.join("data/f.txt"), "text").unwrap();
+    let host = host();
+    let load = |capabilities: serde_json::Value| {
+        let module = Module { manifest: packed(&manifest("test", &capabilities)), ..Module::new("test") };
+        let plugin = module.load_with(&host, granted().working_folder(&working)).unwrap();
+        // All of it is there by the time that it runs.
+        assert_eq!(executes(&plugin, &NONE), success("done"));
+        plugin
+    };
+    let recursive = |pattern: &str| json!({ "pattern": pattern, "recursive": true });
+    let opened = |plugin: &Plugin, kind: CapabilityKind| -> Vec<String> {
+        plugin.policy().of(kind).map(ToString::to_string).collect()
+    };
+    let (root, home) = (working.display(), std::env::home_dir().unwrap());
+    for (pattern, opens) in [
+        ("./data", format!("fs.read={root}/data::/data")),
+        ("data", format!("fs.read={root}/data::/data")),
+        ("./data/", format!("fs.read={root}/data::/data")),
+        (".", format!("fs.read={root}::/")),
+        ("./", format!("fs.read={root}::/")),
+        ("", format!("fs.read={root}::/")),
+        ("./data/sub", format!("fs.read={root}/data/sub::/data/sub")),
+        ("./data/../data", format!("fs.read={root}/data::/data")),
+        ("data/../out", format!("fs.read={root}/out::/out")),
+        ("./data/f.txt", format!("fs.read={root}/data/f.txt::/data/f.txt")),
+        ("~", format!("fs.read={}::/~", home.display())),
+        ("~/", format!("fs.read={}::/", home.display())),
+        ("/etc", "fs.read=/etc".to_owned()),
+        ("/etc/../usr", "fs.read=/usr".to_owned()),
+    ] {
+        let plugin = load(json!({ "fs_read": [recursive(pattern)] }));
+        assert_eq!(opened(&plugin, CapabilityKind::FsRead), [opens], "{pattern}");
+        assert!(plugin.left_out().is_empty(), "{pattern}: {:?}", plugin.left_out());
+    }
+    // Names, and no patterns of a shell's.
+    let plugin = load(json!({ "fs_read": [recursive("$HOME")] }));
+    assert_eq!(plugin.left_out()[0].0.to_string(), format!("fs.read={root}/$HOME::/$HOME"));
+    // What is read and written is written; what is written below what is read stays so.
+    for (read, write) in [("./data", "./data"), ("./data", "./data/sub")] {
+        let plugin = load(json!({ "fs_read": [recursive(read)], "fs_write": [recursive(write)] }));
+        let written = write.trim_start_matches('.');
+        assert_eq!(
+            opened(&plugin, CapabilityKind::FsWrite),
+            [format!("fs.write={root}{written}::{written}")]
+        );
+        assert!(plugin.left_out().is_empty());
+    }
+    // Each of one folder that is seen twice stays where it is seen; there one of them is lost.
+    let absolute = working.join("data");
+    let both =
+        json!({ "fs_read": [recursive(absolute.to_str().unwrap())], "fs_write": [recursive("./data")] });
+    assert!(load(both).left_out().is_empty());
 }
 
 #[test]

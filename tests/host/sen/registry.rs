@@ -222,8 +222,10 @@ fn nothing_is_reloaded_where_nobody_writes() {
     let _watch = watch(&manager, folder.path());
     for _ in 0..20 {
         std::fs::read(&path).unwrap();
-        // As it was, written again.
-        std::fs::write(&path, wasm("greet", "one")).unwrap();
+        // As it was, put there again: all of it at once, since half of it is something else.
+        let beside = folder.path().join("a.new");
+        std::fs::write(&beside, wasm("greet", "one")).unwrap();
+        std::fs::rename(&beside, &path).unwrap();
     }
     // One that did change, after all that; what was there before it would have been told by then.
     std::fs::write(folder.path().join("b.wasm"), wasm("other", "x")).unwrap();
