@@ -90,6 +90,45 @@ fn a_manifest_is_asked_for_within_limits_of_its_own() {
     );
 }
 
+/// It is asked before anybody agreed to anything, so nothing of it reaches anybody.
+#[test]
+fn what_is_printed_and_looked_for_when_it_is_asked_is_nowhere() {
+    let imports = r#"(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_prestat_get" (func $folder (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))"#;
+    let asks = json!({ "env_read": ["HOME"], "fs_read": [{ "pattern": ".", "recursive": true }],
+        "stdio": { "stdin": true, "stdout": true, "stderr": true } });
+    let module = Module {
+        imports: imports.to_owned(),
+        manifest: packed(&manifest("test", &asks)),
+        ..Module::new("test")
+    };
+    // 4 MiB to each stream, of which a log holds one; no variable, no folder; and an hour's sleep.
+    let work = r#"(local $n i32)
+        (i32.store (i32.const 0) (i32.const 0)) (i32.store (i32.const 4) (i32.const 65536))
+        (local.set $n (i32.const 64))
+        (loop $l
+            (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) (then (unreachable)))
+            (if (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)) (then (unreachable)))
+            (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (if (call $environ (i32.const 0) (i32.const 4)) (then (unreachable)))
+        (if (i32.load (i32.const 0)) (then (unreachable)))
+        (if (i32.eqz (call $folder (i32.const 3) (i32.const 0))) (then (unreachable)))
+        (memory.fill (i32.const 64) (i32.const 0) (i32.const 48))
+        (i64.store (i32.const 88) (i64.const 3600000000000))
+        (if (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 192)) (then (unreachable)))"#;
+    let wat = module.wat().replace(
+        "(export \"plugin_manifest\") (result i64)",
+        &format!("(export \"plugin_manifest\") (result i64) {work}"),
+    );
+    let host = host();
+    let plugin = host.load_blocking(source(&wat), text().allow_all_requested()).unwrap();
+    let outcome = plugin.execute_blocking(&NONE).unwrap();
+    assert_eq!((outcome.value, outcome.log.len()), (success("done"), 0));
+    assert_eq!(host.memory_used(), 0);
+}
+
 #[test]
 fn answers_that_cannot_be_are_refused_and_the_next_call_is_fine() {
     let host = host();
