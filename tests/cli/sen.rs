@@ -13,6 +13,24 @@ use crate::terminal::Terminal;
 const GREET: &str = "plugins/sen-greet/sen_greet.wasm";
 const CAT: &str = "plugins/sen-cat/sen_cat.wasm";
 
+/// A plugin with this manifest that answers `mine`; its path.
+fn put(place: &Place, name: &str, manifest: &[u8]) -> String {
+    let data: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let wasm = wat::parse_str(format!(
+        r#"(module (memory (export "memory") 1)
+            (data (i32.const 16) "\81\a7Success\a4mine") (data (i32.const 64) "{data}")
+            (func (export "plugin_manifest") (result i64) (i64.const {}))
+            (func (export "plugin_alloc") (param i32) (result i32) (i32.const 1024))
+            (func (export "plugin_dealloc") (param i32 i32))
+            (func (export "plugin_execute") (param i32 i32) (result i64) (i64.const {})))"#,
+        (64_u64 << 32) | manifest.len() as u64,
+        (16_u64 << 32) | 14
+    ));
+    std::fs::create_dir_all(place.path("")).unwrap();
+    std::fs::write(place.path(name), wasm.unwrap()).unwrap();
+    place.path(name).to_str().unwrap().to_owned()
+}
+
 #[test]
 fn what_is_typed_is_read_as_the_plugin_says() {
     let place = Place::new();
@@ -132,19 +150,8 @@ fn an_installed_plugins_command_is_airlocks_own() {
 fn a_command_that_airlock_has_itself_is_run_by_name() {
     let place = Place::new();
     let manifest = b"\x82\xabapi_version\x02\xa7command\x82\xa4name\xa4list\xa5about\xa0";
-    let data: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    let wasm = wat::parse_str(format!(
-        r#"(module (memory (export "memory") 1) (data (i32.const 16) "\81\a7Success\a4mine") (data (i32.const 64) "{data}")
-            (func (export "plugin_manifest") (result i64) (i64.const {}))
-            (func (export "plugin_alloc") (param i32) (result i32) (i32.const 1024))
-            (func (export "plugin_dealloc") (param i32 i32))
-            (func (export "plugin_execute") (param i32 i32) (result i64) (i64.const {})))"#,
-        (64_u64 << 32) | manifest.len() as u64,
-        (16_u64 << 32) | 14
-    ));
-    std::fs::create_dir_all(place.path("")).unwrap();
-    std::fs::write(place.path("mine.wasm"), wasm.unwrap()).unwrap();
-    let installed = place.show(&["install", place.path("mine.wasm").to_str().unwrap()]);
+    let module = put(&place, "mine.wasm", manifest);
+    let installed = place.show(&["install", &module]);
     assert!(
         installed.contains(
             "warning: its command `list` is one of Airlock's own too: `airlock run list` is the plugin's"
@@ -276,19 +283,9 @@ fn what_is_outside_of_its_folder_is_shown_as_it_is() {
     let place = Place::new();
     let manifest = b"\x83\xabapi_version\x02\xa7command\x82\xa4name\xa4asks\xa5about\xa0\xaccapabilities\x81\
         \xa7fs_read\x92\x82\xa7pattern\xa6/etc/x\xa9recursive\xc3\x82\xa7pattern\xa3~/y\xa9recursive\xc2";
-    let data: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    let wasm = wat::parse_str(format!(
-        r#"(module (memory (export "memory") 1) (data (i32.const 64) "{data}")
-            (func (export "plugin_manifest") (result i64) (i64.const {}))
-            (func (export "plugin_alloc") (param i32) (result i32) (i32.const 1024))
-            (func (export "plugin_dealloc") (param i32 i32))
-            (func (export "plugin_execute") (param i32 i32) (result i64) (unreachable)))"#,
-        (64_u64 << 32) | manifest.len() as u64,
-    ));
-    std::fs::create_dir_all(place.path("")).unwrap();
-    std::fs::write(place.path("asks.wasm"), wasm.unwrap()).unwrap();
+    let module = put(&place, "asks.wasm", manifest);
     let mut command = place.airlock();
-    command.args(["run", place.path("asks.wasm").to_str().unwrap()]);
+    command.args(["run", &module]);
     let mut terminal = Terminal::run(command);
     terminal.expect("`asks` (");
     terminal.expect("read the files in `~/y`, without its folders  [fs.read=~/y/*]");

@@ -5,7 +5,7 @@ use airlock_host::{AbiId, ErrorKind, LimitKind, Phase};
 use serde_json::json;
 
 use super::{ANSWER, Module, NONE, host, limits, manifest, packed, source, span, success, text};
-use crate::support::{MODES, Mode, load_error, survives};
+use crate::support::{MODES, load_error, survives};
 
 #[test]
 fn a_missing_export_is_named_when_it_is_loaded() {
@@ -296,10 +296,9 @@ fn wanting_things_done_for_ever_has_an_end() {
         let error = mode.invoke(&plugin, "test", &[]).unwrap_err();
         assert_eq!(error.to_string(), "limit `host_calls` of 1000 hit while running", "{mode:?}");
     }
-    let plugin =
-        module.load_with(&host(), limits(&[("timeout", "50ms"), ("host_calls", "1000000000")])).unwrap();
-    assert!(
-        ["deadline", "limit-fuel"]
-            .contains(&Mode::NoRuntime.invoke(&plugin, "test", &[]).unwrap_err().code())
-    );
+    let generous = &[("timeout", "50ms"), ("host_calls", "1000000000"), ("fuel", "900000000000000")];
+    let plugin = module.load_with(&host(), limits(generous)).unwrap();
+    for mode in MODES {
+        assert_eq!(mode.invoke(&plugin, "test", &[]).unwrap_err().code(), "deadline", "{mode:?}");
+    }
 }

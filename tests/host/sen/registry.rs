@@ -207,8 +207,13 @@ fn until(events: &mut PluginEvents, end: &str) -> Vec<String> {
     }
 }
 
-fn watch(manager: &Manager, folder: &Path) -> Watch {
-    manager.watch_blocking([folder], WatchOptions::new().strategy(ReloadStrategy::Debounced(SOON))).unwrap()
+/// A manager whose plugins are those of a folder.
+fn watched(folder: &Path) -> (Manager, PluginEvents, Watch) {
+    let manager = Manager::new(host());
+    let events = manager.events();
+    let options = WatchOptions::new().strategy(ReloadStrategy::Debounced(SOON));
+    let watch = manager.watch_blocking([folder], options).unwrap();
+    (manager, events, watch)
 }
 
 /// There reloading reads the file, which is a reason to reload, for ever; and so does any reader.
@@ -217,9 +222,7 @@ fn nothing_is_reloaded_where_nobody_writes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.wasm");
     std::fs::write(&path, wasm("greet", "one")).unwrap();
-    let manager = Manager::new(host());
-    let mut events = manager.events();
-    let _watch = watch(&manager, folder.path());
+    let (_manager, mut events, _watch) = watched(folder.path());
     for _ in 0..20 {
         std::fs::read(&path).unwrap();
         // As it was, put there again: all of it at once, since half of it is something else.
@@ -238,9 +241,7 @@ fn nothing_is_reloaded_where_nobody_writes() {
 fn a_folder_that_comes_later_is_followed() {
     let folder = tempfile::tempdir().unwrap();
     let later = folder.path().join("later");
-    let manager = Manager::new(host());
-    let mut events = manager.events();
-    let _watch = watch(&manager, &later);
+    let (manager, mut events, _watch) = watched(&later);
     std::fs::create_dir(&later).unwrap();
     std::fs::write(later.join("a.wasm"), wasm("greet", "one")).unwrap();
     until(&mut events, "greet loaded");
@@ -252,9 +253,7 @@ fn what_changes_takes_its_place_what_is_broken_does_not_and_what_goes_is_gone() 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.wasm");
     std::fs::write(&path, wasm("greet", "one")).unwrap();
-    let manager = Manager::new(host());
-    let mut events = manager.events();
-    let _watch = watch(&manager, folder.path());
+    let (manager, mut events, _watch) = watched(folder.path());
     assert_eq!(answer(&manager, "greet"), success("one"));
     std::fs::write(&path, wasm("greet", "two")).unwrap();
     until(&mut events, "greet reloaded");

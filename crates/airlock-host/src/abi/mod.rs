@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use airlock_core::{AbiId, CapabilityKind, Error, ErrorKind, LimitKind, Manifest, Result, nearest};
 use airlock_engine::Shape;
-use wasmtime::Linker;
+use wasmtime::{Linker, Memory};
 
 use crate::answer::{Answer, Input};
 use crate::store::{CallState, Live};
@@ -251,6 +251,16 @@ impl Hooks {
             Ok(())
         }))
     }
+}
+
+/// The memory exported as `memory`, which every ABI that hands bytes over has checked to be there.
+fn memory_of(live: &mut Live) -> Result<Memory, Failure> {
+    Ok(live.memory().ok_or_else(|| bad("memory", "the export is gone".to_owned()))?)
+}
+
+/// The error of a guest that breaks its ABI's rules in `function`.
+fn bad(function: &str, reason: String) -> Error {
+    Error::new(ErrorKind::BadGuest { function: function.to_owned(), reason })
 }
 
 /// Calls an export that takes and gives nothing.

@@ -52,7 +52,7 @@ use self::snapshot::Gone;
 use crate::answer::{Answer, Input};
 use crate::func::{Params, Results};
 use crate::host::Host;
-use crate::load::{LoadOptions, off_thread};
+use crate::load::{Examined, LoadOptions, off_thread};
 use crate::plugin::Plugin;
 use crate::session::Session;
 use crate::source::Source;
@@ -160,7 +160,10 @@ impl Manager {
         source: impl Into<Source>,
         options: LoadOptions,
     ) -> Result<Managed> {
-        self.load_checked(name, source.into(), options, |_| Ok(()))
+        let source = source.into();
+        let taken = self.take(name, &source)?;
+        let origin = Origin::of(&source, &options);
+        taken.settle(self.0.host.load_blocking(source, options), origin)
     }
 
     /// Loads a plugin from a file or folder, by the name that its manifest has, or else the file.
@@ -178,23 +181,23 @@ impl Manager {
     /// As [`Manager::load`].
     pub fn load_path_blocking(&self, path: impl Into<PathBuf>, options: LoadOptions) -> Result<Managed> {
         let path = path.into();
-        let name = self.0.host.examine(path.as_path(), &options)?.name;
-        self.load_blocking(&name, path, options)
+        let examined = self.0.host.examine(path.as_path(), &options)?;
+        self.load_examined(examined, path, &options, |_| Ok(()))
     }
 
-    /// The same for a plugin that `check` has to be content with.
-    fn load_checked(
+    /// Loads what was examined already, by the name that it has, once `check` is content with it.
+    fn load_examined(
         &self,
-        name: &str,
-        source: Source,
-        options: LoadOptions,
+        examined: Examined,
+        path: PathBuf,
+        options: &LoadOptions,
         check: impl FnOnce(&Plugin) -> Result<()>,
     ) -> Result<Managed> {
-        let taken = self.take(name, &source)?;
-        let origin = Origin::of(&source, &options);
-        let loaded = self.0.host.load_blocking(source, options);
+        let source = Source::Path(path);
+        let taken = self.take(&examined.name, &source)?;
+        let loaded = self.0.host.load_examined(examined, options);
         let checked = loaded.and_then(|plugin| check(&plugin).map(|()| plugin));
-        taken.settle(checked, origin)
+        taken.settle(checked, Origin::of(&source, options))
     }
 
     /// Puts a plugin that was loaded already under this name. It is one of its own there: what
@@ -248,15 +251,12 @@ impl Manager {
     /// [`ErrorKind::NotLoaded`].
     pub fn at(&self, path: &Path) -> Result<Managed> {
         // Of one that is gone, what is left is its name.
-        let whole = |path: &Path| {
-            path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+        let is_same = |one: &Path, other: &Path| {
+            let real = |path: &Path| path.canonicalize().ok();
+            let named = |path: &Path| std::path::absolute(path).ok();
+            named(one) == named(other) || real(one).is_some_and(|one| real(other) == Some(one))
         };
-        let (wanted, also) = (whole(path), std::path::absolute(path).ok());
-        let is_it = |managed: &Managed| {
-            managed.origin().is_some_and(|origin| {
-                whole(&origin.path) == wanted || std::path::absolute(&origin.path).ok() == also
-            })
-        };
+        let is_it = |managed: &Managed| managed.origin().is_some_and(|origin| is_same(&origin.path, path));
         self.here().find(is_it).ok_or_else(|| self.not_loaded(&path.to_string_lossy()))
     }
 

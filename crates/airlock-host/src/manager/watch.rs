@@ -559,8 +559,8 @@ impl Job {
 
     fn load(&self) -> Result<Option<Managed>> {
         let (manager, options) = (&self.manager, &self.options);
-        let name = match manager.host().examine(self.path.as_path(), &options.load) {
-            Ok(examined) => examined.name,
+        let examined = match manager.host().examine(self.path.as_path(), &options.load) {
+            Ok(examined) => examined,
             // A folder without a manifest is no plugin.
             Err(error) if matches!(error.kind(), ErrorKind::NoManifest(_)) => return Ok(None),
             Err(error) => {
@@ -572,8 +572,8 @@ impl Job {
                 return Err(error);
             }
         };
-        let load = manager
-            .load_checked(&name, self.path.clone().into(), options.load.clone(), |plugin| self.check(plugin));
+        let load =
+            manager.load_examined(examined, self.path.clone(), &options.load, |plugin| self.check(plugin));
         let managed = load?;
         managed.allowed(options.allowed);
         managed.on_crash(options.crash);

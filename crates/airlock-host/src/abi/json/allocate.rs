@@ -4,8 +4,7 @@ use airlock_core::{Allocator, Error, ErrorKind, LimitKind, ValueType};
 use airlock_engine::Shape;
 use wasmtime::Memory;
 
-use super::bad;
-use crate::abi::Failure;
+use crate::abi::{Failure, bad};
 use crate::guest;
 use crate::store::Live;
 

@@ -17,14 +17,14 @@ use airlock_core::{
 };
 use airlock_engine::{ExternType, Shape, Signature};
 use serde_json::value::RawValue;
-use wasmtime::{Linker, Memory};
+use wasmtime::Linker;
 use wasmtime_wasi::I32Exit;
 
 use self::allocate::{Allocate, allocator_of};
 use self::ladder::{Found, Returned};
 use super::{
-    Abi, Adapter, Failure, Fit, GuestFuture, Hooks, Match, Profile, initialiser, link_common, run,
-    unknown_function,
+    Abi, Adapter, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, initialiser, link_common, memory_of,
+    run, unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
@@ -290,10 +290,6 @@ impl Adapter for JsonAdapter {
     }
 }
 
-fn memory_of(live: &mut Live) -> Result<Memory, Failure> {
-    Ok(live.memory().ok_or_else(|| bad("memory", "the export is gone".to_owned()))?)
-}
-
 impl JsonAdapter {
     async fn invoke(
         &self,
@@ -342,10 +338,6 @@ fn answer(live: &mut Live, function: &str, json: Box<RawValue>) -> Result<Answer
         return Err(Error::new(ErrorKind::Failed(message)).into());
     }
     Ok(Answer::Json(json))
-}
-
-fn bad(function: &str, reason: String) -> Error {
-    Error::new(ErrorKind::BadGuest { function: function.to_owned(), reason })
 }
 
 fn too_large(live: &mut Live, length: usize) -> Failure {

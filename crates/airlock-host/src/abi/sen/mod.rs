@@ -16,10 +16,12 @@ use airlock_core::{
 };
 use airlock_engine::{Shape, Signature};
 use serde::Deserialize;
-use wasmtime::Memory;
 use wasmtime_wasi::I32Exit;
 
-use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, initialiser, run, unknown_function};
+use super::{
+    Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, bad, initialiser, memory_of, run,
+    unknown_function,
+};
 use crate::answer::{Answer, Input, Program};
 use crate::guest;
 use crate::store::Live;
@@ -178,6 +180,9 @@ struct SenAdapter {
     shape: Arc<Shape>,
 }
 
+/// What executing a plugin to its end came to.
+type Ended = Result<String, ExecuteError>;
+
 /// What a plugin is resumed with.
 #[derive(Deserialize)]
 struct Resumption {
@@ -212,7 +217,10 @@ impl Adapter for SenAdapter {
                     let wasi = &live.store.data().wasi;
                     Ok(match wasi.is_program() {
                         true => Answer::Program(program(result, wasi.stdout(), wasi.log())),
-                        false => Answer::Executed(result),
+                        false => Answer::Executed(match result {
+                            Ok(text) => ExecuteResult::Success(text),
+                            Err(error) => ExecuteResult::Error(error),
+                        }),
                     })
                 }
                 STEP => Ok(Answer::Executed(self.begin(live, input).await?)),
@@ -222,13 +230,8 @@ impl Adapter for SenAdapter {
                 }
                 _ if self.functions.iter().any(|name| name == function) => {
                     match self.execute(live, input).await? {
-                        ExecuteResult::Success(text) => Ok(Answer::json(&text)?),
-                        ExecuteResult::Error(error) => {
-                            Err(Error::new(ErrorKind::Failed(error.message)).into())
-                        }
-                        ExecuteResult::Effect(_) => {
-                            Err(Error::host("an effect that was not performed").into())
-                        }
+                        Ok(text) => Ok(Answer::json(&text)?),
+                        Err(error) => Err(Error::new(ErrorKind::Failed(error.message)).into()),
                     }
                 }
                 _ => Err(unknown_function(&self.shape, function, &self.functions).into()),
@@ -239,14 +242,18 @@ impl Adapter for SenAdapter {
 
 impl SenAdapter {
     /// Executes it to its end, with everything done that it wants done on the way.
-    async fn execute(&self, live: &mut Live, input: Input) -> Result<ExecuteResult, Failure> {
+    async fn execute(&self, live: &mut Live, input: Input) -> Result<Ended, Failure> {
         let mut result = self.begin(live, input).await?;
-        while let ExecuteResult::Effect(effect) = result {
+        loop {
+            let effect = match result {
+                ExecuteResult::Success(text) => return Ok(Ok(text)),
+                ExecuteResult::Error(error) => return Ok(Err(error)),
+                ExecuteResult::Effect(effect) => effect,
+            };
             let id = effect.id();
             let done = effects::perform(live.store.data_mut(), effect).await?;
             result = self.resume(live, id, &done).await?;
         }
-        Ok(result)
     }
 
     /// Executes it up to what it wants done.
@@ -433,30 +440,16 @@ where
     Ok(live.invoke::<P, R>(name, params).await.ok_or_else(gone)??)
 }
 
-fn memory_of(live: &mut Live) -> Result<Memory, Failure> {
-    Ok(live.memory().ok_or_else(|| bad("memory", "the export is gone".to_owned()))?)
-}
-
-fn bad(function: &str, reason: String) -> Error {
-    Error::new(ErrorKind::BadGuest { function: function.to_owned(), reason })
-}
-
 /// What a process that did this would leave behind.
-fn program(result: ExecuteResult, stdout: Vec<u8>, stderr: Vec<u8>) -> Program {
-    let (mut program, text) = match result {
-        ExecuteResult::Success(text) => (Program { code: 0, stdout, stderr }, text),
+fn program(ended: Ended, mut stdout: Vec<u8>, mut stderr: Vec<u8>) -> Program {
+    let (code, text, stream) = match ended {
+        Ok(text) => (0, text, &mut stdout),
         // What failed does not leave with the code of what did not.
-        ExecuteResult::Error(error) => {
-            (Program { code: i32::from(error.code.max(1)), stdout, stderr }, error.message)
-        }
-        ExecuteResult::Effect(effect) => {
-            (Program { code: 101, stdout, stderr }, format!("effect {} is not done", effect.id()))
-        }
+        Err(error) => (i32::from(error.code.max(1)), error.message, &mut stderr),
     };
-    let stream = if program.code == 0 { &mut program.stdout } else { &mut program.stderr };
     stream.extend_from_slice(text.as_bytes());
     if !text.is_empty() && !text.ends_with('\n') {
         stream.push(b'\n');
     }
-    program
+    Program { code, stdout, stderr }
 }
