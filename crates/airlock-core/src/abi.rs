@@ -18,11 +18,13 @@ pub enum AbiId {
     Command,
     /// sen-rs's: a command that says itself what it takes and needs, in MessagePack.
     Sen,
+    /// fledge's: a WASI preview 1 program that exchanges JSON messages with its host.
+    Fledge,
 }
 
 impl AbiId {
     /// Every ABI this build speaks, in the order help prints them.
-    pub const ALL: [AbiId; 4] = [AbiId::Raw, AbiId::Json, AbiId::Command, AbiId::Sen];
+    pub const ALL: [AbiId; 5] = [AbiId::Raw, AbiId::Json, AbiId::Command, AbiId::Sen, AbiId::Fledge];
 
     /// The name used in flags, `--json` output and errors.
     pub fn name(self) -> &'static str {
@@ -31,7 +33,14 @@ impl AbiId {
             AbiId::Json => "json",
             AbiId::Command => "command",
             AbiId::Sen => "sen",
+            AbiId::Fledge => "fledge",
         }
+    }
+
+    /// Whether its plugins are programs, which are run from beginning to end and have no functions
+    /// to be called.
+    pub fn is_program(self) -> bool {
+        matches!(self, AbiId::Command | AbiId::Fledge)
     }
 }
 

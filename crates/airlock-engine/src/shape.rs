@@ -212,6 +212,15 @@ impl Shape {
         self.imports.iter().any(|import| import.module == module && import.name == name)
     }
 
+    /// The signature of the imported function `module.name`.
+    pub fn imported_function(&self, module: &str, name: &str) -> Option<&Signature> {
+        let import = self.imports.iter().find(|import| import.module == module && import.name == name)?;
+        match &import.ty {
+            ExternType::Function(signature) => Some(signature),
+            _ => None,
+        }
+    }
+
     /// Whether it imports anything from `module`.
     pub fn imports_from(&self, module: &str) -> bool {
         self.imports.iter().any(|import| import.module == module)

@@ -9,7 +9,7 @@ use airlock_core::{AbiId, Approval, Error, ErrorKind, LimitKind, Limits, Overrid
 use airlock_engine::{Allocation, EngineKey, EngineSettings, Engines, MemoryCacheStats};
 use wasmtime::Linker;
 
-use crate::abi::Abi;
+use crate::abi::{Abi, Dialect};
 use crate::budget::HostBudget;
 use crate::builder::{HostBuilder, Rules};
 use crate::cancel::Cuts;
@@ -26,7 +26,7 @@ use crate::store::CallState;
 pub struct Host(pub(crate) Arc<HostInner>);
 
 /// What each ABI provides, once per engine.
-type Linkers = HashMap<(AbiId, EngineKey, Allocation), Arc<Linker<CallState>>>;
+type Linkers = HashMap<(AbiId, Dialect, EngineKey, Allocation), Arc<Linker<CallState>>>;
 
 pub(crate) struct HostInner {
     pub(crate) engines: Arc<Engines>,
@@ -114,11 +114,12 @@ impl Host {
     pub(crate) fn linker(
         &self,
         abi: &'static dyn Abi,
+        dialect: Dialect,
         key: EngineKey,
         allocation: Allocation,
     ) -> Result<Arc<Linker<CallState>>> {
         let mut linkers = self.0.linkers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(linker) = linkers.get(&(abi.id(), key, allocation)) {
+        if let Some(linker) = linkers.get(&(abi.id(), dialect, key, allocation)) {
             return Ok(linker.clone());
         }
         let engine = self
@@ -127,10 +128,10 @@ impl Host {
             .get(key, allocation)?
             .ok_or_else(|| Error::host("a linker for an engine that does not exist"))?;
         let mut linker = Linker::new(&engine);
-        abi.link(&mut linker)
+        abi.link(&mut linker, dialect)
             .map_err(|error| Error::host("cannot link the host's functions").with_source(error))?;
         let linker = Arc::new(linker);
-        linkers.insert((abi.id(), key, allocation), linker.clone());
+        linkers.insert((abi.id(), dialect, key, allocation), linker.clone());
         Ok(linker)
     }
 

@@ -42,6 +42,7 @@ mod builder;
 mod cancel;
 #[cfg(feature = "clap")]
 mod command_line;
+pub mod console;
 mod describe;
 mod func;
 mod guest;

@@ -1,7 +1,7 @@
 //! From a source to a plugin: read, checked, compiled, linked.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -295,8 +295,7 @@ impl Host {
             limits: Arc::new(limits),
             waits,
             inherits: options.inherits,
-            keeps_state: abi.id() != AbiId::Command
-                && options.keeps_state.unwrap_or(abi.profile().keeps_state),
+            keeps_state: !abi.id().is_program() && options.keeps_state.unwrap_or(abi.profile().keeps_state),
         })
     }
 
@@ -411,7 +410,7 @@ impl Host {
         let asked = requests.iter().map(|request| &request.capability);
         let programs = exec::located(asked.chain(&grants).chain(ceiling.capabilities()));
         // A folder that is gone covers nothing, and most plugins ask for none.
-        let working = working.unwrap_or_default();
+        let working = project_root(working.unwrap_or_default(), abi.profile().root);
         let inside = abi.profile().stays_inside.then(|| working.clone());
         let paths = PathRules { inside, ..options.paths.clone() };
         let place = Place { working, home: std::env::home_dir(), own: options.own.clone(), programs };
@@ -498,6 +497,13 @@ pub(crate) async fn off_thread<T: Send + 'static>(
     receiver.await.unwrap_or_else(|_| Err(Error::host(format!("the thread `{name}` panicked"))))
 }
 
+/// The nearest folder from `folder` upwards with one of `marks` in it; `folder` itself where there is
+/// none.
+fn project_root(folder: PathBuf, marks: &[&str]) -> PathBuf {
+    let is_root = |folder: &&Path| marks.iter().any(|mark| folder.join(mark).exists());
+    folder.ancestors().find(is_root).map(Path::to_owned).unwrap_or(folder)
+}
+
 /// Makes the folder that is kept for a plugin, where it may use something in it.
 fn make_own_folder(standing: &Standing, options: &LoadOptions) -> Result<()> {
     let Some(own) = options.own.as_ref().filter(|own| !own.exists()) else { return Ok(()) };
@@ -543,7 +549,7 @@ fn can_enforce(grant: &Capability) -> bool {
 }
 
 /// Imports that ask for a capability: a module and functions of it.
-const IMPLIED: [(CapabilityKind, &str, &[&str]); 13] = [
+const IMPLIED: [(CapabilityKind, &str, &[&str]); 18] = [
     (CapabilityKind::Clock, wasi::PREVIEW1, &["clock_time_get", "poll_oneoff"]),
     (CapabilityKind::Random, wasi::PREVIEW1, &["random_get"]),
     (
@@ -574,6 +580,12 @@ const IMPLIED: [(CapabilityKind, &str, &[&str]); 13] = [
     (CapabilityKind::Clock, "env", &["host_get_time_ms"]),
     (CapabilityKind::Random, "env", &["host_random"]),
     (CapabilityKind::Net, "env", &["host_http_request"]),
+    // What it sends may ask for anything that there are messages for.
+    (CapabilityKind::Kv, "fledge", &["store_get", "store_set", "send"]),
+    (CapabilityKind::Exec, "fledge", &["exec", "send"]),
+    (CapabilityKind::Metadata, "fledge", &["metadata", "send", "recv"]),
+    (CapabilityKind::Net, "fledge", &["http", "send"]),
+    (CapabilityKind::Stdout, "fledge", &["send"]),
 ];
 
 /// What a plugin asks for: in its manifest, and by what it imports.

@@ -24,6 +24,7 @@ use crate::abi::{self, Abi, Adapter};
 use crate::answer::{Answer, Input, Program};
 use crate::bounded::block_on;
 use crate::cancel::{CallOptions, Cancel, Cuts};
+use crate::console::{Audience, Console};
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
 use crate::prepared::Prepared;
@@ -152,6 +153,16 @@ impl PluginInner {
         Ticker::wake_all();
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.parts.name
+    }
+
+    /// What it came with beside its bytes.
+    pub(crate) fn manifest(&self) -> Option<&Manifest> {
+        self.parts.manifest.as_ref()
+    }
+
     /// Who it is to the services, and what bounds it there.
     pub(crate) fn caller(&self) -> (Arc<Identity>, Arc<Limits>) {
         (self.caller.clone(), self.parts.limits.clone())
@@ -197,6 +208,8 @@ impl std::fmt::Debug for Plugin {
 pub struct ProgramInput {
     args: Vec<String>,
     stdin: Option<StdinSource>,
+    console: Option<Arc<dyn Console>>,
+    reads_messages: bool,
 }
 
 impl ProgramInput {
@@ -216,6 +229,22 @@ impl ProgramInput {
     #[must_use]
     pub fn stdin(mut self, stdin: StdinSource) -> Self {
         self.stdin = Some(stdin);
+        self
+    }
+
+    /// Has a person see what the program shows, as it comes, and be asked. What was shown is not
+    /// kept for the end.
+    #[must_use]
+    pub fn console(mut self, console: Arc<dyn Console>) -> Self {
+        self.console = Some(console);
+        self
+    }
+
+    /// Takes lines that a `fledge` plugin prints for messages where they are some, whatever its
+    /// manifest says; answers come over standard input.
+    #[must_use]
+    pub fn stdout_protocol(mut self, reads: bool) -> Self {
+        self.reads_messages = reads;
         self
     }
 }
@@ -476,8 +505,8 @@ impl Plugin {
         self.once_into(job, Some(wasi), account).await?.try_map(program_of)
     }
 
-    /// Runs a program to its end: one of the `command` ABI, or a `sen` plugin, whose text is what
-    /// it prints last.
+    /// Runs a program to its end: one of the `command` or the `fledge` ABI, or a `sen` plugin, whose
+    /// text is what it prints last.
     ///
     /// # Errors
     /// [`ErrorKind::WrongVerb`] for another ABI; every way a call can fail. A program that
@@ -547,7 +576,7 @@ impl Plugin {
 
     fn refuse_program(&self) -> Result<()> {
         match self.abi() {
-            AbiId::Command => Err(Error::new(ErrorKind::WrongVerb { abi: AbiId::Command, asked: "called" })),
+            abi if abi.is_program() => Err(Error::new(ErrorKind::WrongVerb { abi, asked: "called" })),
             _ => Ok(()),
         }
     }
@@ -567,15 +596,29 @@ impl Plugin {
                 (Vec::new(), std::iter::once(self.name().to_owned()).chain(input.args).collect())
             }
             AbiId::Sen => (input.args.clone(), input.args),
+            // It is told its arguments, and is started without any.
+            AbiId::Fledge => (input.args, Vec::new()),
             other => return Err(Error::new(ErrorKind::WrongVerb { abi: other, asked: "run as a program" })),
         };
-        if args.iter().any(|arg| arg.contains('\0')) {
+        if args.iter().chain(&values).any(|arg| arg.contains('\0')) {
             let reason = "an argument holds a NUL byte".to_owned();
             return Err(Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason }));
         }
-        let input_bytes = args.iter().map(|arg| arg.len() as u64).sum::<u64>() + stdin.len();
+        let told = if args.is_empty() { &values } else { &args };
+        let input_bytes = told.iter().map(|arg| arg.len() as u64).sum::<u64>() + stdin.len();
+        let audience = input.console.map(|console| Audience { console, plugin: self.name().into() });
         let job = Job { input_bytes, awaited, ..Job::new(self.program_function(), Input::Words(values)) };
-        Ok((job, WasiInput { args, stdin, is_program: true, ..WasiInput::none() }))
+        Ok((
+            job,
+            WasiInput {
+                args,
+                stdin,
+                is_program: true,
+                audience,
+                reads_messages: input.reads_messages,
+                ..WasiInput::none()
+            },
+        ))
     }
 
     /// Whether a blocking call runs on a fiber: when an import may wait, which it must not

@@ -57,7 +57,8 @@ impl Host {
         if let Some(prepared) = self.0.prepared.get(&key) {
             return Ok(prepared);
         }
-        let (linker, shape) = (self.linker(abi, compiled.key(), allocation)?, compiled.shape());
+        let shape = compiled.shape();
+        let linker = self.linker(abi, abi.dialect(shape), compiled.key(), allocation)?;
         tracing::debug!(imports = shape.imports.len(), ?allocation, "link");
         let pre = linker.instantiate_pre(module).map_err(|error| import_error(&error, shape))?;
         let exports = module

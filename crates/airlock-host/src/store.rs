@@ -22,9 +22,11 @@ use wasmtime::{
     UpdateDeadline, Val, WasmBacktrace, WasmParams, WasmResults,
 };
 
+use crate::abi::fledge::Dialogue;
 use crate::bounded::Interrupted;
 use crate::budget::Budget;
 use crate::cancel::{Cancel, Cuts};
+use crate::console::Shown;
 use crate::func::{Params, Results};
 use crate::plugin::Reference;
 use crate::prepared::Prepared;
@@ -48,6 +50,8 @@ pub(crate) struct CallState {
     gate: Option<Box<Gate>>,
     /// The permit of the tool that this call is made for.
     inside: Option<Box<Permit>>,
+    /// What the guest and the host have to say to each other, where the ABI has messages.
+    pub(crate) dialogue: Option<Box<Dialogue>>,
     /// What can end this call.
     pub(crate) cancel: Option<Cancel>,
     /// How long it may take, where that is not the plugin's limit.
@@ -74,6 +78,7 @@ impl CallState {
             uses: Uses::new(),
             gate: None,
             inside: None,
+            dialogue: None,
             cancel: None,
             allowed: None,
             function: "",
@@ -187,6 +192,16 @@ impl CallState {
             Ok(()) => Ok(()),
             Err(maximum) => Err(self.halt_at_limit(LimitKind::Log, maximum, None)),
         }
+    }
+
+    /// Shows something of a program, to whoever sees it or for the end.
+    ///
+    /// # Errors
+    /// A [`Halt`] past the limit on output or on the log.
+    pub(crate) fn show(&mut self, shown: Shown<'_>) -> wasmtime::Result<()> {
+        let plugin = &self.plugin;
+        let result = self.wasi.show(plugin.limits(), plugin.name(), shown);
+        result.map_err(|(limit, maximum)| self.halt_at_limit(limit, maximum, None))
     }
 
     /// What the configuration has for `key`: the operator's, else the manifest's.

@@ -12,8 +12,8 @@ use airlock_host::manager::{
     WatchOptions,
 };
 use airlock_host::{
-    AbiId, Answer, Approval, CallOptions, Error, ErrorKind, Input, Plugin, ProgramInput, block_on,
-    escape_json, visible,
+    Answer, Approval, CallOptions, Error, ErrorKind, Input, Plugin, ProgramInput, block_on, escape_json,
+    visible,
 };
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value, json};
@@ -320,8 +320,9 @@ impl Lines {
     }
 
     fn call(&self, managed: &Managed, function: &str, input: Vec<String>) -> Result<(), Error> {
-        if managed.plugin().abi() == AbiId::Command {
-            return Err(Error::new(ErrorKind::WrongVerb { abi: AbiId::Command, asked: "called" }));
+        let abi = managed.plugin().abi();
+        if abi.is_program() {
+            return Err(Error::new(ErrorKind::WrongVerb { abi, asked: "called" }));
         }
         let outcome = managed.invoke_blocking(function, Input::Words(input))?;
         if self.printer.json {

@@ -45,7 +45,7 @@ pub(super) fn hint(kind: &ErrorKind) -> Option<String> {
         }
         ErrorKind::BlockingInRuntime => Some("await the call instead".to_owned()),
         ErrorKind::ApiVersion { .. } => Some("build it again with an SDK of such a version".to_owned()),
-        ErrorKind::WrongVerb { abi: AbiId::Command, .. } => {
+        ErrorKind::WrongVerb { abi, .. } if abi.is_program() => {
             Some("`airlock run PLUGIN [ARGS]` runs a program".to_owned())
         }
         ErrorKind::WrongVerb { .. } => {

@@ -194,6 +194,7 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         config: defaults(file.config.as_ref(), file.ui.as_ref()),
         memory,
         streams: None,
+        stdout_protocol: false,
         warnings,
     })
 }

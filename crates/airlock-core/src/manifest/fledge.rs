@@ -3,6 +3,10 @@
 //! Its host reads it leniently; here a capability's value that nobody knows is an error, since
 //! it would be granted as something else than what was meant, and other unknown keys are
 //! warnings. Its native plugins are refused: what is run here is WebAssembly.
+//!
+//! Some keys are additions of Airlock's. Its own host reads past them, so that one manifest serves
+//! both: `plugin.stdout-protocol`, and in `[capabilities]` `clock`, `random`, `terminal`, `env`,
+//! and what narrows `exec` (`programs`) and `network` (`net`).
 
 use std::collections::BTreeMap;
 
@@ -34,6 +38,8 @@ struct Plugin {
     description: Option<String>,
     protocol: Option<String>,
     runtime: Option<String>,
+    #[serde(default, rename = "stdout-protocol")]
+    stdout_protocol: bool,
     #[serde(flatten)]
     rest: BTreeMap<String, toml::Value>,
 }
@@ -50,8 +56,20 @@ struct Command {
 /// The hooks that fledge knows.
 const HOOKS: [&str; 6] = ["build", "post_install", "post_remove", "pre_init", "post_work_start", "pre_push"];
 
-/// The capabilities that fledge knows.
-const CAPABILITIES: [&str; 5] = ["exec", "store", "metadata", "filesystem", "network"];
+/// The capabilities that fledge knows, and those that it reads past.
+const CAPABILITIES: [&str; 11] = [
+    "exec",
+    "store",
+    "metadata",
+    "filesystem",
+    "network",
+    "clock",
+    "random",
+    "terminal",
+    "env",
+    "programs",
+    "net",
+];
 
 /// The protocol that its plugins speak.
 const PROTOCOL: &str = "fledge-v1";
@@ -126,6 +144,7 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         config: BTreeMap::new(),
         memory: MemoryRequest::default(),
         streams: None,
+        stdout_protocol: file.plugin.stdout_protocol,
         warnings,
     })
 }
@@ -139,52 +158,107 @@ fn requests(file: &str, capabilities: &BTreeMap<String, toml::Value>) -> Result<
 /// What fledge's `[capabilities]` mean, in its manifests and in its registry of plugins,
 /// sorted; `file` is named in errors.
 ///
+/// `exec = true` is a shell, since what its plugins have run are lines for one.
+///
 /// # Errors
-/// [`ErrorKind::InvalidManifest`] for one that fledge does not know, or another value.
+/// [`ErrorKind::InvalidManifest`] for one that nobody knows, or another value.
 pub fn fledge_capabilities(
     file: &str,
     capabilities: &BTreeMap<String, toml::Value>,
 ) -> Result<Vec<Capability>> {
-    let mut asked = Vec::new();
-    for (key, value) in capabilities {
-        let wrong =
-            |expected: &str| invalid(file, format!("`capabilities.{key}` is {value}, not {expected}"));
-        let all = match key.as_str() {
-            "exec" => Capability::all_of(CapabilityKind::Exec),
-            "store" => read_known("kv"),
-            "metadata" => read_known("metadata"),
-            "network" => Capability::all_of(CapabilityKind::Net),
-            "filesystem" => {
-                match value.as_str() {
-                    Some("none") => {}
-                    Some("project") => asked.push(read_known("fs.read=.::/project")),
-                    Some("plugin") => {
-                        asked.extend([read_known("fs.read=.::/project"), read_known("fs.write=@::/plugin")]);
-                    }
-                    _ => return Err(wrong("`none`, `project` or `plugin`")),
-                }
-                continue;
-            }
-            other => {
-                return Err(Error::new(ErrorKind::InvalidManifest {
-                    file: file.to_owned(),
-                    at: None,
-                    reason: format!("unknown capability `{other}`"),
-                })
-                .with_hint(match nearest(other, CAPABILITIES).first() {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("there are {}", CAPABILITIES.map(|name| format!("`{name}`")).join(", ")),
-                }));
-            }
+    let table = Table { file, capabilities };
+    if let Some(unknown) = capabilities.keys().find(|key| !CAPABILITIES.contains(&key.as_str())) {
+        let hint = match nearest(unknown, CAPABILITIES).first() {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", CAPABILITIES.map(|name| format!("`{name}`")).join(", ")),
         };
-        match value.as_bool() {
-            Some(true) => asked.push(all),
-            Some(false) => {}
-            None => return Err(wrong("`true` or `false`")),
+        return Err(invalid(file, format!("unknown capability `{unknown}`")).with_hint(hint));
+    }
+    let mut asked = Vec::new();
+    for (key, capability) in [
+        ("store", "kv"),
+        ("metadata", "metadata"),
+        ("clock", "clock"),
+        ("random", "random"),
+        ("terminal", "stdout=raw"),
+    ] {
+        if table.flag(key)? {
+            asked.push(read_known(capability));
         }
     }
+    match table.narrowed("exec", "programs", CapabilityKind::Exec)? {
+        Narrowed::All => asked.push(read_known("exec=sh -c *")),
+        Narrowed::To(programs) => asked.extend(programs),
+    }
+    match table.narrowed("network", "net", CapabilityKind::Net)? {
+        Narrowed::All => asked.push(Capability::all_of(CapabilityKind::Net)),
+        Narrowed::To(origins) => asked.extend(origins),
+    }
+    asked.extend(table.scopes("env", CapabilityKind::Env)?.unwrap_or_default());
+    match capabilities.get("filesystem").map(toml::Value::as_str) {
+        None | Some(Some("none")) => {}
+        Some(Some("project")) => asked.push(read_known("fs.read=.::/project")),
+        Some(Some("plugin")) => {
+            asked.extend([read_known("fs.read=.::/project"), read_known("fs.write=@::/plugin")]);
+        }
+        Some(_) => return Err(table.wrong("filesystem", "`none`, `project` or `plugin`")),
+    }
     asked.sort();
+    asked.dedup();
     Ok(asked)
+}
+
+/// `[capabilities]`, to be read.
+struct Table<'a> {
+    file: &'a str,
+    capabilities: &'a BTreeMap<String, toml::Value>,
+}
+
+/// What is asked for of a kind: all that its key stands for, or these.
+enum Narrowed {
+    All,
+    To(Vec<Capability>),
+}
+
+impl Table<'_> {
+    fn wrong(&self, key: &str, expected: &str) -> Error {
+        let value = self.capabilities.get(key).map(toml::Value::to_string).unwrap_or_default();
+        invalid(self.file, format!("`capabilities.{key}` is {value}, not {expected}"))
+    }
+
+    fn flag(&self, key: &str) -> Result<bool> {
+        match self.capabilities.get(key) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, "`true` or `false`")),
+        }
+    }
+
+    /// A list of scopes of this kind.
+    fn scopes(&self, key: &str, kind: CapabilityKind) -> Result<Option<Vec<Capability>>> {
+        let Some(value) = self.capabilities.get(key) else { return Ok(None) };
+        let texts = value.as_array().ok_or_else(|| self.wrong(key, "a list of texts"))?;
+        let scope = |text: &toml::Value| {
+            let text = text.as_str().ok_or_else(|| self.wrong(key, "a list of texts"))?;
+            Capability::scoped(kind, text)
+                .map_err(|error| invalid(self.file, format!("in `capabilities.{key}`: {error}")))
+        };
+        texts.iter().map(scope).collect::<Result<_>>().map(Some)
+    }
+
+    /// What is asked for where `flag` asks for a kind and `list`, if it is there, says of what.
+    fn narrowed(&self, flag: &str, list: &str, kind: CapabilityKind) -> Result<Narrowed> {
+        match (self.flag(flag)?, self.scopes(list, kind)?) {
+            (true, None) => Ok(Narrowed::All),
+            (true, Some(scopes)) => Ok(Narrowed::To(scopes)),
+            (false, None) => Ok(Narrowed::To(Vec::new())),
+            (false, Some(_)) => {
+                let reason = format!(
+                    "`capabilities.{list}` narrows what `{flag} = true` asks for, which is not there"
+                );
+                Err(invalid(self.file, reason))
+            }
+        }
+    }
 }
 
 fn read_known(text: &str) -> Capability {
@@ -236,12 +310,37 @@ mod tests {
         );
         let asked: Vec<String> =
             manifest.requests.iter().map(|request| request.capability.to_string()).collect();
-        assert_eq!(asked, ["kv=1MiB", "fs.read=.::/project", "fs.write=@::/plugin", "net=*", "exec=*"]);
+        assert_eq!(asked, ["kv=1MiB", "fs.read=.::/project", "fs.write=@::/plugin", "net=*", "exec=sh -c *"]);
         assert_eq!(
             manifest.warnings,
             ["unknown key `extra`", "unknown key `plugin.colour`", "unknown key `hooks.pre_lunch`"]
         );
         assert!(reads(COMMAND).requests.is_empty());
+        assert!(!manifest.stdout_protocol);
+    }
+
+    #[test]
+    fn what_its_own_host_reads_past_asks_for_less_or_for_more() {
+        let manifest = reads(&format!(
+            "stdout-protocol = true\n{COMMAND}[capabilities]\nexec = true\nprograms = [\"git status\", \"cargo *\"]\n\
+             network = true\nnet = [\"https://api.example.com\"]\nclock = true\nrandom = true\nterminal = true\n\
+             env = [\"HOME\", \"CI_*\"]\n"
+        ));
+        let asked: Vec<String> =
+            manifest.requests.iter().map(|request| request.capability.to_string()).collect();
+        let wanted = [
+            "clock",
+            "random",
+            "env=CI_*",
+            "env=HOME",
+            "net=https://api.example.com",
+            "exec=cargo *",
+            "exec=git status",
+            "stdout=raw",
+        ];
+        assert_eq!(asked, wanted);
+        assert!(manifest.stdout_protocol && manifest.warnings.is_empty());
+        assert!(manifest.requests.iter().all(|request| !request.required));
     }
 
     #[test]
@@ -260,6 +359,18 @@ mod tests {
                 "`capabilities.filesystem` is \"all\", not `none`, `project` or `plugin`",
             ),
             ("[capabilities]\nexec = \"yes\"", "`capabilities.exec` is \"yes\", not `true` or `false`"),
+            (
+                "[capabilities]\nnet = [\"https://a.example\"]",
+                "`capabilities.net` narrows what `network = true` asks for, which is not there",
+            ),
+            (
+                "[capabilities]\nexec = true\nprograms = \"git\"",
+                "`capabilities.programs` is \"git\", not a list of texts",
+            ),
+            (
+                "[capabilities]\nnetwork = true\nnet = [\"ftp://a.example\"]",
+                "in `capabilities.net`: `net=ftp://a.example`: `ftp` is not `http`, `https` or `tcp`",
+            ),
             (COMMAND, "the command `life` is there twice"),
             (
                 "[[commands]]\nname = \"-x\"\nbinary = \"a.wasm\"",

@@ -112,6 +112,8 @@ pub struct Manifest {
     pub memory: MemoryRequest,
     /// Which standard streams it has, where the manifest says.
     pub streams: Option<Streams>,
+    /// Whether lines that it prints may be messages of its ABI to the host.
+    pub stdout_protocol: bool,
     /// Keys nobody knows and other things that did not stop the reading.
     pub warnings: Vec<String>,
 }

@@ -68,6 +68,7 @@ pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Manifest> {
         config: BTreeMap::new(),
         memory: MemoryRequest::default(),
         streams: Some(capabilities.stdio.streams()),
+        stdout_protocol: false,
         warnings,
     })
 }

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use airlock_core::{AbiId, Error, ErrorKind, Manifest, Result};
+use airlock_core::{AbiId, Manifest, Result};
 use airlock_engine::Shape;
-use wasmtime_wasi::I32Exit;
 
-use super::{Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile};
+use super::{Abi, Adapter, Fit, GuestFuture, Match, Profile, check_start, run_program};
 use crate::answer::{Answer, Input, Program};
 use crate::store::Live;
 use crate::wasi::PREVIEW1;
 
 pub(super) struct Command;
 
-static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: false, stays_inside: false };
+static PROFILE: Profile =
+    Profile { limits: &[], baseline: &[], keeps_state: false, stays_inside: false, root: &[] };
 
 impl Abi for Command {
     fn id(&self) -> AbiId {
@@ -37,16 +37,9 @@ impl Abi for Command {
     }
 
     fn bind(&self, shape: &Arc<Shape>, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
-        match shape.function("_start") {
-            Some(ty) if ty.is(&[], &[]) => Ok(Arc::new(CommandAdapter)),
-            Some(_) => Err(mismatch("its `_start` takes or gives something")),
-            None => Err(mismatch("it exports no `_start`")),
-        }
+        check_start(shape, AbiId::Command)?;
+        Ok(Arc::new(CommandAdapter))
     }
-}
-
-fn mismatch(reason: &str) -> Error {
-    Error::new(ErrorKind::AbiMismatch { abi: AbiId::Command, reason: reason.to_owned() })
 }
 
 struct CommandAdapter;
@@ -62,21 +55,9 @@ impl Adapter for CommandAdapter {
 
     fn call<'a>(&'a self, live: &'a mut Live, _function: &'a str, _input: Input) -> GuestFuture<'a, Answer> {
         Box::pin(async move {
-            let missing = || mismatch("it exports no `_start`");
-            let code = match live.invoke("_start", ()).await.ok_or_else(missing)? {
-                Ok(()) => 0,
-                Err(error) => exit_code(error)?,
-            };
+            let code = run_program(live).await?;
             let wasi = &live.store.data().wasi;
             Ok(Answer::Program(Program { code, stdout: wasi.stdout(), stderr: wasi.log() }))
         })
-    }
-}
-
-/// The code a program left with, if leaving is what it did.
-fn exit_code(error: wasmtime::Error) -> Result<i32, Failure> {
-    match error.downcast_ref::<I32Exit>() {
-        Some(exit) => Ok(exit.0),
-        None => Err(Failure::Wasm(error)),
     }
 }

@@ -42,7 +42,7 @@ const OWNERS: [(&str, &str, &str); 16] = [
     ("wasi_unstable", "", "WASI preview 0; build the plugin for `wasm32-wasip1`"),
     ("wasix_32v1", "", "WASIX, an extension of WASI"),
     ("wasi", "thread-spawn", "WASI threads"),
-    ("fledge", "", "the fledge plugin ABI"),
+    ("fledge", "", "the fledge plugin ABI, which has no such function"),
     ("extism:host/env", "", "the Extism plugin ABI"),
     ("extism:host/user", "", "host functions of an Extism application"),
     ("env", "host_http_request", "the CortexPrism or MoFA plugin ABI; it needs the capability `net`"),
@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn imports_of_other_systems_are_named() {
-        assert_eq!(owner_of("fledge", "send").as_deref(), Some("the fledge plugin ABI"));
+        let owner = owner_of("fledge", "sned");
+        assert_eq!(owner.as_deref(), Some("the fledge plugin ABI, which has no such function"));
         assert_eq!(
             owner_of("env", "host_http_request").as_deref(),
             Some("the CortexPrism or MoFA plugin ABI; it needs the capability `net`")

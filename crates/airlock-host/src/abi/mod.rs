@@ -6,6 +6,7 @@
 //! calls: it only ever calls the guest through [`Live`].
 
 mod command;
+pub(crate) mod fledge;
 mod imports;
 mod json;
 mod raw;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use airlock_core::{AbiId, CapabilityKind, Error, ErrorKind, LimitKind, Manifest, Result, nearest};
 use airlock_engine::Shape;
 use wasmtime::{Linker, Memory};
+use wasmtime_wasi::I32Exit;
 
 use crate::answer::{Answer, Input};
 use crate::store::{CallState, Live};
@@ -34,6 +36,9 @@ pub(crate) struct Profile {
     pub(crate) baseline: &'static [CapabilityKind],
     /// Whether its plugins keep state between calls.
     pub(crate) keeps_state: bool,
+    /// Files and folders that stand in the top folder of a project, where its plugins are run in the
+    /// project and not in the folder that somebody happens to be in.
+    pub(crate) root: &'static [&'static str],
     /// Whether relative paths of theirs never lead out of the folder that they begin in, over
     /// symbolic links either.
     pub(crate) stays_inside: bool,
@@ -81,6 +86,10 @@ impl From<wasmtime::Error> for Failure {
 
 pub(crate) type GuestFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
+/// One of the sets of imports that an ABI has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Dialect(pub(crate) u8);
+
 /// One family of plugins.
 pub(crate) trait Abi: Sync {
     fn id(&self) -> AbiId;
@@ -90,8 +99,16 @@ pub(crate) trait Abi: Sync {
     /// By imports, exports and manifest; never by file name or input.
     fn detect(&self, shape: &Shape, manifest: Option<&Manifest>) -> Option<Match>;
 
-    /// Provides what the family imports; called once per engine.
-    fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    /// Which of several sets of imports a module is for, where the family has one function with
+    /// several types.
+    fn dialect(&self, shape: &Shape) -> Dialect {
+        let _ = shape;
+        Dialect::default()
+    }
+
+    /// Provides what the family imports; called once per engine and dialect.
+    fn link(&self, linker: &mut Linker<CallState>, dialect: Dialect) -> wasmtime::Result<()> {
+        let _ = dialect;
         link_common(linker)
     }
 
@@ -142,7 +159,7 @@ pub(crate) trait Adapter: Send + Sync {
 }
 
 /// Every ABI, in the order they are tried.
-static ALL: [&dyn Abi; 4] = [&command::Command, &json::Json, &sen::Sen, &raw::Raw];
+static ALL: [&dyn Abi; 5] = [&command::Command, &json::Json, &sen::Sen, &fledge::Fledge, &raw::Raw];
 
 /// The ABI with this name.
 pub(crate) fn by_id(id: AbiId) -> &'static dyn Abi {
@@ -261,6 +278,28 @@ fn memory_of(live: &mut Live) -> Result<Memory, Failure> {
 /// The error of a guest that breaks its ABI's rules in `function`.
 fn bad(function: &str, reason: String) -> Error {
     Error::new(ErrorKind::BadGuest { function: function.to_owned(), reason })
+}
+
+/// Refuses a program that has no `_start` to be run by.
+fn check_start(shape: &Shape, abi: AbiId) -> Result<()> {
+    let reason = match shape.function("_start") {
+        Some(ty) if ty.is(&[], &[]) => return Ok(()),
+        Some(_) => "its `_start` takes or gives something",
+        None => "it exports no `_start`",
+    };
+    Err(Error::new(ErrorKind::AbiMismatch { abi, reason: reason.to_owned() }))
+}
+
+/// Runs a program to its end: the code that it left with.
+async fn run_program(live: &mut Live) -> Result<i32, Failure> {
+    let missing = || bad("_start", "the export is gone".to_owned());
+    match live.invoke("_start", ()).await.ok_or_else(missing)? {
+        Ok(()) => Ok(0),
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            Some(exit) => Ok(exit.0),
+            None => Err(Failure::Wasm(error)),
+        },
+    }
 }
 
 /// Calls an export that takes and gives nothing.

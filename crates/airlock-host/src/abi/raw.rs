@@ -17,7 +17,8 @@ use crate::store::Live;
 
 pub(super) struct Raw;
 
-static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: true, stays_inside: false };
+static PROFILE: Profile =
+    Profile { limits: &[], baseline: &[], keeps_state: true, stays_inside: false, root: &[] };
 
 /// Exports that are a runtime's, not the plugin's.
 const RUNTIME: [&str; 3] = ["_start", "_initialize", "__wasm_call_ctors"];

@@ -257,7 +257,7 @@ impl Plugin {
     pub(crate) fn outcome(&self, answer: Answer, live: &Live, usage: Option<Usage>) -> Outcome<Answer> {
         let mut usage = usage.unwrap_or_default();
         if let Answer::Program(program) = &answer {
-            usage.output_bytes = program.stdout.len() as u64;
+            usage.output_bytes = live.store.data().wasi.stdout_len().max(program.stdout.len() as u64);
         }
         tracing::info!(
             wall = ?usage.wall, fuel = usage.fuel, memory = usage.memory_bytes,

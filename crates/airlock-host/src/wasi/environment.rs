@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use airlock_core::{CapabilityKind, NamePattern, Policy, Scope};
 
 /// The variables that `policy` grants, each once, by name.
-pub(super) fn granted(policy: &Policy) -> Vec<(String, String)> {
+pub(crate) fn granted(policy: &Policy) -> Vec<(String, String)> {
     let (mut names, mut beginnings): (Vec<&NamePattern>, Vec<&NamePattern>) = (Vec::new(), Vec::new());
     for capability in policy.of(CapabilityKind::Env) {
         if let Scope::Name(pattern) = capability.scope() {

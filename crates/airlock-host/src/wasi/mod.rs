@@ -26,10 +26,13 @@ use wasmtime_wasi::p1::{WasiP1Ctx, wasi_snapshot_preview1};
 use self::clocks::{Clocks, Until, Which};
 use self::files::Files;
 use self::stdio::{Capture, Stdin};
+use crate::console::{Audience, Shown};
 use crate::standing::{Looked, Standing};
 use crate::store::CallState;
 
+pub(crate) use self::environment::granted as granted_variables;
 pub(crate) use self::files::{PathRules, Plan};
+pub(crate) use self::stdio::Feed;
 pub use self::stdio::StdinSource;
 
 /// The module name preview 1 functions are imported from.
@@ -80,6 +83,13 @@ pub(crate) struct WasiInput {
     pub(crate) streams: Streams,
     /// Whether those are this process's own.
     pub(crate) inherits: bool,
+    /// Whether somebody asked for its standard output to be read for messages.
+    pub(crate) reads_messages: bool,
+    /// Where its standard input comes from when its standard output is read, line by line, before
+    /// anybody sees it ([`Wasi::take_lines`]).
+    pub(crate) feed: Option<Feed>,
+    /// Who sees what it prints while it runs.
+    pub(crate) audience: Option<Audience>,
 }
 
 impl WasiInput {
@@ -92,6 +102,9 @@ impl WasiInput {
             is_program: false,
             streams,
             inherits: false,
+            reads_messages: false,
+            feed: None,
+            audience: None,
         }
     }
 }
@@ -102,6 +115,13 @@ pub(crate) struct Wasi {
     input: Option<WasiInput>,
     opened: Option<Opened>,
     is_program: bool,
+    audience: Option<Audience>,
+    /// Standard output, when that is the answer and somebody has written there.
+    stdout: Option<Capture>,
+    /// What was written to standard output to be read by the host first, and where the host writes
+    /// what answers it.
+    lines: Option<Capture>,
+    feed: Option<Feed>,
     /// What is open to it, where that was looked at for this call already.
     looked: Option<Looked>,
     /// What was logged, before anything else was needed.
@@ -114,15 +134,12 @@ pub(crate) struct Wasi {
 
 /// What the first call that needs wasmtime-wasi makes.
 struct Opened {
-    /// Standard output, when that is the answer.
-    stdout: Option<Capture>,
     files: Box<Files>,
     context: Box<WasiP1Ctx>,
 }
 
 impl Opened {
     fn begin(&mut self, standing: &Standing) {
-        self.stdout.iter().for_each(Capture::clear);
         self.files.begin(standing.policy());
     }
 }
@@ -130,9 +147,15 @@ impl Opened {
 impl Wasi {
     pub(crate) fn new(input: Option<WasiInput>) -> Self {
         let is_program = input.as_ref().is_some_and(|input| input.is_program);
+        let audience = input.as_ref().and_then(|input| input.audience.clone());
+        let feed = input.as_ref().and_then(|input| input.feed.clone());
         Wasi {
             input,
             is_program,
+            audience,
+            stdout: None,
+            lines: None,
+            feed,
             looked: None,
             opened: None,
             log: None,
@@ -172,15 +195,17 @@ impl Wasi {
         if let Some(opened) = &mut self.opened {
             opened.begin(standing);
         }
-        if let Some(log) = &self.log {
-            log.clear();
-        }
+        [&self.log, &self.stdout, &self.lines].into_iter().flatten().for_each(Capture::clear);
     }
 
-    /// What was written to standard output, when that is the answer.
+    /// What was written to standard output, when that is the answer and nobody has seen it.
     pub(crate) fn stdout(&self) -> Vec<u8> {
-        let stdout = self.opened.as_ref().and_then(|opened| opened.stdout.as_ref());
-        stdout.map(Capture::bytes).unwrap_or_default()
+        self.stdout.as_ref().map(Capture::bytes).unwrap_or_default()
+    }
+
+    /// How long it is, with what was seen.
+    pub(crate) fn stdout_len(&self) -> u64 {
+        self.stdout.as_ref().map_or(0, Capture::len)
     }
 
     /// What was written to standard error, or to both when the answer is something else.
@@ -204,8 +229,56 @@ impl Wasi {
     /// # Errors
     /// The limit, where the log would be longer.
     pub(crate) fn log_line(&mut self, limits: &Limits, line: &[u8]) -> Result<(), u64> {
-        let log = self.log.get_or_insert_with(|| Capture::new(LimitKind::Log, limits.value(LimitKind::Log)));
-        log.add(line)
+        self.log_capture(limits).add(line)
+    }
+
+    fn log_capture(&mut self, limits: &Limits) -> &Capture {
+        let Wasi { log, audience, .. } = self;
+        log.get_or_insert_with(|| Capture::new(limits, LimitKind::Log, audience.clone()))
+    }
+
+    /// Shows something of the program, or keeps it, as text.
+    ///
+    /// # Errors
+    /// The limit that it would be past.
+    pub(crate) fn show(
+        &mut self,
+        limits: &Limits,
+        plugin: &str,
+        shown: Shown<'_>,
+    ) -> Result<(), (LimitKind, u64)> {
+        if let Shown::Output(bytes) = shown {
+            let Wasi { stdout, audience, .. } = self;
+            let capture = || Capture::new(limits, LimitKind::Output, audience.clone());
+            let stdout = stdout.get_or_insert_with(capture);
+            return stdout.add(bytes).map_err(|maximum| (LimitKind::Output, maximum));
+        }
+        let line = match shown {
+            Shown::Errors(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => shown.line(plugin),
+        };
+        // What says nothing in words may still end a bar.
+        let line = line.unwrap_or_default();
+        let log = self.log_capture(limits);
+        log.add_shown(line.as_bytes(), shown).map_err(|maximum| (LimitKind::Log, maximum))
+    }
+
+    /// Who sees what it shows, if anybody does.
+    pub(crate) fn audience(&self) -> Option<&Audience> {
+        self.audience.as_ref()
+    }
+
+    /// Where the host writes what the guest reads, where it reads what the guest prints.
+    #[inline]
+    pub(crate) fn feed(&self) -> Option<&Feed> {
+        self.feed.as_ref()
+    }
+
+    /// Takes the whole lines that were written to standard output and not yet read; at the end, all
+    /// that was written.
+    pub(crate) fn take_lines(&self, is_end: bool) -> Vec<u8> {
+        let end = (!is_end).then_some(b'\n');
+        self.lines.as_ref().map(|lines| lines.take(end)).unwrap_or_default()
     }
 
     /// The time since 1970 that the guest sees, in nanoseconds.
@@ -216,13 +289,19 @@ impl Wasi {
     /// wasmtime-wasi's state, made now if nobody needed it before.
     #[inline]
     fn opened(&mut self, limits: &Limits, standing: &Standing) -> &mut Opened {
-        let Wasi { input, opened, log, looked, .. } = self;
+        let Wasi { input, opened, log, stdout, lines, audience, looked, .. } = self;
         opened.get_or_insert_with(|| {
             let input = input.take().unwrap_or_else(WasiInput::none);
-            let capture = |limit: LimitKind| Capture::new(limit, limits.value(limit));
+            let capture = |limit: LimitKind| Capture::new(limits, limit, audience.clone());
             let log = log.get_or_insert_with(|| capture(LimitKind::Log)).clone();
-            let WasiInput { args, stdin, is_program, streams, inherits } = input;
-            let stdout = is_program.then(|| capture(LimitKind::Output));
+            let WasiInput { args, stdin, is_program, streams, inherits, feed, .. } = input;
+            let output = match (is_program, feed.is_some()) {
+                (true, true) => {
+                    lines.get_or_insert_with(|| Capture::new(limits, LimitKind::Output, None)).clone()
+                }
+                (true, false) => stdout.get_or_insert_with(|| capture(LimitKind::Output)).clone(),
+                (false, _) => log.clone(),
+            };
             let Looked { decided, plan } = looked.take().unwrap_or_else(|| {
                 let decided = standing.decided();
                 Looked { plan: standing.plan(&decided), decided }
@@ -238,7 +317,7 @@ impl Wasi {
                 (false, _) => {}
             }
             match (streams.stdout, inherits) {
-                (true, false) => drop(builder.stdout(stdout.clone().unwrap_or_else(|| log.clone()))),
+                (true, false) => drop(builder.stdout(output)),
                 (true, true) => drop(builder.inherit_stdout()),
                 (false, _) => {}
             }
@@ -251,7 +330,7 @@ impl Wasi {
             let again = || standing.plan_anew(&decided);
             let (files, folders) = Files::open(policy, plan, limits, again);
             *context.filesystem().ctx = folders;
-            Opened { stdout, files: Box::new(files), context: Box::new(context) }
+            Opened { files: Box::new(files), context: Box::new(context) }
         })
     }
 

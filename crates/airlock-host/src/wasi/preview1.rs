@@ -21,6 +21,7 @@ use super::clocks::Which;
 use super::files::Files;
 use super::poll;
 use super::reach::{MAX_PATH, Text, first_length, is, is_plain, text, without_slash};
+use crate::abi::fledge;
 use crate::store::CallState;
 
 /// Bytes of random numbers made at a time.
@@ -228,7 +229,11 @@ impl WasiSnapshotPreview1 for CallState {
         self.guard("fd_write")?;
         self.wasi_files().check(fd.into())?;
         let Some(root) = self.wasi_files().file(fd.into()) else {
-            return self.wasi_context().fd_write(memory, fd, from).await;
+            let written = self.wasi_context().fd_write(memory, fd, from).await?;
+            if self.wasi.feed().is_some() {
+                fledge::said(self, false).await.map_err(Error::trap)?;
+            }
+            return Ok(written);
         };
         let length = first_length(memory, from)?;
         self.will_write(root, length, 0).await?;

@@ -3,13 +3,14 @@
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use airlock_core::{ErrorKind, LimitKind, Phase};
-use bytes::Bytes;
+use airlock_core::{ErrorKind, LimitKind, Limits, Phase};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
+use crate::console::{Audience, Shown};
 use crate::store::Halt;
 
 /// Bytes read from a reader at a time.
@@ -24,6 +25,27 @@ pub struct StdinSource(Source);
 enum Source {
     Bytes(Bytes),
     Reader(Box<dyn Read + Send>),
+    Fed(Feed),
+}
+
+/// Standard input that the host writes while the guest runs. A guest that has read all there is
+/// finds its end, and what comes later all the same.
+#[derive(Clone, Default)]
+pub(crate) struct Feed(Arc<Mutex<BytesMut>>);
+
+impl Feed {
+    fn lock(&self) -> MutexGuard<'_, BytesMut> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many bytes wait to be read.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        self.lock().extend_from_slice(bytes);
+    }
 }
 
 impl StdinSource {
@@ -43,11 +65,16 @@ impl StdinSource {
         StdinSource(Source::Reader(Box::new(reader)))
     }
 
+    /// What the host writes there.
+    pub(crate) fn fed(feed: Feed) -> Self {
+        StdinSource(Source::Fed(feed))
+    }
+
     /// How many bytes, when known.
     pub(crate) fn len(&self) -> u64 {
         match &self.0 {
             Source::Bytes(bytes) => bytes.len() as u64,
-            Source::Reader(_) => 0,
+            Source::Reader(_) | Source::Fed(_) => 0,
         }
     }
 }
@@ -57,6 +84,7 @@ impl std::fmt::Debug for StdinSource {
         f.write_str(match self.0 {
             Source::Bytes(_) => "StdinSource::bytes",
             Source::Reader(_) => "StdinSource::reader",
+            Source::Fed(_) => "StdinSource::fed",
         })
     }
 }
@@ -71,6 +99,7 @@ struct State {
     /// A reader that was not needed yet.
     reader: Option<Box<dyn Read + Send>>,
     chunks: Option<mpsc::Receiver<Bytes>>,
+    feed: Option<Feed>,
     /// Bytes that still may come from the reader.
     left: u64,
     maximum: u64,
@@ -82,13 +111,15 @@ impl Stdin {
     /// Input from `source`, of which a reader may give `maximum` bytes. Bytes at hand were
     /// counted before the call.
     pub(super) fn new(source: StdinSource, maximum: u64) -> Self {
-        let (ready, reader) = match source.0 {
-            Source::Bytes(bytes) => (bytes, None),
-            Source::Reader(reader) => (Bytes::new(), Some(reader)),
+        let (ready, reader, feed) = match source.0 {
+            Source::Bytes(bytes) => (bytes, None, None),
+            Source::Reader(reader) => (Bytes::new(), Some(reader), None),
+            Source::Fed(feed) => (Bytes::new(), None, Some(feed)),
         };
         Stdin(Arc::new(Mutex::new(State {
             ready,
             reader,
+            feed,
             chunks: None,
             left: maximum,
             maximum,
@@ -155,6 +186,12 @@ impl InputStream for Stdin {
         if state.exceeded {
             return Err(halted(LimitKind::Input, state.maximum));
         }
+        if state.ready.is_empty()
+            && let Some(feed) = &state.feed
+        {
+            let fed = feed.lock().split().freeze();
+            state.ready = fed;
+        }
         let count = size.min(state.ready.len());
         if count == 0 && state.reader.is_none() && state.chunks.is_none() {
             return Err(StreamError::Closed);
@@ -186,46 +223,83 @@ fn halted(limit: LimitKind, maximum: u64) -> StreamError {
     StreamError::Trap(wasmtime::Error::new(halt))
 }
 
-/// Output kept in memory, up to a limit; past it the guest is stopped.
+/// Output within a limit, kept in memory or shown at once; past the limit the guest is stopped.
 #[derive(Clone)]
 pub(super) struct Capture {
     limit: LimitKind,
     maximum: u64,
-    bytes: Arc<Mutex<Vec<u8>>>,
+    audience: Option<Audience>,
+    written: Arc<Mutex<Written>>,
+}
+
+#[derive(Default)]
+struct Written {
+    /// What nobody has seen.
+    kept: Vec<u8>,
+    /// Bytes that were shown.
+    shown: u64,
 }
 
 impl Capture {
-    pub(super) fn new(limit: LimitKind, maximum: u64) -> Self {
-        Capture { limit, maximum, bytes: Arc::default() }
+    /// For what this limit bounds: standard output, or standard error and the log.
+    pub(super) fn new(limits: &Limits, limit: LimitKind, audience: Option<Audience>) -> Self {
+        Capture { limit, maximum: limits.value(limit), audience, written: Arc::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
-        self.lock().clone()
+        self.lock().kept.clone()
+    }
+
+    /// Takes the bytes up to and with the last that is `end`; all that there are where none is said.
+    pub(super) fn take(&self, end: Option<u8>) -> Vec<u8> {
+        let kept = &mut self.lock().kept;
+        let length = match end {
+            Some(end) => memchr::memrchr(end, kept).map_or(0, |last| last + 1),
+            None => kept.len(),
+        };
+        kept.drain(..length).collect()
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.lock().len() as u64
+        let written = self.lock();
+        written.kept.len() as u64 + written.shown
     }
 
-    /// Keeps more, unless it would be too much.
+    /// Keeps or shows more, unless it would be too much.
     ///
     /// # Errors
     /// The limit.
     pub(super) fn add(&self, bytes: &[u8]) -> Result<(), u64> {
-        let mut kept = self.lock();
-        if kept.len() as u64 + bytes.len() as u64 > self.maximum {
+        let shown = match self.limit {
+            LimitKind::Output => Shown::Output(bytes),
+            _ => Shown::Errors(bytes),
+        };
+        self.add_shown(bytes, shown)
+    }
+
+    /// The same for what is shown otherwise than it is kept.
+    pub(super) fn add_shown(&self, bytes: &[u8], shown: Shown<'_>) -> Result<(), u64> {
+        let mut written = self.lock();
+        if written.kept.len() as u64 + written.shown + bytes.len() as u64 > self.maximum {
             return Err(self.maximum);
         }
-        kept.extend_from_slice(bytes);
+        match &self.audience {
+            Some(audience) => {
+                written.shown += bytes.len() as u64;
+                drop(written);
+                audience.show(shown);
+            }
+            None => written.kept.extend_from_slice(bytes),
+        }
         Ok(())
     }
 
     pub(super) fn clear(&self) {
-        self.lock().clear();
+        *self.lock() = Written::default();
     }
 }
 

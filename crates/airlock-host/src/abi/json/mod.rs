@@ -23,8 +23,8 @@ use wasmtime_wasi::I32Exit;
 use self::allocate::{Allocate, allocator_of};
 use self::ladder::{Found, Returned};
 use super::{
-    Abi, Adapter, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, initialiser, link_common, memory_of,
-    run, unknown_function,
+    Abi, Adapter, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, initialiser, link_common,
+    memory_of, run, unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
@@ -33,7 +33,8 @@ use crate::wasi;
 
 pub(super) struct Json;
 
-static PROFILE: Profile = Profile { limits: &[], baseline: &[], keeps_state: false, stays_inside: false };
+static PROFILE: Profile =
+    Profile { limits: &[], baseline: &[], keeps_state: false, stays_inside: false, root: &[] };
 
 /// Exports that have a capability's type and are none.
 const RESERVED: [&str; 22] = [
@@ -114,7 +115,7 @@ impl Abi for Json {
         Some(Match { fit, why: format!("it exports `memory` and functions `(i32, i32) -> i32`{what}") })
     }
 
-    fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    fn link(&self, linker: &mut Linker<CallState>, _dialect: Dialect) -> wasmtime::Result<()> {
         link_common(linker)?;
         host::link(linker)
     }

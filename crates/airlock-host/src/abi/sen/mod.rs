@@ -41,6 +41,7 @@ static PROFILE: Profile = Profile {
     baseline: &[CapabilityKind::Clock, CapabilityKind::Random],
     keeps_state: false,
     stays_inside: true,
+    root: &[],
 };
 
 const MANIFEST: &str = Manifest::EXPORT;
