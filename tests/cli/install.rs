@@ -267,6 +267,11 @@ fn dropped_capability_is_not_an_escalation() {
     assert!(!shown.contains("+ "), "{shown}");
 }
 
+/// A program that does nothing.
+fn program() -> Vec<u8> {
+    wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#).unwrap()
+}
+
 #[test]
 fn wasm_to_native_is_refused() {
     let place = Place::new();
@@ -277,7 +282,7 @@ fn wasm_to_native_is_refused() {
     };
     let folder = place.path("life");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("life.wasm"), wasm("1")).unwrap();
+    std::fs::write(folder.join("life.wasm"), program()).unwrap();
     std::fs::write(folder.join("plugin.toml"), toml("runtime = \"wasm\"\n")).unwrap();
     place.ok(&["install", &text(&folder)]);
     std::fs::write(folder.join("plugin.toml"), toml("")).unwrap();
@@ -299,7 +304,7 @@ fn new_build_hook_is_shown_and_never_run() {
     };
     let folder = place.path("life");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("life.wasm"), wasm("1")).unwrap();
+    std::fs::write(folder.join("life.wasm"), program()).unwrap();
     std::fs::write(folder.join("plugin.toml"), toml("")).unwrap();
     place.ok(&["install", &text(&folder)]);
     let hook = format!("[hooks]\nbuild = \"touch {}\"\n", text(&folder.join("ran")));
@@ -314,7 +319,7 @@ fn a_build_command_is_shown_asked_about_and_run_in_a_copy() {
     let place = Place::new();
     let folder = place.path("life");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("life.bin"), wasm("1")).unwrap();
+    std::fs::write(folder.join("life.bin"), program()).unwrap();
     let toml = "[plugin]\nname = \"life\"\nversion = \"1\"\nruntime = \"wasm\"\n[[commands]]\nname = \"life\"\n\
                 binary = \"life.wasm\"\n[hooks]\nbuild = \"cp life.bin life.wasm\"\n";
     std::fs::write(folder.join("plugin.toml"), toml).unwrap();

@@ -129,11 +129,39 @@ fn git_is_asked_about_the_repository() {
 }
 
 #[test]
+fn git_says_where_it_is_and_where_it_came_from() {
+    let at = repository();
+    let git = |args: &[&str]| {
+        assert!(
+            std::process::Command::new("git").arg("-C").arg(at.path()).args(args).status().unwrap().success()
+        );
+    };
+    let told = || facts(at.path(), &["metadata"], &["git"])["git"].clone();
+    git(&["checkout", "-q", "-b", "feature/one"]);
+    let clean = json!({ "branch": "feature/one", "dirty": true, "remote": "origin", "remote_url": null });
+    assert_eq!(told(), clean);
+    git(&["remote", "add", "upstream", "git@example.com:o/r.git"]);
+    git(&["remote", "add", "fork", "https://me:secret@example.com/o/r.git"]);
+    git(&["clean", "-qfd"]);
+    git(&["checkout", "-q", "."]);
+    let url = "https://example.com/o/r.git";
+    let named = json!({ "branch": "feature/one", "dirty": false, "remote": "fork", "remote_url": url });
+    assert_eq!(told(), named);
+    git(&["checkout", "-q", "--detach"]);
+    assert_eq!(told()["branch"], "HEAD");
+    let new = folder();
+    assert!(
+        std::process::Command::new("git").args(["init", "-q"]).arg(new.path()).status().unwrap().success()
+    );
+    assert_eq!(facts(new.path(), &["metadata"], &["git"]), json!({ "git": null }));
+}
+
+#[test]
 fn no_git_is_started_that_nobody_asked_for() {
     let (at, programs) = (repository(), folder());
     let (project, mark) = marking(programs.path(), "echo said");
     let call = Call::new(at.path(), &["metadata"]);
-    let others = ["project", "language", "env", "fledge_config", "git", "git_remote"];
+    let others = ["project", "language", "env", "fledge_config", "git_remote"];
     facts_with(&project, &call, &others).unwrap();
     assert!(!mark.exists());
     let told = facts_with(&project, &call, &["git_log", "git_log"]).unwrap();

@@ -161,10 +161,11 @@ fn a_trap_names_functions_and_with_dwarf_file_and_line() {
 
 #[test]
 fn unknown_imports_say_whose_they_are() {
-    let error = load_error(r#"(module (import "fledge" "send" (func (param i32 i32))))"#, text());
+    let program =
+        r#"(module (import "fledge" "sned" (func)) (memory (export "memory") 1) (func (export "_start")))"#;
     assert_eq!(
-        error.to_string(),
-        "nobody provides the import `fledge.send`: it belongs to the fledge plugin ABI"
+        load_error(program, text()).to_string(),
+        "nobody provides the import `fledge.sned`: it belongs to the fledge plugin ABI, which has no such function"
     );
     let error = load_error(r#"(module (import "env" "host_http_request" (func)))"#, text());
     assert!(error.to_string().ends_with("it needs the capability `net`"), "{error}");

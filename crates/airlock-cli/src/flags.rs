@@ -282,6 +282,10 @@ pub(crate) struct Run {
     pub(crate) plugin: PathBuf,
     /// Its arguments; after `--` also those that begin with `-`
     pub(crate) args: Vec<OsString>,
+    /// Take lines that a `fledge` plugin prints for messages where they are some; answers come over
+    /// its standard input
+    #[arg(long)]
+    pub(crate) stdout_protocol: bool,
     #[command(flatten)]
     pub(crate) load: Load,
 }

@@ -7,6 +7,7 @@ mod config;
 mod flags;
 mod printer;
 mod prompt;
+mod screen;
 mod spinner;
 mod trace;
 

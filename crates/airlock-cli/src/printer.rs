@@ -43,6 +43,24 @@ impl Printer {
         }
     }
 
+    /// What a plugin says at a level of its own.
+    pub(crate) fn leveled(&self, plugin: &str, level: &str, message: &str) {
+        use anstyle::AnsiColor::{Blue, Green, Red, Yellow};
+        let colour = match level {
+            "debug" => Some(Blue),
+            "info" => Some(Green),
+            "warn" => Some(Yellow),
+            "error" => Some(Red),
+            _ => None,
+        };
+        let style = colour.map(|colour| colour.on_default()).unwrap_or_default();
+        let level = match level {
+            "" => String::new(),
+            level => format!("{style}{}{style:#} ", visible(level, false)),
+        };
+        self.message(&format!("{level}[{}] {}", visible(plugin, false), visible(message, false)));
+    }
+
     /// What a call used, when asked for.
     pub(crate) fn usage(&self, usage: &Usage) {
         if !self.usage {

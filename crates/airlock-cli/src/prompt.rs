@@ -23,8 +23,13 @@ pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// A line typed in answer to a question; empty at the end of input.
+/// A line typed in answer to a question of ours, in small letters; empty at the end of input.
 fn answer(question: &str) -> Result<String, Error> {
+    Ok(typed(question)?.unwrap_or_default().to_lowercase())
+}
+
+/// A line typed in answer to a question; none at the end of input.
+pub(crate) fn typed(question: &str) -> Result<Option<String>, Error> {
     let failed = |error: io::Error| Error::host("cannot ask on the terminal").with_source(error);
     let mut stderr = anstream::stderr();
     write!(stderr, "{question} ").and_then(|()| stderr.flush()).map_err(failed)?;
@@ -32,8 +37,9 @@ fn answer(question: &str) -> Result<String, Error> {
     let read = io::stdin().lock().read_line(&mut line).map_err(failed)?;
     if read == 0 {
         writeln!(stderr).map_err(failed)?;
+        return Ok(None);
     }
-    Ok(line.trim().to_lowercase())
+    Ok(Some(line.trim().to_owned()))
 }
 
 /// Asks until the answer is one of `known`; `default` for an empty line, for the end of input

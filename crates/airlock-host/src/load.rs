@@ -498,10 +498,26 @@ pub(crate) async fn off_thread<T: Send + 'static>(
 }
 
 /// The nearest folder from `folder` upwards with one of `marks` in it; `folder` itself where there is
-/// none.
+/// none. Somebody else's folder is none: in a folder that all may write to anybody can put a mark.
 fn project_root(folder: PathBuf, marks: &[&str]) -> PathBuf {
-    let is_root = |folder: &&Path| marks.iter().any(|mark| folder.join(mark).exists());
-    folder.ancestors().find(is_root).map(Path::to_owned).unwrap_or(folder)
+    if marks.is_empty() {
+        return folder;
+    }
+    let owner = owner_of(&folder);
+    let own = folder.ancestors().take_while(|folder| owner_of(folder) == owner);
+    let root = own.into_iter().find(|folder| marks.iter().any(|mark| folder.join(mark).exists()));
+    root.map(Path::to_owned).unwrap_or(folder)
+}
+
+#[cfg(unix)]
+fn owner_of(folder: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    folder.metadata().ok().map(|metadata| metadata.uid())
+}
+
+#[cfg(not(unix))]
+fn owner_of(_folder: &Path) -> Option<u32> {
+    None
 }
 
 /// Makes the folder that is kept for a plugin, where it may use something in it.

@@ -23,7 +23,10 @@ pub(super) fn run(session: &Session, words: Vec<OsString>) -> Result<u8, Error> 
     let word = words.next().unwrap_or_default();
     let Some(name) = word.to_str() else { return Err(unknown(session, &word.to_string_lossy())) };
     match session.store()?.command(name)? {
-        Some(_) => super::run::execute(session, word.as_ref(), words.collect(), &Load::default(), true),
+        Some(_) => {
+            let way = super::run::Way { is_external: true, stdout_protocol: false };
+            super::run::execute(session, word.as_ref(), words.collect(), &Load::default(), way)
+        }
         None => Err(unknown(session, name)),
     }
 }

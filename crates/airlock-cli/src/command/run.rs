@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use airlock_host::{CapabilityKind, Error, ProgramInput, StdinSource};
 use serde_json::json;
@@ -10,25 +11,36 @@ use serde_json::json;
 use super::Session;
 use super::external::{self, Typed};
 use crate::flags::{Load, Run};
+use crate::screen::Screen;
 
 pub(super) fn run(session: &Session, run: Run) -> Result<u8, Error> {
-    execute(session, &run.plugin, run.args, &run.load, false)
+    let way = Way { is_external: false, stdout_protocol: run.stdout_protocol };
+    execute(session, &run.plugin, run.args, &run.load, way)
 }
 
-/// Runs a plugin with what was typed for it, as a command of its own where `is_external`.
+/// How a plugin is run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// As a command of its own.
+    pub(super) is_external: bool,
+    /// With lines that it prints read for messages.
+    pub(super) stdout_protocol: bool,
+}
+
+/// Runs a plugin with what was typed for it.
 pub(super) fn execute(
     session: &Session,
     plugin: &Path,
     words: Vec<OsString>,
     load: &Load,
-    is_external: bool,
+    way: Way,
 ) -> Result<u8, Error> {
     let plugin = session.load(plugin, load)?;
-    let args = match external::read(session.printer, &plugin, words, is_external)? {
+    let args = match external::read(session.printer, &plugin, words, way.is_external)? {
         Typed::Values(values) => values,
         Typed::Answered(code) => return Ok(code),
     };
-    let mut input = ProgramInput::new().args(args);
+    let mut input = ProgramInput::new().args(args).stdout_protocol(way.stdout_protocol);
     let policy = plugin.policy();
     // A pipe or file was put there for the program. A terminal is the person's, to be granted.
     if !std::io::stdin().is_terminal() || policy.allows_any(CapabilityKind::Stdin) {
@@ -36,13 +48,15 @@ pub(super) fn execute(
     }
     let printer = session.printer;
     let raw = policy.allows_any(CapabilityKind::Stdout);
-    let outcome = plugin.run_blocking(input).inspect_err(|error| {
-        if let (Some(printed), false) = (error.printed(), printer.json) {
-            // The call's own error is the one to tell.
-            let _ = printer.program_output(&printed.stdout, raw);
-            printer.program_errors(&printed.stderr);
-        }
-    })?;
+    let screen = Arc::new(Screen::new(printer, raw));
+    if !printer.json {
+        input = input.console(screen.clone());
+    }
+    let outcome = plugin.run_blocking(input);
+    let written = screen.finish();
+    // The call's own error is the one to tell.
+    let outcome = outcome?;
+    written?;
     let program = &outcome.value;
     if printer.json {
         let fields = json!({

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use airlock_core::{Ended, Permit, ServiceError, Stream};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::service::exec::{SearchPath, Surroundings};
 use crate::service::process::{self, Launch};
@@ -77,16 +77,51 @@ impl<'a> Git<'a> {
     }
 
     pub(super) async fn status(&mut self) -> Result<Value, ServiceError> {
+        Ok(self.status_text(&["--porcelain"]).await?.map(Value::from).unwrap_or_default())
+    }
+
+    /// On which branch it is, whether anything differs from it, and where it came from; nothing
+    /// before the first commit.
+    pub(super) async fn summary(&mut self) -> Result<Value, ServiceError> {
+        let Some(status) = self.status_text(&["--porcelain=v2", "--branch"]).await? else {
+            return Ok(Value::Null);
+        };
+        let header = |name: &str| status.lines().find_map(|line| line.strip_prefix("# ")?.strip_prefix(name));
+        let (Some(commit), Some(branch)) = (header("branch.oid "), header("branch.head ")) else {
+            return Ok(Value::Null);
+        };
+        if commit == "(initial)" {
+            return Ok(Value::Null);
+        }
+        let remotes = ["config", "--null", "--get-regexp", r"^remote\..*\.url$"];
+        let remotes = self.text(&remotes, &[]).await?.unwrap_or_default();
+        // As git lists them: by name; of several addresses of one the first.
+        let named = remotes.split('\0').filter_map(|entry| {
+            let (key, url) = entry.split_once('\n')?;
+            Some((key.strip_prefix("remote.")?.strip_suffix(".url")?, url))
+        });
+        let first = named.min_by_key(|(name, _)| *name);
+        Ok(json!({
+            "branch": if branch == "(detached)" { "HEAD" } else { branch },
+            "dirty": status.lines().any(|line| !line.starts_with('#')),
+            "remote": first.map_or("origin", |(name, _)| name),
+            "remote_url": first.map(|(_, url)| without_user(url)),
+        }))
+    }
+
+    /// What `git status` says, with no filter of the repository's run for it.
+    async fn status_text(&mut self, form: &[&str]) -> Result<Option<String>, ServiceError> {
         let filters = ["config", "--includes", "--null", "--name-only", "--get-regexp", r"^filter\."];
         // Git fails where there are none.
         let filters = self.text(&filters, &[]).await?.unwrap_or_default();
         let off: Vec<String> = filters.split('\0').flat_map(without_filter).collect();
         if off.iter().any(|setting| setting.matches('=').count() > 1) {
             // It cannot be said which one is meant.
-            return Ok(Value::Null);
+            return Ok(None);
         }
-        let args = ["status", "--porcelain", "--ignore-submodules=all"];
-        Ok(self.text(&args, &off).await?.map(Value::from).unwrap_or_default())
+        let args: Vec<&str> =
+            ["status"].iter().chain(form).chain(&["--ignore-submodules=all"]).copied().collect();
+        self.text(&args, &off).await
     }
 
     /// What git writes without the end of its last line; nothing where it fails.
@@ -154,10 +189,40 @@ fn args(args: &[&str], more: &[String]) -> Vec<OsString> {
     all.chain(args.iter().map(OsString::from)).collect()
 }
 
+/// An address without what may be a password: the user of an `http` or `https` URL.
+fn without_user(url: &str) -> String {
+    let Ok(mut parsed) = url::Url::parse(url) else { return url.to_owned() };
+    let has_user = !parsed.username().is_empty() || parsed.password().is_some();
+    let is_web = matches!(parsed.scheme(), "http" | "https");
+    match is_web && has_user && parsed.set_username("").is_ok() && parsed.set_password(None).is_ok() {
+        true => parsed.into(),
+        false => url.to_owned(),
+    }
+}
+
 /// Settings that take a filter's programs away, of which `name` is one setting.
 fn without_filter(name: &str) -> Vec<String> {
     let Some((filter, _)) = name.rsplit_once('.').filter(|(filter, _)| filter.starts_with("filter.")) else {
         return Vec::new();
     };
     ["clean=", "smudge=", "process=", "required=false"].map(|off| format!("{filter}.{off}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_user;
+
+    #[test]
+    fn what_may_be_a_password_is_not_told() {
+        for (url, told) in [
+            ("https://me:secret@example.com/o/r.git", "https://example.com/o/r.git"),
+            ("https://token@example.com/o/r.git", "https://example.com/o/r.git"),
+            ("https://example.com/o/r.git", "https://example.com/o/r.git"),
+            ("ssh://git@example.com/o/r.git", "ssh://git@example.com/o/r.git"),
+            ("git@example.com:o/r.git", "git@example.com:o/r.git"),
+            ("../other", "../other"),
+        ] {
+            assert_eq!(without_user(url), told);
+        }
+    }
 }

@@ -36,13 +36,14 @@ const LANGUAGES: [(&str, &str); 12] = [
 /// | `language` | by the files in it: `rust`, `node`, `go`, `python`, `ruby`, `java-gradle`, `java-maven`, `swift`, `generic` |
 /// | `env` | the variables that are granted with `env=NAME`, by name |
 /// | `fledge_config` | `fledge.toml` as JSON, with dates as texts |
+/// | `git` | `{"branch", "dirty", "remote", "remote_url"}` of a repository with a commit, without users and passwords in addresses of the web |
 /// | `git_tags` | names of tags, the newest 100 |
 /// | `git_status` | the text of `git status --porcelain` |
 /// | `git_log` | the text of `git log --oneline -20` |
 ///
 /// Any other key is `null`, and so is what there is not or cannot be found out: a folder
 /// without a repository, more than 1 MiB of status, git not done after five seconds. The names
-/// without `project` and `language` are fledge's.
+/// without `project`, `language` and `git` are fledge's.
 ///
 /// # git
 /// It is started only for its own keys. A repository can name programs for git to start, and
@@ -99,6 +100,7 @@ impl Metadata for ProjectFacts {
                     "language" => language(working).into(),
                     "env" => environment(permit)?,
                     "fledge_config" => config::read(&working.join("fledge.toml")).unwrap_or_default(),
+                    "git" => git.summary().await?,
                     "git_tags" => git.tags().await?,
                     "git_status" => git.status().await?,
                     "git_log" => git.log().await?,

@@ -1,0 +1,3 @@
+module fledge-go
+
+go 1.24
