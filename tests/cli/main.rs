@@ -9,6 +9,7 @@ mod compile;
 mod docs;
 mod environment;
 mod files;
+mod fledge;
 mod inspect;
 mod install;
 mod plugins;

@@ -10,6 +10,7 @@ mod capabilities;
 mod command;
 mod events;
 mod exec;
+mod fledge;
 mod func;
 mod gated;
 mod http;

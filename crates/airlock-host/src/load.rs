@@ -565,7 +565,7 @@ fn can_enforce(grant: &Capability) -> bool {
 }
 
 /// Imports that ask for a capability: a module and functions of it.
-const IMPLIED: [(CapabilityKind, &str, &[&str]); 18] = [
+const IMPLIED: [(CapabilityKind, &str, &[&str]); 19] = [
     (CapabilityKind::Clock, wasi::PREVIEW1, &["clock_time_get", "poll_oneoff"]),
     (CapabilityKind::Random, wasi::PREVIEW1, &["random_get"]),
     (
@@ -599,6 +599,7 @@ const IMPLIED: [(CapabilityKind, &str, &[&str]); 18] = [
     // What it sends may ask for anything that there are messages for.
     (CapabilityKind::Kv, "fledge", &["store_get", "store_set", "send"]),
     (CapabilityKind::Exec, "fledge", &["exec", "send"]),
+    (CapabilityKind::Env, "fledge", &["exec", "metadata", "send"]),
     (CapabilityKind::Metadata, "fledge", &["metadata", "send", "recv"]),
     (CapabilityKind::Net, "fledge", &["http", "send"]),
     (CapabilityKind::Stdout, "fledge", &["send"]),

@@ -30,8 +30,8 @@ use std::sync::Arc;
 
 use airlock_host::service::Services;
 use airlock_host::{
-    Approval, Cache, Capability, Error, ErrorKind, Host, HostBuilder, Limits, LoadOptions, PathBase, Plugin,
-    Redactor, Scope, Source, Worker,
+    AbiId, Approval, Cache, Capability, Error, ErrorKind, Host, HostBuilder, Limits, LoadOptions, PathBase,
+    Plugin, Redactor, Scope, Source, Worker,
 };
 use airlock_store::{Installed, KvData, Package, SecretFile, Store};
 use clap::CommandFactory as _;
@@ -40,7 +40,7 @@ use serde_json::{Map, Value};
 use crate::config::{self, Config};
 use crate::flags::{Cli, Global, Load, Verb};
 use crate::printer::Printer;
-use crate::prompt::Terminal;
+use crate::prompt::{self, Terminal};
 use crate::spinner;
 
 /// What every verb works with.
@@ -187,6 +187,7 @@ impl Session {
         let plugin = spinner::while_doing(&message, self.quiet, || host.load_blocking(source, options))?;
         if let Some(path) = path {
             refuse_namesake(store, &plugin, &path)?;
+            self.tell_what_is_missing(&plugin);
         }
         for warning in plugin.manifest().map(|manifest| manifest.warnings.as_slice()).unwrap_or_default() {
             self.printer.warning(warning);
@@ -200,6 +201,24 @@ impl Session {
             }
         }
         Ok(plugin)
+    }
+
+    /// Says what a plugin that nobody decided over is run without, where it goes on without it and
+    /// nobody could be asked.
+    fn tell_what_is_missing(&self, plugin: &Plugin) {
+        if plugin.abi() != AbiId::Fledge || prompt::is_interactive() {
+            return;
+        }
+        let policy = plugin.policy();
+        let asked = plugin.manifest().map(|manifest| manifest.requests.as_slice()).unwrap_or_default();
+        let asked = asked.iter().map(|request| &request.capability);
+        let missing: Vec<&Capability> = asked.filter(|asked| !policy.allows(asked)).collect();
+        if !missing.is_empty() {
+            let names: Vec<String> = missing.iter().map(|missing| format!("`{missing}`")).collect();
+            let name = airlock_host::visible(plugin.name(), false);
+            let allow = airlock_host::allow_arguments(missing);
+            self.printer.note(&format!("`{name}` runs without {}; `{allow}` grants it", names.join(", ")));
+        }
     }
 
     /// The end of a verb that has no answer but that it is done.
