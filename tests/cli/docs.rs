@@ -12,7 +12,9 @@ fn commands_in_the_pages_print_what_the_pages_say() {
     let mut ran = 0;
     // Of their own: the pages clear the cache and say what is compiled.
     let home = tempfile::tempdir().unwrap();
-    for page in ["README.md", "docs/security.md", "docs/cli.md", "docs/grants.md", "docs/sen.md"] {
+    for page in
+        ["README.md", "docs/security.md", "docs/cli.md", "docs/grants.md", "docs/sen.md", "docs/fledge.md"]
+    {
         let text = std::fs::read_to_string(repository().join(page)).unwrap();
         for block in text.split("```console\n").skip(1) {
             let block = block.split("```").next().unwrap();
@@ -34,6 +36,7 @@ fn the_tests_that_the_pages_name_exist() {
         functions(&repository().join(folder), &mut tests);
     }
     named(&tests, "docs/sen.md");
+    assert_eq!(named(&tests, "docs/fledge.md"), (1..=15).collect::<Vec<u32>>());
     let numbers = named(&tests, "docs/security.md");
     let expected: Vec<u32> = (1..=57).filter(|number| ![16, 51].contains(number)).collect();
     assert_eq!(numbers, expected);

@@ -7,6 +7,13 @@ use airlock_bench::{Clock, Contender, Figure, Report, Target};
 
 use crate::guests::repository;
 
+/// A plugin of fledge, as small as one can be that says something.
+const SMALL: &str = r#"(module
+    (import "fledge" "send" (func $send (param i32 i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 16) "{\"type\":\"output\",\"text\":\"hello\\n\"}")
+    (func (export "_start") (call $send (i32.const 16) (i32.const 34))))"#;
+
 /// The command that `scripts/bench` built beside this.
 pub(crate) fn airlock() -> PathBuf {
     let own = std::env::current_exe().unwrap();
@@ -47,6 +54,26 @@ pub(crate) fn run(report: &mut Report) {
             Contender::new("airlock call script (4 MB of code)", || run(&script)),
         ],
     );
+    let small = home.path().join("small.wasm");
+    let wasm = wat::parse_str(SMALL).unwrap();
+    std::fs::write(&small, &wasm).unwrap();
+    let small = small.to_str().unwrap();
+    let (hello, large) = (["run", "plugins/fledge-document"], ["run", "plugins/fledge-go"]);
+    let cold = ["run", "--no-cache", small];
+    [&hello[..], &large, &cold].into_iter().for_each(run);
+    report.compare(
+        "whole process, plugins of fledge, wall time",
+        Clock::Wall,
+        vec![
+            Contender::new("true", || assert!(Command::new("true").status().unwrap().success())),
+            Contender::new("airlock run fledge-document, compiled before", || run(&hello))
+                .target(Target::Nanos(8e6)),
+            Contender::new("airlock run fledge-go (2 MB), compiled before", || run(&large))
+                .target(Target::Nanos(20e6)),
+            Contender::new(&format!("airlock run of {} bytes, compiled anew", wasm.len()), || run(&cold))
+                .target(Target::Nanos(40e6)),
+        ],
+    );
     let resident = |arguments: &[&str]| {
         // GNU time, which knows what the system counted.
         let output = Command::new("/usr/bin/time")
@@ -63,6 +90,7 @@ pub(crate) fn run(report: &mut Report) {
     let figures: Vec<Figure> = [
         ("airlock call text-processor", &call[..]),
         ("airlock run greet", &greet),
+        ("airlock run fledge-document", &hello),
         ("airlock call script", &script),
     ]
     .into_iter()

@@ -271,7 +271,7 @@ impl Host {
         let identity = Identity { name, digest: artifact.digest() };
         let standing = self.standing(&identity, &requests, manifest.as_ref(), abi, options)?;
         let name = identity.name;
-        let key = engine_key(&limits, &shape, options);
+        let key = engine_key(&limits, &shape, abi, options);
         let waits = shape.imports.iter().any(|import| abi.waits(&import.module, &import.name));
         let compiled = match compiled.filter(|compiled| compiled.key() == key) {
             Some(compiled) => compiled,
@@ -321,7 +321,7 @@ impl Host {
                 && let Some(describer) = abi.describer(&shape)?
             {
                 let limits = self.effective_limits(abi, &overrides);
-                let key = engine_key(&limits, &shape, options);
+                let key = engine_key(&limits, &shape, abi, options);
                 let asked = self.ask(abi, describer, &artifact, &shape, key, &limits);
                 let (answer, code) = asked?;
                 let described = Manifest::read(Manifest::EXPORT, &answer)?;
@@ -541,10 +541,10 @@ fn make_own_folder(standing: &Standing, options: &LoadOptions) -> Result<()> {
 }
 
 /// What the plugin's code has to be compiled for.
-fn engine_key(limits: &Limits, shape: &Shape, options: &LoadOptions) -> EngineKey {
+fn engine_key(limits: &Limits, shape: &Shape, abi: &dyn Abi, options: &LoadOptions) -> EngineKey {
     EngineKey {
         fuel: limits.get(LimitKind::Fuel).is_some(),
-        canonical_nan: options.deterministic,
+        canonical_nan: options.deterministic || abi.profile().canonical_nan,
         dwarf: shape.has_dwarf,
     }
 }

@@ -12,8 +12,14 @@ use crate::wasi::PREVIEW1;
 
 pub(super) struct Command;
 
-static PROFILE: Profile =
-    Profile { limits: &[], baseline: &[], keeps_state: false, stays_inside: false, root: &[] };
+static PROFILE: Profile = Profile {
+    limits: &[],
+    baseline: &[],
+    keeps_state: false,
+    stays_inside: false,
+    canonical_nan: false,
+    root: &[],
+};
 
 impl Abi for Command {
     fn id(&self) -> AbiId {

@@ -36,6 +36,9 @@ pub(crate) struct Profile {
     pub(crate) baseline: &'static [CapabilityKind],
     /// Whether its plugins keep state between calls.
     pub(crate) keeps_state: bool,
+    /// Whether what is not a number has one bit pattern, since its plugins are promised the same
+    /// answer to the same input on every machine.
+    pub(crate) canonical_nan: bool,
     /// Files and folders that stand in the top folder of a project, where its plugins are run in the
     /// project and not in the folder that somebody happens to be in.
     pub(crate) root: &'static [&'static str],

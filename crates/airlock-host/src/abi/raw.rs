@@ -17,8 +17,14 @@ use crate::store::Live;
 
 pub(super) struct Raw;
 
-static PROFILE: Profile =
-    Profile { limits: &[], baseline: &[], keeps_state: true, stays_inside: false, root: &[] };
+static PROFILE: Profile = Profile {
+    limits: &[],
+    baseline: &[],
+    keeps_state: true,
+    stays_inside: false,
+    canonical_nan: false,
+    root: &[],
+};
 
 /// Exports that are a runtime's, not the plugin's.
 const RUNTIME: [&str; 3] = ["_start", "_initialize", "__wasm_call_ctors"];

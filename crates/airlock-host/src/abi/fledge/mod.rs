@@ -37,6 +37,7 @@ static PROFILE: Profile = Profile {
     baseline: &[],
     keeps_state: false,
     stays_inside: false,
+    canonical_nan: true,
     root: &["fledge.toml", ".git"],
 };
 

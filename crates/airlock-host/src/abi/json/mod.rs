@@ -33,8 +33,14 @@ use crate::wasi;
 
 pub(super) struct Json;
 
-static PROFILE: Profile =
-    Profile { limits: &[], baseline: &[], keeps_state: false, stays_inside: false, root: &[] };
+static PROFILE: Profile = Profile {
+    limits: &[],
+    baseline: &[],
+    keeps_state: false,
+    stays_inside: false,
+    canonical_nan: false,
+    root: &[],
+};
 
 /// Exports that have a capability's type and are none.
 const RESERVED: [&str; 22] = [

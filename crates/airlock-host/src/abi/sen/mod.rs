@@ -41,6 +41,7 @@ static PROFILE: Profile = Profile {
     baseline: &[CapabilityKind::Clock, CapabilityKind::Random],
     keeps_state: false,
     stays_inside: true,
+    canonical_nan: false,
     root: &[],
 };
 
