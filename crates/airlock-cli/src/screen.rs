@@ -30,8 +30,31 @@ pub(crate) struct Screen {
 #[derive(Debug, Default)]
 struct State {
     bar: Option<ProgressBar>,
+    output: Partial,
+    errors: Partial,
     /// Why standard output cannot be written to.
     failed: Option<Error>,
+}
+
+/// What a stream ends with that may be the beginning of a character: programs write in blocks that end
+/// anywhere.
+#[derive(Debug, Default)]
+struct Partial(Vec<u8>);
+
+impl Partial {
+    /// What can be shown once `bytes` have come too.
+    fn whole(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut all = std::mem::take(&mut self.0);
+        all.extend_from_slice(bytes);
+        // The longest beginning of a character has three bytes.
+        let tail = all.len().saturating_sub(3);
+        let begun = (tail..all.len()).find(|at| {
+            std::str::from_utf8(&all[*at..])
+                .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+        });
+        self.0 = begun.map(|at| all.split_off(at)).unwrap_or_default();
+        all
+    }
 }
 
 impl Screen {
@@ -52,7 +75,10 @@ impl Screen {
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
         }
-        state.failed.take().map_or(Ok(()), Err)
+        let (output, errors) = (std::mem::take(&mut state.output), std::mem::take(&mut state.errors));
+        self.printer.program_errors(&errors.0);
+        let rest = self.printer.program_output(&output.0, self.raw);
+        state.failed.take().map_or(rest, Err)
     }
 }
 
@@ -64,12 +90,12 @@ impl Console for Screen {
             move_bar(&mut state.bar, plugin, &progress);
             return;
         }
-        let State { bar, failed } = &mut *state;
+        let State { bar, output, errors, failed } = &mut *state;
         aside(bar.as_ref(), || match shown {
             Shown::Output(bytes) if failed.is_none() => {
-                *failed = printer.program_output(bytes, self.raw).err();
+                *failed = printer.program_output(&output.whole(bytes), self.raw).err();
             }
-            Shown::Errors(bytes) => printer.program_errors(bytes),
+            Shown::Errors(bytes) => printer.program_errors(&errors.whole(bytes)),
             Shown::Log { level, message } => printer.leveled(plugin, level, message),
             Shown::Warning(text) => printer.warning(&format!("`{}` {text}", visible(plugin, false))),
             Shown::Progress(progress) => {
@@ -208,7 +234,29 @@ fn read(question: &Question, typed: &str) -> Option<Reply> {
 mod tests {
     use airlock_host::console::{Question, Reply};
 
-    use super::read;
+    use super::{Partial, read};
+
+    #[test]
+    fn a_character_is_shown_whole_wherever_blocks_end() {
+        let text = "aü€😀z".as_bytes();
+        for size in 1..text.len() {
+            let mut partial = Partial::default();
+            let mut shown = Vec::new();
+            for block in text.chunks(size) {
+                let whole = partial.whole(block);
+                assert!(std::str::from_utf8(&whole).is_ok(), "{size}");
+                shown.extend(whole);
+            }
+            assert_eq!((shown.as_slice(), partial.0.len()), (text, 0), "{size}");
+        }
+        // What is no text is not held back.
+        let mut partial = Partial::default();
+        assert_eq!(partial.whole(b"\xff\xfe\x80"), b"\xff\xfe\x80");
+        assert_eq!(
+            (partial.whole(b"a\xe2\x82"), partial.whole(b"b")),
+            (b"a".to_vec(), b"\xe2\x82b".to_vec())
+        );
+    }
 
     #[test]
     fn what_is_typed_is_read_as_the_question_has_it() {

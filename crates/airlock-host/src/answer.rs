@@ -42,9 +42,10 @@ pub enum Answer {
 pub struct Program {
     /// Its exit code; 0 when it returned.
     pub code: i32,
-    /// What it wrote to standard output.
+    /// What it wrote to standard output, where that was not shown as it came
+    /// ([`Console`](crate::console::Console)).
     pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
+    /// What it wrote to standard error, likewise.
     pub stderr: Vec<u8>,
 }
 

@@ -20,6 +20,7 @@ use wasmtime::Linker;
 
 use super::{Abi, Adapter, Dialect, Fit, GuestFuture, Match, Profile, check_start, link_common, run_program};
 use crate::answer::{Answer, Input, Program};
+use crate::console::Shown;
 use crate::store::{CallState, Live};
 use crate::wasi::{self, Feed, StdinSource, WasiInput};
 
@@ -132,10 +133,12 @@ impl Adapter for FledgeAdapter {
             }
             let code = run_program(live).await;
             let state = live.store.data_mut();
-            // What it said last holds also where it failed then.
-            let rest = said(state, true).await;
+            match code {
+                Ok(_) => said(state, true).await?,
+                // A line that it did not end says nothing, but what it is.
+                Err(_) => state.show(Shown::Output(&state.wasi.take_lines(true)))?,
+            }
             let code = code?;
-            rest?;
             let wasi = &state.wasi;
             Ok(Answer::Program(Program { code, stdout: wasi.stdout(), stderr: wasi.log() }))
         })
