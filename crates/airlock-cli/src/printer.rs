@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use airlock_host::{Error, ErrorKind, TrapFrame, Usage, escape_json, visible};
+use serde::Serialize;
 use serde_json::json;
 
 /// The version of every JSON object printed.
@@ -16,6 +17,28 @@ const SCHEMA: u32 = 1;
 pub(crate) struct Printer {
     pub(crate) json: bool,
     pub(crate) usage: bool,
+}
+
+/// How much something matters that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Matters {
+    /// It does not work.
+    Error,
+    /// It may not be what was meant.
+    Warning,
+    /// It is good to know.
+    Note,
+}
+
+impl Matters {
+    fn name(self) -> &'static str {
+        match self {
+            Matters::Error => "error",
+            Matters::Warning => "warning",
+            Matters::Note => "note",
+        }
+    }
 }
 
 impl Printer {
@@ -125,6 +148,37 @@ impl Printer {
         }
     }
 
+    /// One of several things that were found, by how much it matters.
+    pub(crate) fn finding(&self, matters: Matters, text: &str, hint: Option<&str>) {
+        if self.json {
+            return;
+        }
+        let colour = match matters {
+            Matters::Error => anstyle::AnsiColor::Red,
+            Matters::Warning => anstyle::AnsiColor::Yellow,
+            Matters::Note => anstyle::AnsiColor::Blue,
+        };
+        let (colour, cyan) = (colour.on_default().bold(), anstyle::AnsiColor::Cyan.on_default().bold());
+        self.message(&format!("{colour}{}{colour:#}: {}", matters.name(), visible(text, false)));
+        if let Some(hint) = hint {
+            self.message(&format!("{cyan}hint{cyan:#}: {}", visible(hint, false)));
+        }
+    }
+
+    /// Lines of an answer, each list of them after what it is.
+    pub(crate) fn rows<'a>(
+        &self,
+        rows: impl IntoIterator<Item = (&'a str, Vec<String>)>,
+    ) -> Result<(), Error> {
+        for (label, lines) in rows {
+            for (index, line) in lines.iter().enumerate() {
+                let label = if index == 0 { label } else { "" };
+                self.line(format!("{label:<11}{}", visible(line, false)).trim_end())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lines of an answer, in columns.
     pub(crate) fn table<const N: usize>(
         &self,
@@ -150,10 +204,7 @@ impl Printer {
 
     /// A warning about something that did not stop the work.
     pub(crate) fn warning(&self, text: &str) {
-        if !self.json {
-            let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
-            self.message(&format!("{yellow}warning{yellow:#}: {}", visible(text, false)));
-        }
+        self.finding(Matters::Warning, text, None);
     }
 
     fn message(&self, text: &str) {
@@ -204,7 +255,7 @@ fn causes(error: &Error) -> Vec<String> {
 
 /// An error as JSON: `code`, `culprit`, `message`, and where they exist `hint`, `causes`,
 /// `frames`, and what the guest had written as `stdout` and `stderr`.
-fn error_json(error: &Error) -> serde_json::Value {
+pub(crate) fn error_json(error: &Error) -> serde_json::Value {
     let mut object = json!({
         "code": error.code(),
         "culprit": error.culprit(),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use airlock_host::{
-    Capability, Error, Examined, Grant, Identity, Limits, LoadOptions, Prompt as _, Question, Request,
-    Source, allow_arguments,
+    Capability, Error, Examined, Grant, Host, Identity, Limits, LoadOptions, Manifest, Prompt as _, Question,
+    Request, Source, allow_arguments,
 };
 use airlock_store::{Facts, Package};
 
@@ -41,21 +41,12 @@ impl Candidate {
     fn examine(session: &Session, package: Package) -> Result<Self, Error> {
         let limits = session.config.limits();
         let host = session.compiling(session.config.host(&limits).on_demand(), false)?;
-        let manifest = || package.manifest_file().map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let manifest = package.manifest_file();
         let mut entry: Option<Examined> = None;
         for (path, wasm) in package.files() {
-            let source = Source::Package {
-                name: package.name().to_owned(),
-                manifest: manifest(),
-                wasm: wasm.to_owned(),
-            };
-            // To see whether it links. What it asks for is decided afterwards.
-            let options = LoadOptions::new().allow_all_requested();
-            let message = format!("compiling {path}");
-            let load = || host.load_blocking(source.clone(), options.clone());
-            spinner::while_doing(&message, session.quiet, load)?;
+            let examined = load(session, &host, (package.name(), manifest), path, wasm)?;
             if path == package.entry() {
-                entry = Some(host.examine(source, &options)?);
+                entry = Some(examined);
             }
         }
         let entry = entry.ok_or_else(|| Error::host("a package without its entry"))?;
@@ -63,19 +54,16 @@ impl Candidate {
             Some(said) => package.described(said, &Limits::default().with(&limits))?,
             None => package,
         };
-        for command in package.manifest().iter().flat_map(|manifest| &manifest.commands) {
-            if external::is_own(&command.name) {
-                let name = &command.name;
-                session.printer.warning(&format!(
-                    "its command `{name}` is one of Airlock's own too: `airlock run {name}` is the plugin's"
-                ));
-            }
+        for name in package.manifest().into_iter().flat_map(own_commands) {
+            session.printer.warning(&format!(
+                "its command `{name}` is one of Airlock's own too: `airlock run {name}` is the plugin's"
+            ));
         }
         let identity = Identity { name: package.name().to_owned(), digest: entry.artifact.digest() };
         for warning in package.manifest().iter().flat_map(|manifest| &manifest.warnings) {
             session.printer.warning(warning);
         }
-        Ok(Candidate { facts: facts(&package, &entry), identity, package })
+        Ok(Candidate { facts: facts(package.manifest(), &entry), identity, package })
     }
 
     /// Whether it asks for no more than `before`.
@@ -155,8 +143,35 @@ fn refused(open: &[Request]) -> Error {
     error.with_hint(format!("nobody can be asked here; `{line}` grants what it asks for, `--deny` does not"))
 }
 
-fn facts(package: &Package, examined: &Examined) -> Facts {
-    let manifest = package.manifest();
+/// A plugin's file, read and examined, and compiled to see whether it links. What it asks for is
+/// decided afterwards.
+pub(super) fn load(
+    session: &Session,
+    host: &Host,
+    (name, manifest): (&str, Option<(&str, &[u8])>),
+    path: &str,
+    wasm: &[u8],
+) -> Result<Examined, Error> {
+    let source = Source::Package {
+        name: name.to_owned(),
+        manifest: manifest.map(|(file, text)| (file.to_owned(), text.to_owned())),
+        wasm: wasm.to_owned(),
+    };
+    let options = LoadOptions::new().allow_all_requested();
+    let message = format!("compiling {path}");
+    let load = || host.load_blocking(source.clone(), options.clone());
+    spinner::while_doing(&message, session.quiet, load)?;
+    host.examine(source, &options)
+}
+
+/// Those of a plugin's commands that Airlock has too, whose own go before.
+pub(super) fn own_commands(manifest: &Manifest) -> impl Iterator<Item = &str> {
+    let names = manifest.commands.iter().map(|command| command.name.as_str());
+    names.filter(|name| external::is_own(name))
+}
+
+/// What examining a plugin told.
+pub(super) fn facts(manifest: Option<&Manifest>, examined: &Examined) -> Facts {
     let commands = manifest.iter().flat_map(|manifest| &manifest.commands);
     let mut imports: Vec<String> =
         examined.shape.imports.iter().map(|import| format!("{}.{}", import.module, import.name)).collect();

@@ -1,6 +1,6 @@
 //! `airlock info`: what is known of an installed plugin, without reading its wasm.
 
-use airlock_host::{Basis, Capability, Error, Policy, visible};
+use airlock_host::{Basis, Capability, Error, Policy};
 use airlock_store::{Installed, KeptGrant};
 use jiff::Timestamp;
 use serde_json::json;
@@ -52,12 +52,7 @@ pub(super) fn run(session: &Session, name: &str) -> Result<u8, Error> {
         ("in force", list(in_force.allowed().map(Capability::to_string).collect())),
         ("versions", kept.collect()),
     ];
-    for (label, lines) in rows {
-        for (index, line) in lines.iter().enumerate() {
-            let label = if index == 0 { label } else { "" };
-            session.printer.line(format!("{label:<11}{}", visible(line, false)).trim_end())?;
-        }
-    }
+    session.printer.rows(rows)?;
     Ok(0)
 }
 

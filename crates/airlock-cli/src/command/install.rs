@@ -6,14 +6,19 @@ use serde_json::json;
 
 use super::Session;
 use super::candidate::Candidate;
-use crate::flags::Install;
+use crate::flags::{Decide, Install};
 
 pub(super) fn run(session: &Session, install: &Install) -> Result<u8, Error> {
-    let store = session.store()?;
     let candidate = match install.build {
         true => Candidate::build(session, &install.source)?,
         false => Candidate::read(session, &install.source, install.link)?,
     };
+    tell(session, "installed", &put(session, &candidate, &install.decide)?)
+}
+
+/// Installs what is not installed yet, once it was decided over what it asks for.
+pub(super) fn put(session: &Session, candidate: &Candidate, decide: &Decide) -> Result<Installed, Error> {
+    let store = session.store()?;
     let name = candidate.package.name();
     // Before anybody is asked for nothing.
     if store.plugin(name).is_ok() {
@@ -22,12 +27,11 @@ pub(super) fn run(session: &Session, install: &Install) -> Result<u8, Error> {
     for hook in candidate.facts.hooks.keys() {
         session.printer.warning(&format!("its hook `{hook}` is not run"));
     }
-    let Some((decisions, by)) = candidate.decide(&install.decide, None)? else {
+    let Some((decisions, by)) = candidate.decide(decide, None)? else {
         return Err(Error::new(ErrorKind::Declined(format!("installing `{name}`"))));
     };
     let new = NewVersion { package: &candidate.package, facts: &candidate.facts, decisions: &decisions, by };
-    let installed = store.install(new)?;
-    tell(session, "installed", &installed)
+    store.install(new)
 }
 
 /// Says what happened to a plugin.

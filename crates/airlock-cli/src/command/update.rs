@@ -1,33 +1,50 @@
 //! `airlock update`: shows what would change, and changes it once that is agreed to.
 
 use airlock_host::{Capability, Error, ErrorKind, GrantStore as _, visible};
-use airlock_store::{Change, Difference, NewVersion};
+use airlock_store::{Change, Difference, Installed, NewVersion};
+use serde_json::json;
 
 use super::Session;
 use super::candidate::Candidate;
 use super::install::tell;
-use crate::flags::Update;
+use crate::flags::{Decide, Update};
 use crate::prompt;
 
 pub(super) fn run(session: &Session, update: &Update) -> Result<u8, Error> {
-    let store = session.store()?;
-    let installed = store.plugin(&update.name)?;
+    let installed = session.store()?.plugin(&update.name)?;
     let candidate = Candidate::read(session, &update.source, installed.link.is_some())?;
+    match replace(session, &installed, &candidate, update.yes, &update.decide)? {
+        Some(updated) => tell(session, "updated", &updated),
+        None if session.printer.json => session.object(true, json!({ "plugin": installed })),
+        None => {
+            session.printer.note("nothing changes");
+            Ok(0)
+        }
+    }
+}
+
+/// Puts a candidate in the place of the installed plugin, once the difference is agreed to and it
+/// was decided over what it asks for; `None` where nothing changes.
+pub(super) fn replace(
+    session: &Session,
+    installed: &Installed,
+    candidate: &Candidate,
+    yes: bool,
+    decide: &Decide,
+) -> Result<Option<Installed>, Error> {
+    let store = session.store()?;
     if candidate.package.name() != installed.name {
         let reason = format!("it is a plugin `{}` and no `{}`", candidate.package.name(), installed.name);
         let source = candidate.package.source().to_owned();
         return Err(Error::new(ErrorKind::NotInstallable { source, reason }));
     }
-    let difference = Difference::between(&installed, &candidate.package, &candidate.facts)?;
+    let difference = Difference::between(installed, &candidate.package, &candidate.facts)?;
     if difference.is_empty() {
-        session.printer.note("nothing changes");
-        return Ok(0);
+        return Ok(None);
     }
     let shown = lines(&difference).join("\n");
-    if !session.printer.json {
-        session.printer.note(&format!("`{}` would change:\n{shown}", visible(&installed.name, false)));
-    }
-    let agreed = update.yes || (prompt::is_interactive() && prompt::agrees("Update?")?);
+    session.printer.note(&format!("`{}` would change:\n{shown}", visible(&installed.name, false)));
+    let agreed = yes || (prompt::is_interactive() && prompt::agrees("Update?")?);
     if !agreed {
         let error = Error::new(ErrorKind::Declined(format!("updating `{}`", installed.name)));
         return Err(match prompt::is_interactive() {
@@ -43,14 +60,13 @@ pub(super) fn run(session: &Session, update: &Update) -> Result<u8, Error> {
     let keeps = session.config.grants.keep_on_update && candidate.asks_for_no_more(&before);
     let decided = match keeps {
         true => Some((candidate.all_allowed(), "earlier version")),
-        false => candidate.decide(&update.decide, Some(&before))?,
+        false => candidate.decide(decide, Some(&before))?,
     };
     let Some((decisions, by)) = decided else {
         return Err(Error::new(ErrorKind::Declined(format!("updating `{}`", installed.name))));
     };
     let new = NewVersion { package: &candidate.package, facts: &candidate.facts, decisions: &decisions, by };
-    let updated = store.update(new, &installed)?;
-    tell(session, "updated", &updated)
+    store.update(new, installed).map(Some)
 }
 
 /// The difference, a line for each thing that changes; what asks for more is marked `+`.
