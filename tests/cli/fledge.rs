@@ -160,7 +160,7 @@ fn win_10_json_is_pure_and_check_opens_the_module() {
     let place = Place::new();
     let garbage = put(&place, "garbage", "1.0.0", "x", "");
     std::fs::write(place.path("garbage/p.wasm"), b"no module").unwrap();
-    assert_eq!(place.output(&["check", &garbage]).status.code(), Some(125));
+    assert_eq!(place.output(&["check", &garbage]).status.code(), Some(1));
     for args in [
         &["--json", "check", LINT][..],
         &["--json", "install", LINT, "--allow-all-requested"],
