@@ -1,5 +1,7 @@
 //! What a person types. Limits, ABIs and features come from their tables.
 
+mod plugins;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,6 +13,8 @@ use airlock_host::{
 };
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
+
+pub(crate) use self::plugins::{New, PluginsInstall, PluginsTask, PluginsUpdate};
 
 /// Runs WebAssembly plugins in a sandbox that keeps what it promises.
 #[derive(Debug, Parser)]
@@ -66,9 +70,18 @@ pub(crate) enum Verb {
         /// The file
         file: PathBuf,
     },
-    /// Check that a plugin could be installed, without installing it
+    /// Make a plugin to start from, in a folder of its own
+    New(New),
+    /// Build the plugin in a folder, with the build command of its manifest
+    Build {
+        /// The folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Check that a plugin could be installed, and what is odd about it, without installing it
     Check {
         /// A folder with a manifest, a `.wasm` file, or an archive (`.tar.gz`, `.zip`)
+        #[arg(default_value = ".")]
         source: PathBuf,
         /// Take warnings, such as of unknown manifest keys, for errors
         #[arg(long)]
@@ -119,6 +132,12 @@ pub(crate) enum Verb {
         /// installed plugins
         #[arg(long, value_name = "FILE", conflicts_with = "name")]
         import: Option<PathBuf>,
+    },
+    /// Do all of this in fledge's words
+    #[command(visible_alias = "plugin")]
+    Plugins {
+        #[command(subcommand)]
+        task: PluginsTask,
     },
     /// Show the audit log
     Audit(Audit),
@@ -179,6 +198,11 @@ pub(crate) struct Decide {
 }
 
 impl Decide {
+    /// All that is asked for is granted, or nothing is said about it.
+    pub(crate) fn all_requested(all: bool) -> Self {
+        Decide { allow_all_requested: all, ..Decide::default() }
+    }
+
     pub(crate) fn allow(&self) -> Result<Vec<Capability>, Error> {
         self.allow.iter().map(|text| text.parse()).collect()
     }

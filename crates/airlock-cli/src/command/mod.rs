@@ -15,6 +15,8 @@ mod inspect;
 mod install;
 mod list;
 mod metrics;
+mod new;
+mod plugins;
 mod remove;
 mod revoke;
 mod rollback;
@@ -97,6 +99,9 @@ impl Session {
             Verb::Metrics { file } => metrics::run(self, &file),
             Verb::Install(install) => install::run(self, &install),
             Verb::List => list::run(self),
+            Verb::New(new) => new::run(self, &new),
+            Verb::Build { folder } => build::run(self, &folder),
+            Verb::Plugins { task } => plugins::run(self, task),
             Verb::Check { source, strict } => check::run(self, &source, strict),
             Verb::Info { name } => info::run(self, &name),
             Verb::Update(update) => update::run(self, &update),
