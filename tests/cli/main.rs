@@ -10,6 +10,7 @@ mod docs;
 mod environment;
 mod files;
 mod fledge;
+mod fledge_tools;
 mod inspect;
 mod install;
 mod plugins;

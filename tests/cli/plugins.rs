@@ -101,6 +101,19 @@ pub(crate) fn wasm(answer: &str) -> Vec<u8> {
     wat::parse_str(wat).unwrap()
 }
 
+/// A program for fledge that sends `text`, which has to be ASCII, as its output.
+pub(crate) fn program(text: &str) -> Vec<u8> {
+    let message = serde_json::json!({ "type": "output", "text": format!("{text}\n") }).to_string();
+    let data: String = message.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    let wat = format!(
+        r#"(module (import "fledge" "send" (func $send (param i32 i32)))
+            (memory (export "memory") 1) (data (i32.const 16) "{data}")
+            (func (export "_start") (call $send (i32.const 16) (i32.const {}))))"#,
+        message.len()
+    );
+    wat::parse_str(wat).unwrap()
+}
+
 /// A plugin that asks for nothing.
 pub(crate) const PLAIN: Source<'static> =
     Source { name: "plain", version: "1.0.0", answer: "\"one\"", manifest: "" };
