@@ -13,6 +13,7 @@ mod fledge;
 mod fledge_tools;
 mod inspect;
 mod install;
+mod json;
 mod plugins;
 mod run;
 mod sen;
