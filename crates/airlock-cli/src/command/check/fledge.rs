@@ -147,7 +147,7 @@ fn said(text: &[u8], manifest: &Manifest) -> Vec<Finding> {
         );
     }
     let version = manifest.version.as_deref().unwrap_or_default();
-    if !is_semantic(version) {
+    if semver::Version::parse(version).is_err() {
         let message = format!("`plugin.version` is `{version}`, which is no semantic version");
         findings.push(Finding::warning("version", message).hint("three numbers, such as `0.1.0`"));
     }
@@ -245,34 +245,5 @@ impl Use {
         };
         let found = shape.imports.iter().find(|import| import.module == self.module && uses(&import.name));
         found.map(|import| import.name.as_str())
-    }
-}
-
-/// Whether a version is one of semver.org's: three numbers, then perhaps `-` and `+` with words.
-fn is_semantic(version: &str) -> bool {
-    let (version, build) =
-        version.split_once('+').map_or((version, None), |(rest, build)| (rest, Some(build)));
-    let (core, pre) = version.split_once('-').map_or((version, None), |(core, pre)| (core, Some(pre)));
-    let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
-    let number = |text: &str| digits(text) && (text == "0" || !text.starts_with('0'));
-    let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    core.split('.').count() == 3
-        && core.split('.').all(number)
-        && pre.is_none_or(|pre| pre.split('.').all(|part| word(part) && (!digits(part) || number(part))))
-        && build.is_none_or(|build| build.split('.').all(word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_semantic;
-
-    #[test]
-    fn versions_are_read_as_semver_has_them() {
-        for good in ["0.1.0", "10.20.30", "1.0.0-alpha.1", "1.0.0-0a.b-c+exp.sha.01", "1.0.0+001"] {
-            assert!(is_semantic(good), "{good}");
-        }
-        for bad in ["", "1", "1.0", "1.0.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0+", "v1.0.0", "1.0.x"] {
-            assert!(!is_semantic(bad), "{bad}");
-        }
     }
 }
