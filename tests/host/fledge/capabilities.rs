@@ -28,6 +28,8 @@ fn denied_capabilities_fail_gracefully() {
         Call("exec", r#"{"command":"echo hi"}"#),
         Call("store_get", "k"),
         Set(r#"{"key":"k","value":"v"}"#),
+        // It is said once.
+        Send(r#"{"type":"store","key":"k","value":"v"}"#),
         Call("metadata", r#"["language","env"]"#),
         Call("http", r#"{"url":"http://127.0.0.1:1/"}"#),
         Send(r#"{"type":"exec","id":"1","command":"echo hi"}"#),
@@ -74,6 +76,18 @@ fn a_commands_folder_stays_in_the_project_and_tells_nothing_of_others() {
         json!({ "code": 1, "stderr": "exec cwd escapes project and plugin directory", "stdout": "" });
     for cwd in ["..", "/", "/no/such", "out", "a/../../b", "out/tmp"] {
         assert_eq!(exec(at.path(), SHELL, &json!({ "command": "pwd", "cwd": cwd })), escapes, "{cwd}");
+    }
+    // Who may run nothing, or only some programs, is told of no folder whether it is there.
+    std::fs::create_dir(at.path().join("there")).unwrap();
+    for cwd in ["there", "gone"] {
+        let told = |capabilities: &[&str]| {
+            let told = exec(at.path(), capabilities, &json!({ "command": "echo", "cwd": cwd }));
+            (told["code"].clone(), told["stderr"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(told(&[]), (json!(126), "exec capability not granted".to_owned()));
+        let folder = at.path().join(cwd);
+        let needed = format!("`fs.read={}` is needed and not granted", folder.display());
+        assert_eq!(told(&["exec=echo"]), (json!(126), needed));
     }
     let missing = exec(at.path(), SHELL, &json!({ "command": "pwd", "cwd": "gone" }));
     assert_eq!(missing["stderr"], "exec cwd 'gone' does not exist or is not accessible");

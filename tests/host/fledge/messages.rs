@@ -311,7 +311,6 @@ fn output_bomb_over_messages_is_stopped_at_its_limits() {
         (r#"{"type":"log","level":"info","message":"xxxxxxxxxxxxxxxx"}"#, "limit-log"),
         (r#"{"type":"nonsense"}"#, "limit-log"),
         (r#"{"type":"progress","current":1}"#, "limit-log"),
-        (r#"{"type":"store","key":"k","value":"v"}"#, "limit-log"),
     ] {
         let options = limits(&[("output", "64KiB"), ("log", "64KiB")]);
         let error = run(&load(&host, &wat(message), options), &[]).unwrap_err();

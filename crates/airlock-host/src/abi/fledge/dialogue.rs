@@ -18,6 +18,8 @@ pub(crate) struct Dialogue {
     responses: VecDeque<Pending>,
     /// Bytes of all responses that wait.
     waiting: u64,
+    /// Whether it was said that what the plugin wants kept is not.
+    pub(super) knows_not_kept: bool,
     /// Where what answers a message goes that came over standard output.
     pub(super) stdin: Option<Feed>,
 }

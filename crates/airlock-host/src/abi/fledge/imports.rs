@@ -4,6 +4,7 @@
 //! afterwards; the function itself says how long it is. What is not granted is linked all the
 //! same, and comes to what stands for a refusal.
 
+use airlock_core::{LimitKind, ServiceError};
 use serde_json::Value;
 use wasmtime::{Caller, Extern, Linker, Memory};
 use wasmtime_wasi::I32Exit;
@@ -53,10 +54,8 @@ pub(super) fn link(linker: &mut Linker<CallState>, send_returns: bool) -> wasmti
             let state = guest.data_mut();
             match work::store(state, &pair).await {
                 Ok(()) => Ok(()),
-                Err(airlock_core::ServiceError::Denied(_)) => {
-                    state.show(Shown::Warning("`store` is not granted: what it wants kept is not"))
-                }
-                Err(airlock_core::ServiceError::Invalid(reason)) => Err(state.bad_guest(reason)),
+                Err(ServiceError::Denied(_)) => work::not_kept(state),
+                Err(ServiceError::Invalid(reason)) => Err(state.bad_guest(reason)),
                 Err(error) => {
                     state.tell("store_set", &error)?;
                     Err(state.bad_guest(error.to_string()))
@@ -118,7 +117,7 @@ async fn say(state: &mut CallState, bytes: &[u8]) -> wasmtime::Result<()> {
         Err(reason) => return state.show(Shown::Warning(&format!("malformed message (dropped): {reason}"))),
     };
     let Some(response) = work::perform(state, message).await? else { return Ok(()) };
-    let maximum = state.plugin.limits().value(airlock_core::LimitKind::Input);
+    let maximum = state.plugin.limits().value(LimitKind::Input);
     let dialogue = state.dialogue.get_or_insert_default();
     let asked = match &dialogue.stdin {
         Some(stdin) if (stdin.len() + response.len()) as u64 <= maximum => {
@@ -131,7 +130,7 @@ async fn say(state: &mut CallState, bytes: &[u8]) -> wasmtime::Result<()> {
             Err(waiting) => waiting,
         },
     };
-    Err(state.halt_at_limit(airlock_core::LimitKind::Input, maximum, Some(asked)))
+    Err(state.halt_at_limit(LimitKind::Input, maximum, Some(asked)))
 }
 
 /// Gives the guest what waits for it, as far as it has room: how many bytes.

@@ -3,12 +3,12 @@
 //! What was not granted, and what went wrong, is answered in each message's own terms: a plugin goes
 //! on without it. Only that the call is over, or a limit of the whole call, ends it.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use airlock_core::{
-    CapabilityKind, Ended, HttpRequest, KvChange, LimitKind, LogLevel, Need, ProgramRun, Scope, ServiceError,
-    Stream, visible,
+    CapabilityKind, Ended, HttpRequest, KvChange, LimitKind, LogLevel, Need, Policy, ProgramRun, Scope,
+    ServiceError, Stream, visible,
 };
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
@@ -51,9 +51,7 @@ pub(super) async fn perform(
         Message::Progress(step) => state.show(Shown::Progress(step.shown()))?,
         Message::Store(pair) => match store(state, &pair).await {
             Ok(()) => {}
-            Err(ServiceError::Denied(_)) => {
-                state.show(Shown::Warning("`store` is not granted: what it wants kept is not"))?;
-            }
+            Err(ServiceError::Denied(_)) => not_kept(state)?,
             Err(error) => {
                 state.tell("send", &error)?;
                 state.show(Shown::Warning(&format!("not kept: {error}")))?;
@@ -101,6 +99,15 @@ fn log(state: &mut CallState, level: &str, message: &str) -> wasmtime::Result<()
         state.services().log.log(&permit, known, message);
     }
     state.show(Shown::Log { level, message })
+}
+
+/// Says that what a plugin wants kept is not, the first time.
+pub(super) fn not_kept(state: &mut CallState) -> wasmtime::Result<()> {
+    let dialogue = state.dialogue.get_or_insert_default();
+    match std::mem::replace(&mut dialogue.knows_not_kept, true) {
+        true => Ok(()),
+        false => state.show(Shown::Warning("`store` is not granted: what it wants kept is not")),
+    }
 }
 
 /// Keeps a value under a key.
@@ -241,26 +248,32 @@ fn prepared(state: &CallState, command: Command, seconds: u64) -> Result<Program
     let line = command.command;
     let shell = |args: Vec<String>| ProgramRun { program: "sh".to_owned(), args, ..ProgramRun::default() };
     let plain = shell(vec!["-c".to_owned(), line.clone()]);
-    let folder = command.cwd.map(|cwd| folder(state, &cwd).map(|folder| (cwd, folder))).transpose()?;
-    let run = if policy.meets(plain.need()) {
-        match folder {
-            None => plain,
-            // Who has a shell goes to any folder with it; the service would ask for a grant to read.
-            Some((_, folder)) => {
-                let words = ["-c", IN_FOLDER, "sh", &folder.to_string_lossy(), &line].map(str::to_owned);
-                shell(words.into())
-            }
+    if !policy.allows_any(CapabilityKind::Exec) {
+        // It is denied, and is told of no folder whether it is there.
+        return Ok(plain);
+    }
+    let asked = command.cwd.as_ref().map(|cwd| policy.working().join(cwd));
+    if asked.as_ref().is_some_and(|asked| leads_out(policy.working(), asked)) {
+        return Err(escapes());
+    }
+    let run = match (policy.meets(plain.need()), command.cwd.as_deref()) {
+        (true, None) => plain,
+        // Who has a shell goes to any folder with it; the service would ask for a grant to read.
+        (true, Some(cwd)) => {
+            let folder = folder(&policy, cwd)?;
+            let words = ["-c", IN_FOLDER, "sh", &folder.to_string_lossy(), &line].map(str::to_owned);
+            shell(words.into())
         }
-    } else {
-        let words = shell_words::split(&line)
-            .map_err(|_| Outcome::failed(FAILED, "a quote in the command is not closed"))?;
-        let Some((program, args)) = words.split_first() else {
-            return Err(Outcome::failed(0, ""));
-        };
-        let folder = folder.map(|(_, folder)| folder);
-        let run =
-            ProgramRun { program: program.clone(), args: args.to_vec(), folder, ..ProgramRun::default() };
-        exec::normalised(run, &policy).map_err(|error| Outcome::failed(FAILED, error.to_string()))?
+        (false, _) => {
+            let words = shell_words::split(&line)
+                .map_err(|_| Outcome::failed(FAILED, "a quote in the command is not closed"))?;
+            let Some((program, args)) = words.split_first() else {
+                return Err(Outcome::failed(0, ""));
+            };
+            let (program, args) = (program.clone(), args.to_vec());
+            let run = ProgramRun { program, args, folder: asked, ..ProgramRun::default() };
+            exec::normalised(run, &policy).map_err(|error| Outcome::failed(FAILED, error.to_string()))?
+        }
     };
     Ok(ProgramRun {
         env: wasi::granted_variables(&policy).into_iter().collect(),
@@ -269,21 +282,19 @@ fn prepared(state: &CallState, command: Command, seconds: u64) -> Result<Program
     })
 }
 
-/// The folder that a command is run in: in the project, or in the plugin's own.
-fn folder(state: &CallState, cwd: &str) -> Result<PathBuf, Outcome> {
-    let policy = state.plugin.standing().policy();
-    let project = policy.working().canonicalize().ok();
+/// The folder that a shell is to go to: in the project, or in the plugin's own.
+fn folder(policy: &Policy, cwd: &str) -> Result<PathBuf, Outcome> {
     let written = policy.of(CapabilityKind::FsWrite).filter_map(|capability| match capability.scope() {
-        Scope::Path(path) => path.absolute()?.canonicalize().ok(),
+        Scope::Path(path) => path.absolute(),
         _ => None,
     });
-    let inside: Vec<PathBuf> = project.into_iter().chain(written).collect();
-    let asked = policy.working().join(cwd);
-    match asked.canonicalize() {
-        Ok(folder) if !inside.iter().any(|inside| folder.starts_with(inside)) => Err(escapes()),
-        Ok(folder) if folder.is_dir() => Ok(folder),
-        // What lies outside is not told about, not even whether it is there.
-        _ if leads_out(policy.working(), &asked) => Err(escapes()),
+    let inside = written.chain([policy.working().to_owned()]);
+    match policy.working().join(cwd).canonicalize() {
+        Ok(folder) if folder.is_dir() => {
+            let holds =
+                |inside: PathBuf| inside.canonicalize().is_ok_and(|inside| folder.starts_with(inside));
+            if inside.into_iter().any(holds) { Ok(folder) } else { Err(escapes()) }
+        }
         _ => {
             let cwd = visible(cwd, false);
             Err(Outcome::failed(FAILED, format!("exec cwd '{cwd}' does not exist or is not accessible")))
@@ -295,19 +306,20 @@ fn escapes() -> Outcome {
     Outcome::failed(FAILED, "exec cwd escapes project and plugin directory")
 }
 
-/// Whether a path that is not there would be outside of the project by its words.
+/// Whether a path is outside of the project by its words. Of such a one nothing is told, not even
+/// whether it is there.
 fn leads_out(project: &Path, path: &Path) -> bool {
     let mut depth = 0_usize;
     let Ok(rest) = path.strip_prefix(project) else { return true };
     rest.components().any(|part| match part {
-        std::path::Component::ParentDir => match depth.checked_sub(1) {
+        Component::ParentDir => match depth.checked_sub(1) {
             Some(less) => {
                 depth = less;
                 false
             }
             None => true,
         },
-        std::path::Component::Normal(_) => {
+        Component::Normal(_) => {
             depth += 1;
             false
         }
@@ -336,7 +348,10 @@ async fn run_prepared(state: &mut CallState, run: ProgramRun, seconds: u64) -> w
             outcome.stderr.extend_from_slice(format!("command timed out after {seconds}s").as_bytes());
             Outcome { code: TIMED_OUT, ..outcome }
         }
-        Err(ServiceError::Denied(_)) => Outcome::failed(DENIED, "exec capability not granted"),
+        Err(ServiceError::Denied(denied)) if denied.kind() == CapabilityKind::Exec => {
+            Outcome::failed(DENIED, "exec capability not granted")
+        }
+        Err(error @ ServiceError::Denied(_)) => Outcome::failed(DENIED, error.to_string()),
         Err(error @ ServiceError::NotFound(_)) => Outcome::failed(NOT_FOUND, error.to_string()),
         Err(error) => {
             state.tell("exec", &error)?;
