@@ -49,7 +49,7 @@ fn git_fed(at: &Path, args: &[&str], input: &str) -> String {
 }
 
 /// A repository with a commit, a tag, a changed file and a new one.
-fn repository() -> tempfile::TempDir {
+pub(crate) fn repository() -> tempfile::TempDir {
     let at = folder();
     git(at.path(), &["init", "--quiet", "."]);
     std::fs::write(at.path().join("kept"), "1").unwrap();
@@ -63,7 +63,7 @@ fn repository() -> tempfile::TempDir {
 }
 
 /// A search path with a git that leaves a mark, and the mark.
-fn marking(at: &Path, more: &str) -> (ProjectFacts, PathBuf) {
+pub(crate) fn marking(at: &Path, more: &str) -> (ProjectFacts, PathBuf) {
     let mark = at.join("mark");
     script(at, "git", &format!("echo run >> {}; {more}", mark.display()));
     (ProjectFacts::new().search(SearchPath::new(at)), mark)

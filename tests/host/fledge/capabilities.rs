@@ -1,8 +1,12 @@
 //! What a plugin may do, and what becomes of one that may not.
 
+use std::sync::Arc;
+
+use airlock_host::Host;
+use airlock_host::service::Services;
 use serde_json::{Value, json};
 
-use super::Step::{Call, Recv, Send, Set};
+use super::Step::{self, Call, Recv, Send, Set};
 use super::{fixture, folder, granted, load, module, printed, ran, run, said, text_of};
 use crate::http::{Server, ok};
 use crate::support::host;
@@ -243,4 +247,26 @@ fn a_body_that_is_no_text_comes_in_base64() {
     let argument = json!({ "url": format!("http://127.0.0.1:{}/", server.port) }).to_string();
     let told = values(&printed(at.path(), &[&origin], &[Call("http", &argument)]));
     assert_eq!((&told[0]["body_base64"], told[0].get("body")), (&json!("/wD+"), None));
+}
+
+#[test]
+fn no_git_is_started_but_for_metadata_that_is_granted_and_asked_for() {
+    let (at, programs) = (crate::metadata::repository(), folder());
+    let (facts, mark) =
+        crate::metadata::marking(programs.path(), "echo '# branch.oid 1'; echo '# branch.head main'");
+    let mut services = Services::default();
+    services.metadata = Arc::new(facts);
+    let host = Host::builder().slots(0).services(services).build().unwrap();
+    let runs = |capabilities: &[&str], steps: &[Step<'_>]| {
+        let plugin = load(&host, &module(steps), granted(at.path(), capabilities));
+        run(&plugin, &[]).unwrap();
+        std::fs::remove_file(&mark).is_ok()
+    };
+    assert!(!runs(&[], &[Recv(9999), Call("metadata", r#"["git_log"]"#)]), "it is not granted");
+    assert!(!runs(&["metadata"], &[Send(r#"{"type":"output","text":"x"}"#)]), "nobody asks");
+    assert!(
+        !runs(&["metadata"], &[Call("metadata", r#"["language"]"#)]),
+        "what is asked for is no affair of git's"
+    );
+    assert!(runs(&["metadata"], &[Recv(9999)]), "init has it");
 }
