@@ -242,11 +242,14 @@ fn a_request_goes_to_hosts_that_are_granted() {
 #[test]
 fn a_body_that_is_no_text_comes_in_base64() {
     let at = folder();
-    let server = Server::saying(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n\xff\x00\xfe".to_vec());
+    let server = Server::saying(
+        b"HTTP/1.1 200 OK\r\nx-a: 1\r\nx-b: 2\r\nx-a: 3\r\ncontent-length: 3\r\n\r\n\xff\x00\xfe".to_vec(),
+    );
     let origin = format!("net=http://127.0.0.1:{}", server.port);
     let argument = json!({ "url": format!("http://127.0.0.1:{}/", server.port) }).to_string();
     let told = values(&printed(at.path(), &[&origin], &[Call("http", &argument)]));
     assert_eq!((&told[0]["body_base64"], told[0].get("body")), (&json!("/wD+"), None));
+    assert_eq!((&told[0]["headers"]["x-a"], &told[0]["headers"]["x-b"]), (&json!(["1", "3"]), &json!("2")));
 }
 
 #[test]

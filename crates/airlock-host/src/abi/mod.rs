@@ -16,8 +16,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use airlock_core::{AbiId, CapabilityKind, Error, ErrorKind, LimitKind, Manifest, Result, nearest};
+use airlock_core::{
+    AbiId, CapabilityKind, Error, ErrorKind, HttpRequest, LimitKind, Manifest, Result, ServiceError, nearest,
+};
 use airlock_engine::Shape;
+use bytes::Bytes;
 use wasmtime::{Linker, Memory};
 use wasmtime_wasi::I32Exit;
 
@@ -303,6 +306,27 @@ async fn run_program(live: &mut Live) -> Result<i32, Failure> {
             None => Err(Failure::Wasm(error)),
         },
     }
+}
+
+/// What a server answered, with its whole body.
+struct Fetched {
+    status: u16,
+    /// Values that are no UTF-8 are so here.
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+/// Makes a request for the guest and reads what is answered to its end, where that is permitted.
+async fn fetch(state: &mut CallState, request: HttpRequest) -> Result<Fetched, ServiceError> {
+    let permit = state.permit(request.need())?;
+    let maximum = permit.limits().value(LimitKind::HttpBody);
+    let http = state.services().http.clone();
+    let response = http.send(&permit, request).await?;
+    let headers = response.headers.iter().map(|(name, value)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
+    let (status, headers) = (response.status.as_u16(), headers.collect());
+    Ok(Fetched { status, headers, body: response.bytes(maximum).await? })
 }
 
 /// Calls an export that takes and gives nothing.

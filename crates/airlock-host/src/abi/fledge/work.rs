@@ -7,12 +7,13 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use airlock_core::{
-    CapabilityKind, Ended, HttpRequest, KvChange, LimitKind, LogLevel, Need, Policy, ProgramRun, Scope,
-    ServiceError, Stream, visible,
+    CapabilityKind, Ended, HttpRequest, KvChange, LogLevel, Need, Policy, ProgramRun, Scope, ServiceError,
+    Stream, visible,
 };
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
+use super::super::{Fetched, fetch};
 use super::message::{Command, Fetch, Message, Pair, Request};
 use crate::console::{Question, Reply, Shown};
 use crate::service::exec;
@@ -372,8 +373,8 @@ pub(super) async fn http(state: &mut CallState, fetch: Fetch) -> wasmtime::Resul
     }
 }
 
-async fn answered(state: &mut CallState, fetch: Fetch) -> Result<Value, ServiceError> {
-    let Fetch { method, url, headers, body, timeout } = fetch;
+async fn answered(state: &mut CallState, asked: Fetch) -> Result<Value, ServiceError> {
+    let Fetch { method, url, headers, body, timeout } = asked;
     let mut request = HttpRequest::new(method.as_deref().unwrap_or("GET"), &url)?;
     for (name, value) in &headers {
         request = request.header(name, value.as_bytes())?;
@@ -384,15 +385,8 @@ async fn answered(state: &mut CallState, fetch: Fetch) -> Result<Value, ServiceE
     if let Some(seconds) = timeout {
         request = request.timeout(Duration::from_secs(seconds));
     }
-    let permit = state.permit(request.need())?;
-    let maximum = permit.limits().value(LimitKind::HttpBody);
-    let response = state.services().http.clone().send(&permit, request).await?;
-    let mut value = json!({ "status": response.status.as_u16() });
-    let headers = response.headers.iter().map(|(name, value)| {
-        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned().into())
-    });
-    value["headers"] = Value::Object(headers.collect());
-    let body = response.bytes(maximum).await?;
+    let Fetched { status, headers, body } = fetch(state, request).await?;
+    let mut value = json!({ "status": status, "headers": by_name(headers) });
     match String::from_utf8(body.into()) {
         Ok(text) => value["body"] = text.into(),
         Err(error) => {
@@ -401,6 +395,19 @@ async fn answered(state: &mut CallState, fetch: Fetch) -> Result<Value, ServiceE
         }
     }
     Ok(value)
+}
+
+/// Headers as an object: a text for each name, and a list of texts for one that is there more than once.
+fn by_name(headers: Vec<(String, String)>) -> Map<String, Value> {
+    let mut object = Map::new();
+    for (name, value) in headers {
+        match object.get_mut(&name) {
+            None => drop(object.insert(name, value.into())),
+            Some(Value::Array(values)) => values.push(value.into()),
+            Some(first) => *first = json!([first.take(), value]),
+        }
+    }
+    object
 }
 
 /// Asks whoever sits there. Where nobody does, the plugin is told what its question says that an

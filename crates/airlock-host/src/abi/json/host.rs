@@ -12,6 +12,7 @@ use airlock_core::{CapabilityKind, HttpRequest, KvChange, LogLevel, Need, Servic
 use bytes::Bytes;
 use wasmtime::{Caller, Extern, Linker, Memory};
 
+use super::super::{Fetched, fetch};
 use crate::guest;
 use crate::store::CallState;
 
@@ -139,11 +140,11 @@ async fn http(mut guest: Guest<'_>, arguments: HttpArguments) -> wasmtime::Resul
     let body = bytes(&mut guest, (body, body_length))?;
     let headers = text(&mut guest, (headers, headers_length))?;
     let answer = match request(&method, &url, body, &headers) {
-        Ok(request) => send(guest.data_mut(), request).await,
+        Ok(request) => fetch(guest.data_mut(), request).await,
         Err(error) => Err(error),
     };
     let (code, answer_status, text) = match answer {
-        Ok((status, body)) => (FINE, status, body),
+        Ok(Fetched { status, body, .. }) => (FINE, status, body),
         Err(error) => {
             let (status, text) = refusal(&error);
             guest.data_mut().tell("host_http_request", &error)?;
@@ -167,14 +168,6 @@ fn request(method: &str, url: &str, body: Vec<u8>, headers: &str) -> Result<Http
         }
     }
     Ok(request)
-}
-
-async fn send(state: &mut CallState, request: HttpRequest) -> Result<(u16, Bytes), ServiceError> {
-    let permit = state.permit(request.need())?;
-    let maximum = permit.limits().value(airlock_core::LimitKind::HttpBody);
-    let response = state.services().http.send(&permit, request).await?;
-    let status = response.status.as_u16();
-    Ok((status, response.bytes(maximum).await?))
 }
 
 /// The status and text that its runtime has for a request that was not made.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use airlock_core::{CapabilityKind, HttpRequest, LimitKind, ServiceError};
+use airlock_core::{CapabilityKind, HttpRequest, ServiceError};
 
+use super::super::{Fetched, fetch};
 use super::wire::{Effect, EffectResult, HttpResponse};
 use crate::bounded::sleep_until;
 use crate::store::{CallState, after};
@@ -60,18 +61,9 @@ async fn http(
 }
 
 async fn send(state: &mut CallState, request: HttpRequest) -> Result<HttpResponse, ServiceError> {
-    let permit = state.permit(request.need())?;
-    let maximum = permit.limits().value(LimitKind::HttpBody);
-    let http = state.services().http.clone();
-    let response = http.send(&permit, request).await?;
-    let status = response.status.as_u16();
-    let headers = response.headers.iter().map(|(name, value)| {
-        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-    });
-    let headers = headers.collect();
-    let body = response.bytes(maximum).await?;
+    let Fetched { status, headers, body } = fetch(state, request).await?;
     match String::from_utf8(body.into()) {
-        Ok(body) => Ok(HttpResponse { status, body, headers }),
+        Ok(body) => Ok(HttpResponse { status, body, headers: headers.into_iter().collect() }),
         // It has no other form of a body.
         Err(_) => Err(ServiceError::Failed("the answer is no UTF-8 text".to_owned())),
     }
