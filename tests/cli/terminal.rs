@@ -81,6 +81,14 @@ impl Terminal {
     }
 }
 
+/// A test that has seen enough leaves nobody waiting for an answer.
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// What is left of each line that was erased, as a spinner does on a slow machine.
 fn left_standing(text: &str) -> String {
     const ERASE: &str = "\x1b[2K";
