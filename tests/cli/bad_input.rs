@@ -93,7 +93,8 @@ fn not_wasm_truncated_text_and_component() {
     assert_snapshot!(refuse(b"\0asm\x0d\0\x01\0"), @r"
     exit 125
     --- stderr
-    error: this is a component; this version of Airlock runs core modules
+    error: this is a component, and of a kind that this version of Airlock does not run
+    hint: it does not export `wasi:cli/run@0.2`
     ");
 }
 

@@ -1,19 +1,24 @@
-//! Admission: the whole module is parsed and validated, within bounds, before a
+//! Admission: the whole module or component is parsed and validated, within bounds, before a
 //! compiler sees it.
 //!
 //! Validation costs under one percent of compilation. What it buys: nothing that fails
 //! to validate is compiled, and nothing whose single function could hold a compiler for
 //! minutes is either. wasmparser's own implementation limits (types, imports, exports,
 //! data segments) apply beneath the ones checked here.
+//!
+//! A component is one artifact: what is counted is counted over all modules in it together. Of
+//! components there is one kind that is run, the programs of WASI preview 2; others are refused.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Phase, Result, ValueType};
 use serde::{Deserialize, Serialize};
+use wasmparser::component_types::ComponentEntityType;
 use wasmparser::types::{EntityType, TypesRef};
 use wasmparser::{
-    BinaryReaderError, Encoding, FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody,
-    KnownCustom, Parser, Payload, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    BinaryReaderError, ComponentInstance, Encoding, FuncToValidate, FuncValidator, FuncValidatorAllocations,
+    FunctionBody, Instance, KnownCustom, Parser, Payload, ValType, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
 };
 
 use crate::code::Variant;
@@ -59,6 +64,14 @@ pub(crate) const ALWAYS: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .difference(WasmFeatures::GC_TYPES);
 
+/// What a component exports that is a program: preview 2's `main`.
+const RUN: &str = "wasi:cli/run";
+
+/// Modules and components that are instantiated in a component, at most. An instance is paid for with
+/// the host's own memory, as much as its module has functions, and is in no budget. What compilers make of a
+/// program has some five.
+const MAX_INSTANTIATED: usize = 16;
+
 /// Features that a module may turn out to need, to name the one it lacks.
 const OFF: [(&str, WasmFeatures); 8] = [
     ("memory64", WasmFeatures::MEMORY64),
@@ -77,8 +90,8 @@ impl Shape {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidWasm`], [`ErrorKind::FeatureOff`],
-    /// [`ErrorKind::ComponentUnsupported`], and [`ErrorKind::Limit`] for the limits of
-    /// the admit phase.
+    /// [`ErrorKind::ComponentUnsupported`] for a component that is no program of WASI preview 2,
+    /// and [`ErrorKind::Limit`] for the limits of the admit phase.
     pub fn admit(artifact: &Artifact, allowed: &[Feature], limits: &Limits) -> Result<Shape> {
         Ok(Arc::unwrap_or_clone(Admitted::check(artifact, allowed, limits)?.shape))
     }
@@ -168,8 +181,9 @@ impl Admitted {
     fn check(artifact: &Artifact, allowed: &[Feature], limits: &Limits) -> Result<Admitted> {
         let features = allowed.iter().fold(ALWAYS, |all, feature| all.union(feature.flag()));
         let (shape, most) = (Shape::default(), Default::default());
-        let mut admission = Admission { limits, features, shape, most };
+        let mut admission = Admission { limits, features, shape, most, functions: 0 };
         admission.run(artifact.bytes())?;
+        admission.check_component()?;
         Ok(Admitted { shape: Arc::new(admission.shape), most: admission.most })
     }
 
@@ -203,24 +217,50 @@ struct Admission<'a> {
     features: WasmFeatures,
     shape: Shape,
     most: [u64; MEASURED.len()],
+    /// Functions of the modules of a component that have been read.
+    functions: u64,
 }
 
 impl Admission<'_> {
     fn run(&mut self, bytes: &[u8]) -> Result<()> {
+        // Whether it is a component is no feature of a plugin's: only the header says so.
+        self.shape.is_component = Parser::is_component(bytes);
+        self.features.set(WasmFeatures::COMPONENT_MODEL, self.shape.is_component);
         let mut validator = Validator::new_with_features(self.features);
         let mut allocations = FuncValidatorAllocations::default();
-        let mut sections = 0_u64;
+        let (mut sections, mut instantiated) = (0_u64, 0_usize);
+        // What is open: the component, what is nested in it, a module in that.
+        let mut open: Vec<Encoding> = Vec::new();
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(|error| self.explain(bytes, &error))?;
-            if let Payload::Version { encoding: Encoding::Component, .. } = payload {
-                return Err(Error::new(ErrorKind::ComponentUnsupported));
-            }
             if payload.as_section().is_some() {
                 sections += 1;
                 self.within(LimitKind::Sections, sections)?;
             }
             match &payload {
+                Payload::Version { encoding, .. } => open.push(*encoding),
                 Payload::StartSection { .. } => self.shape.has_start = true,
+                Payload::InstanceSection(instances) => {
+                    for instance in instances.clone() {
+                        let instance = instance.map_err(|error| self.explain(bytes, &error))?;
+                        instantiated += usize::from(matches!(instance, Instance::Instantiate { .. }));
+                    }
+                    within_a_component(instantiated)?;
+                }
+                Payload::ComponentInstanceSection(instances) => {
+                    for instance in instances.clone() {
+                        let instance = instance.map_err(|error| self.explain(bytes, &error))?;
+                        if let ComponentInstance::Instantiate { .. } = instance {
+                            instantiated += 1;
+                            // The compiler writes out what is instantiated. Each that has the next
+                            // one twice would double that.
+                            if open.len() > 1 {
+                                return Err(unsupported("what it instantiates instantiates components"));
+                            }
+                        }
+                    }
+                    within_a_component(instantiated)?;
+                }
                 Payload::CustomSection(section) => {
                     self.shape.custom_sections.push(section.name().to_owned());
                     self.shape.has_names |= matches!(section.as_known(), KnownCustom::Name(_));
@@ -232,20 +272,41 @@ impl Admission<'_> {
                 ValidPayload::Func(function, body) => {
                     allocations = self.check_function(bytes, function, &body, allocations)?;
                 }
-                ValidPayload::End(types) => self.describe(types.as_ref()),
+                ValidPayload::End(types) => {
+                    let ended = open.pop();
+                    self.describe(types.as_ref(), ended, open.is_empty());
+                }
                 ValidPayload::Ok | ValidPayload::Parser(_) => {}
             }
             let Some(types) = validator.types(0) else { continue };
             match payload {
                 Payload::ImportSection(imports) => {
-                    self.within(LimitKind::Functions, u64::from(types.function_count()))?;
+                    self.within(LimitKind::Functions, self.functions + u64::from(types.function_count()))?;
+                    if open.len() > 1 {
+                        continue;
+                    }
                     for import in imports.into_imports() {
                         let import = import.map_err(|error| self.explain(bytes, &error))?;
                         self.describe_import(&types, &import);
                     }
                 }
                 Payload::FunctionSection(_) => {
-                    self.within(LimitKind::Functions, u64::from(types.function_count()))?;
+                    self.within(LimitKind::Functions, self.functions + u64::from(types.function_count()))?;
+                }
+                Payload::ComponentImportSection(imports) if open.len() == 1 => {
+                    for import in imports {
+                        let import = import.map_err(|error| self.explain(bytes, &error))?;
+                        self.describe_interface(&types, import.name.name);
+                    }
+                }
+                Payload::ComponentExportSection(exports) if open.len() == 1 => {
+                    for export in exports {
+                        let name = export.map_err(|error| self.explain(bytes, &error))?.name.name;
+                        let what =
+                            types.component_item_for_export(name).map_or("item", |found| item(found.ty));
+                        let (name, ty) = (name.to_owned(), ExternType::Item(what.to_owned()));
+                        self.shape.exports.push(Export { name, ty });
+                    }
                 }
                 _ => {}
             }
@@ -346,12 +407,73 @@ impl Admission<'_> {
         }
     }
 
-    fn describe(&mut self, types: TypesRef<'_>) {
-        let exports = types.core_exports().into_iter().flatten();
-        self.shape.exports =
-            exports.map(|(name, ty)| Export { name: name.to_owned(), ty: extern_type(&types, ty) }).collect();
-        self.shape.memories = types.memory_count() as usize;
-        self.shape.functions = types.function_count() as usize;
+    /// Takes what a component imports: each thing of an interface, and the interface itself where
+    /// that has none.
+    fn describe_interface(&mut self, types: &TypesRef<'_>, interface: &str) {
+        let entity = types.component_item_for_import(interface).map(|found| found.ty);
+        let import = |name: &str, what: &str| Import {
+            module: interface.to_owned(),
+            name: name.to_owned(),
+            ty: ExternType::Item(what.to_owned()),
+        };
+        let before = self.shape.imports.len();
+        if let Some(ComponentEntityType::Instance(id)) = entity {
+            let exports = types[id].exports.iter();
+            self.shape.imports.extend(exports.map(|(name, found)| import(name, item(found.ty))));
+        }
+        if self.shape.imports.len() == before {
+            self.shape.imports.push(import("", entity.map_or("item", item)));
+        }
+    }
+
+    /// Takes what is known of a module or a component once it has been read.
+    fn describe(&mut self, types: TypesRef<'_>, ended: Option<Encoding>, is_all: bool) {
+        if ended != Some(Encoding::Module) {
+            return;
+        }
+        self.functions += u64::from(types.function_count());
+        self.shape.functions += types.function_count() as usize;
+        self.shape.memories += types.memory_count() as usize;
+        if is_all {
+            let exports = types.core_exports().into_iter().flatten();
+            self.shape.exports = exports
+                .map(|(name, ty)| Export { name: name.to_owned(), ty: extern_type(&types, ty) })
+                .collect();
+        }
+    }
+
+    /// Refuses a component that is no program.
+    fn check_component(&self) -> Result<()> {
+        match self.shape.is_component && self.shape.exports_interface(RUN).is_none() {
+            true => Err(unsupported(format!("it does not export `{RUN}@0.2`"))),
+            false => Ok(()),
+        }
+    }
+}
+
+fn within_a_component(instantiated: usize) -> Result<()> {
+    match instantiated <= MAX_INSTANTIATED {
+        true => Ok(()),
+        false => {
+            Err(unsupported(format!("it instantiates more than {MAX_INSTANTIATED} modules and components")))
+        }
+    }
+}
+
+/// The error for a component of another kind than those that are run.
+fn unsupported(why: impl Into<String>) -> Error {
+    Error::new(ErrorKind::ComponentUnsupported).with_hint(why)
+}
+
+/// What something that a component imports or exports is.
+fn item(entity: ComponentEntityType) -> &'static str {
+    match entity {
+        ComponentEntityType::Module(_) => "module",
+        ComponentEntityType::Func(_) => "function",
+        ComponentEntityType::Value(_) => "value",
+        ComponentEntityType::Type { .. } => "type",
+        ComponentEntityType::Instance(_) => "instance",
+        ComponentEntityType::Component(_) => "component",
     }
 }
 
@@ -513,5 +635,85 @@ mod tests {
     fn component_as_module_is_named() {
         let error = admit("(component)", &[], &Limits::default()).expect_err("a component");
         assert_eq!(error.code(), "component-unsupported");
+    }
+
+    /// A program of preview 2 with `parts` in it.
+    fn program(parts: &str) -> String {
+        format!(
+            r#"(component {parts}
+                (core module $main (func (export "run") (result i32) i32.const 0))
+                (core instance $main (instantiate $main))
+                (func $run (result (result)) (canon lift (core func $main "run")))
+                (instance $run (export "run" (func $run)))
+                (export "wasi:cli/run@0.2.6" (instance $run)))"#
+        )
+    }
+
+    #[test]
+    fn a_program_of_preview_2_is_admitted_with_what_it_imports_and_exports() {
+        let shape = admit(
+            &program(
+                r#"(import "wasi:cli/environment@0.2.0" (instance
+                    (export "get-arguments" (func (result (list string))))))
+                (core module (memory 1) (func) (func (export "no export of the component's")))"#,
+            ),
+            &[],
+            &Limits::default(),
+        )
+        .expect("a program");
+        assert!(shape.is_component);
+        assert_eq!((shape.functions, shape.memories, shape.has_start), (3, 1, false));
+        assert_eq!(shape.exports_interface("wasi:cli/run"), Some("0.2.6"));
+        let exports: Vec<String> = shape.exports.iter().map(|e| format!("{}: {}", e.name, e.ty)).collect();
+        assert_eq!(exports, ["wasi:cli/run@0.2.6: instance"]);
+        let imports = shape.imports.iter().map(|i| format!("{}.{}: {}", i.module, i.name, i.ty));
+        assert_eq!(imports.collect::<Vec<_>>(), ["wasi:cli/environment@0.2.0.get-arguments: function"]);
+        assert!(shape.imports_of_interface("wasi:cli/environment", Some("get-arguments")));
+        assert!(!shape.imports_of_interface("wasi:cli/environment", Some("get-environment")));
+    }
+
+    #[test]
+    fn what_is_counted_of_a_component_is_counted_over_all_its_modules() {
+        let modules = |count: usize| program(&"(core module (func) (func))".repeat(count));
+        admit(&modules(1), &[], &Limits::default().capped(LimitKind::Functions, 3)).expect("three functions");
+        assert_eq!(
+            refused(&modules(2), LimitKind::Functions, 4),
+            "limit `functions` of 4 hit while checking the artifact: 5 asked for"
+        );
+        assert!(refused(&modules(20), LimitKind::Sections, 60).starts_with("limit `sections` of 60 hit"));
+        // In a component within the component.
+        let nested = program("(component (core module (func (local i32 i32 i32))))");
+        assert!(refused(&nested, LimitKind::Locals, 2).starts_with("limit `locals` of 2 hit"));
+    }
+
+    #[test]
+    fn a_component_that_doubles_itself_or_has_many_instances_is_refused() {
+        // Each has the one before it twice, so that the last would be written out 2^20 times.
+        let mut doubling = "(component $c0)".to_owned();
+        for index in 1..=20 {
+            let before = index - 1;
+            doubling = format!(
+                "(component $c{index} {doubling} (instance (instantiate $c{before})) (instance (instantiate $c{before})))"
+            );
+        }
+        let error = admit(&program(&doubling), &[], &Limits::default()).expect_err("it doubles itself");
+        assert_eq!(error.code(), "component-unsupported");
+        assert_eq!(error.hint(), Some("what it instantiates instantiates components"));
+        for one in ["(core instance (instantiate $one))", "(instance (instantiate $other))"] {
+            // The program has one of its own.
+            let of = |count: usize| {
+                let parts = format!("(core module $one) (component $other) {}", one.repeat(count));
+                admit(&program(&parts), &[], &Limits::default())
+            };
+            of(15).expect("few enough");
+            let error = of(16).expect_err("one more");
+            assert_eq!(error.hint(), Some("it instantiates more than 16 modules and components"));
+        }
+    }
+
+    #[test]
+    fn features_are_off_in_the_modules_of_components_too() {
+        let off = admit(&program("(core module (memory i64 1))"), &[], &Limits::default());
+        assert_eq!(off.expect_err("off").code(), "feature-off");
     }
 }

@@ -61,10 +61,6 @@ impl CodeKind {
 #[derive(Clone)]
 pub(crate) enum Code {
     Module(Module),
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "components are compiled and kept; nothing calls them yet")
-    )]
     Component(Component),
 }
 

@@ -1,4 +1,4 @@
-//! Compiled modules: from the cache, from another plugin that has the same bytes, or from
+//! Compiled modules and components: from the cache, from another plugin that has the same bytes, or from
 //! the compiler.
 
 use std::fmt;
@@ -7,7 +7,8 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use airlock_core::{Error, ErrorKind, LimitKind, Limits, Result};
+use airlock_core::{Error, LimitKind, Limits, Result};
+use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use crate::cache::Turn;
@@ -44,14 +45,26 @@ pub(crate) struct Modules {
     pooled: Option<Module>,
     /// Loaded when first needed, where there is a pooled one.
     on_demand: OnceLock<Module>,
+    /// The code of a component, which is in no pool.
+    component: Option<Component>,
 }
 
 impl Modules {
+    /// Code that is in no pool.
+    fn on_demand(code: Code) -> Self {
+        match code {
+            Code::Module(module) => Modules { pooled: None, on_demand: module.into(), component: None },
+            Code::Component(component) => {
+                Modules { pooled: None, on_demand: OnceLock::new(), component: Some(component) }
+            }
+        }
+    }
+
     /// Bytes of code and data, as they are in memory.
     pub(crate) fn bytes(&self) -> u64 {
-        let modules = self.pooled.iter().chain(self.on_demand.get());
+        let modules = self.pooled.iter().chain(self.on_demand.get()).map(Module::image_range);
         modules
-            .map(|module| module.image_range())
+            .chain(self.component.iter().map(Component::image_range))
             .map(|image| (image.end as usize - image.start as usize) as u64)
             .sum()
     }
@@ -63,8 +76,8 @@ impl Compiled {
     /// [`LimitKind::CompileTime`].
     ///
     /// # Errors
-    /// What the compiler refuses ([`ErrorKind::InvalidWasm`]), [`ErrorKind::Limit`], and
-    /// what the host cannot do ([`ErrorKind::Host`]).
+    /// What the compiler refuses ([`airlock_core::ErrorKind::InvalidWasm`]), its limits, and
+    /// what the host cannot do ([`airlock_core::ErrorKind::Host`]).
     pub fn new(
         engines: &Engines,
         key: EngineKey,
@@ -111,7 +124,7 @@ impl Compiled {
     /// there is none.
     ///
     /// # Errors
-    /// [`ErrorKind::Host`] when code that one engine has cannot be loaded into another.
+    /// [`airlock_core::ErrorKind::Host`] when code that one engine has cannot be loaded into another.
     pub fn module(&self, engines: &Engines, allocation: Allocation) -> Result<Option<Module>> {
         let modules = &self.modules;
         match (allocation, &modules.pooled) {
@@ -119,13 +132,20 @@ impl Compiled {
             (Allocation::OnDemand, Some(pooled)) if modules.on_demand.get().is_none() => {
                 let engine = on_demand_engine(engines, self.key)?;
                 let code = CompiledCode::of_module(pooled).and_then(|code| code.load(&engine));
-                let module = module_of(code.map_err(cannot_load)?)?;
+                let Code::Module(module) = code.map_err(cannot_load)? else {
+                    return Err(Error::host("the code of a module is a component's"));
+                };
                 let module = modules.on_demand.get_or_init(|| module).clone();
                 engines.loads.grown((self.artifact.digest(), self.key), modules);
                 Ok(Some(module))
             }
             (Allocation::OnDemand, _) => Ok(modules.on_demand.get().cloned()),
         }
+    }
+
+    /// The component for instances, which are made on demand; `None` for a module.
+    pub fn component(&self) -> Option<&Component> {
+        self.modules.component.as_ref()
     }
 
     /// Where the code came from.
@@ -157,11 +177,12 @@ fn load(
     deadline: Instant,
     limits: &Limits,
 ) -> Result<(Modules, Origin)> {
-    let Places { first, .. } = places(engines, key)?;
+    let kind = CodeKind::of(artifact.bytes());
+    let Places { first, .. } = places(engines, key, kind)?;
     let compile =
         || engines.settings().compiler.compile(&Job { engine: &first, key, artifact, deadline, limits });
     let load = |code: &CompiledCode| {
-        let modules = place(engines, key, |engine| code.load(engine))?;
+        let modules = place(engines, key, kind, |engine| code.load(engine))?;
         Ok((modules, Origin::Compiler))
     };
     let Some(cache) = &engines.settings().cache else { return load(&compile()?) };
@@ -169,10 +190,9 @@ fn load(
         digest: artifact.digest(),
         configuration: Configuration::of("code").and_engine(&first).short(),
     };
-    let kind = CodeKind::of(artifact.bytes());
     let cached = || {
         let modules = cache.code(&variant, |authentic| {
-            place(engines, key, |engine| authentic.load(engine, kind)).map_err(io::Error::other)
+            place(engines, key, kind, |engine| authentic.load(engine, kind)).map_err(io::Error::other)
         });
         modules.map(|modules| (modules, Origin::Cache))
     };
@@ -192,15 +212,20 @@ fn load(
     load(&code)
 }
 
-/// The engines a module may be loaded into.
+/// The engines that code may be loaded into.
 struct Places {
     /// The one that is tried first.
     first: Engine,
     is_pool: bool,
 }
 
-fn places(engines: &Engines, key: EngineKey) -> Result<Places> {
-    Ok(match engines.get(key, Allocation::Pool)? {
+fn places(engines: &Engines, key: EngineKey, kind: CodeKind) -> Result<Places> {
+    // A slot has room for one module's memory and table, and a component is some modules.
+    let pool = match kind {
+        CodeKind::Module => engines.get(key, Allocation::Pool)?,
+        CodeKind::Component => None,
+    };
+    Ok(match pool {
         Some(first) => Places { first, is_pool: true },
         None => Places { first: on_demand_engine(engines, key)?, is_pool: false },
     })
@@ -216,26 +241,24 @@ fn on_demand_engine(engines: &Engines, key: EngineKey) -> Result<Engine> {
 fn place(
     engines: &Engines,
     key: EngineKey,
+    kind: CodeKind,
     load: impl Fn(&Engine) -> wasmtime::Result<Code>,
 ) -> Result<Modules> {
-    let Places { first, is_pool } = places(engines, key)?;
-    match load(&first).map_err(cannot_load).and_then(module_of) {
-        Ok(pooled) if is_pool => Ok(Modules { pooled: Some(pooled), on_demand: OnceLock::new() }),
-        Ok(on_demand) => Ok(Modules { pooled: None, on_demand: on_demand.into() }),
+    let Places { first, is_pool } = places(engines, key, kind)?;
+    let loaded = match load(&first) {
         Err(error) if is_pool => {
             tracing::debug!(%error, "does not fit the pool");
             let code = load(&on_demand_engine(engines, key)?).map_err(cannot_load)?;
-            Ok(Modules { pooled: None, on_demand: module_of(code)?.into() })
+            return Ok(Modules::on_demand(code));
         }
-        Err(error) => Err(error),
-    }
-}
-
-fn module_of(code: Code) -> Result<Module> {
-    match code {
-        Code::Module(module) => Ok(module),
-        Code::Component(_) => Err(Error::new(ErrorKind::ComponentUnsupported)),
-    }
+        loaded => loaded.map_err(cannot_load)?,
+    };
+    Ok(match loaded {
+        Code::Module(pooled) if is_pool => {
+            Modules { pooled: Some(pooled), on_demand: OnceLock::new(), component: None }
+        }
+        loaded => Modules::on_demand(loaded),
+    })
 }
 
 fn cannot_load(error: wasmtime::Error) -> Error {

@@ -108,6 +108,9 @@ pub enum ExternType {
     },
     /// An exception tag.
     Tag,
+    /// What only components import and export, by what it is: an `instance`, which is an interface
+    /// that is there, or a `function`, a `type` and so on.
+    Item(String),
 }
 
 impl fmt::Display for ExternType {
@@ -132,14 +135,16 @@ impl fmt::Display for ExternType {
                 write!(f, "{}global {ty}", if *mutable { "mutable " } else { "" })
             }
             ExternType::Tag => f.write_str("tag"),
+            ExternType::Item(what) => f.write_str(what),
         }
     }
 }
 
-/// Something the module needs.
+/// Something the module or component needs. What a component needs of an interface is imported from
+/// that interface, one thing of it at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
-    /// The module it is imported from.
+    /// The module or interface that it is imported from.
     pub module: String,
     /// Its name there.
     pub name: String,
@@ -158,10 +163,13 @@ pub struct Export {
     pub ty: ExternType,
 }
 
-/// What parsing tells about a module. It exists only for modules that passed admission.
+/// What parsing tells about a module or a component. It exists only for those that passed admission.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Shape {
+    /// Whether it is a component. Its memories and functions are those of all its modules.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_component: bool,
     /// What it needs, in order.
     pub imports: Vec<Import>,
     /// What it offers, in order.
@@ -221,10 +229,35 @@ impl Shape {
         }
     }
 
+    /// The version of the interface `interface` of WASI preview 2 that a component exports, written
+    /// without a version as `wasi:cli/run`.
+    pub fn exports_interface(&self, interface: &str) -> Option<&str> {
+        let exports = self.exports.iter().filter(|_| self.is_component);
+        exports
+            .filter_map(|export| preview2(&export.name))
+            .find(|(name, _)| *name == interface)
+            .map(|(_, v)| v)
+    }
+
+    /// Whether a component imports something of `interface`, written without a version; `name` is
+    /// what, where not all of it is meant.
+    pub fn imports_of_interface(&self, interface: &str, name: Option<&str>) -> bool {
+        let imports = self.imports.iter().filter(|_| self.is_component);
+        let mut names = imports
+            .filter(|import| preview2(&import.module).is_some_and(|(module, _)| module == interface))
+            .map(|import| import.name.as_str());
+        names.any(|import| name.is_none_or(|name| name == import))
+    }
+
     /// Whether it imports anything from `module`.
     pub fn imports_from(&self, module: &str) -> bool {
         self.imports.iter().any(|import| import.module == module)
     }
+}
+
+/// An interface's name and its version, where that is one of preview 2.
+fn preview2(interface: &str) -> Option<(&str, &str)> {
+    interface.split_once('@').filter(|(_, version)| version.starts_with("0.2."))
 }
 
 #[cfg(test)]

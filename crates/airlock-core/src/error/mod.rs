@@ -213,7 +213,7 @@ pub enum ErrorKind {
         /// What is wrong.
         reason: String,
     },
-    /// A component: this version runs core modules.
+    /// A component that is no program of WASI preview 2: this version runs those and core modules.
     ComponentUnsupported,
     /// A WebAssembly feature that is off unless allowed.
     FeatureOff(String),

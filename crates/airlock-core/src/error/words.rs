@@ -122,7 +122,7 @@ impl fmt::Display for Error {
                 write!(f, "not a valid module: {} (at byte {offset})", v(reason))
             }
             ErrorKind::ComponentUnsupported => {
-                write!(f, "this is a component; this version of Airlock runs core modules")
+                write!(f, "this is a component, and of a kind that this version of Airlock does not run")
             }
             ErrorKind::FeatureOff(feature) => write!(f, "the module uses `{}`, which is off", v(feature)),
             ErrorKind::UnknownImport { module, name, belongs_to } => {
