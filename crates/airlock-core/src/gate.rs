@@ -41,6 +41,14 @@ pub enum Need<'a> {
         /// At which port.
         port: u16,
     },
+    /// The addresses of a host, to speak to it at some port. Its name as with
+    /// [`Need::Origin`].
+    Lookup {
+        /// How it is going to be spoken to.
+        scheme: Scheme,
+        /// Whose.
+        host: &'a str,
+    },
     /// A program, by the name or the absolute path that the guest said.
     Program {
         /// Which.
@@ -57,7 +65,7 @@ impl Need<'_> {
     pub fn kind(&self) -> CapabilityKind {
         match self {
             Need::Kind(kind) | Need::Name(kind, _) | Need::Names(kind, _) | Need::File(kind, _) => *kind,
-            Need::Origin { .. } => CapabilityKind::Net,
+            Need::Origin { .. } | Need::Lookup { .. } => CapabilityKind::Net,
             Need::Program { .. } => CapabilityKind::Exec,
         }
     }
@@ -75,6 +83,8 @@ impl Need<'_> {
             Need::Names(kind, names) => of(kind, &names.to_string()),
             Need::Origin { scheme, host, port } => Capability::origin(scheme, host, port)
                 .unwrap_or_else(|| Capability::all_of(CapabilityKind::Net)),
+            Need::Lookup { scheme, host } => Capability::at_some_port(scheme, host)
+                .unwrap_or_else(|| Capability::all_of(CapabilityKind::Net)),
             Need::Program { program, .. } => of(CapabilityKind::Exec, &crate::shell_quoted(program)),
             Need::File(kind, path) => {
                 Capability::below(kind, path).unwrap_or_else(|| Capability::all_of(kind))
@@ -90,7 +100,7 @@ impl Need<'_> {
                 (Need::Program { program, .. }, Scope::Command(pattern)) => {
                     pattern.program() == Some(program) && pattern.is_bare()
                 }
-                (Need::Kind(_), _) => *capability == self.capability(),
+                (Need::Kind(_) | Need::Lookup { .. }, _) => *capability == self.capability(),
                 (Need::Names(_, names), Scope::Name(pattern)) => pattern == *names,
                 (_, scope) => scope.is_single() && self.is_met_by(capability),
             }
@@ -108,6 +118,7 @@ impl Need<'_> {
             (Need::Origin { scheme, host, port }, Scope::Origin(origin)) => {
                 origin.permits(*scheme, host, *port)
             }
+            (Need::Lookup { scheme, host }, Scope::Origin(origin)) => origin.permits_some_port(*scheme, host),
             (Need::Program { program, args }, Scope::Command(pattern)) => pattern.permits(program, args),
             (Need::File(_, path), Scope::Path(_)) => {
                 Capability::below(kind, path).is_some_and(|needed| capability.covers(&needed))
@@ -319,16 +330,24 @@ impl Permit {
     /// Leave to connect to this address, for a host that [`Permit::also`] or the gate gave leave
     /// for. One that may be a public host's needs no more. For any other there has to be a
     /// grant of an address or a network that it is in, such as `net=http://127.0.0.1:8080`:
-    /// neither every host nor the name of one means it.
+    /// neither every host nor the name of one means it. Without a port, one for some port does.
     ///
     /// # Errors
     /// [`ServiceError::Denied`] with the address.
-    pub fn also_address(&self, scheme: Scheme, address: IpAddr, port: u16) -> Result<(), ServiceError> {
+    pub fn also_address(
+        &self,
+        scheme: Scheme,
+        address: IpAddr,
+        port: impl Into<Option<u16>>,
+    ) -> Result<(), ServiceError> {
         if special(address).is_none() {
             return Ok(());
         }
         let host = address.to_string();
-        let need = Need::Origin { scheme, host: &host, port };
+        let need = match port.into() {
+            Some(port) => Need::Origin { scheme, host: &host, port },
+            None => Need::Lookup { scheme, host: &host },
+        };
         let by_address = |capability: &&Capability| match capability.scope() {
             Scope::Origin(origin) => matches!(origin.host(), HostPattern::Network { .. }),
             _ => false,
@@ -412,6 +431,41 @@ mod tests {
             refused("log", 1),
         ];
         assert_eq!(gate.take_uses(), expected);
+    }
+
+    #[test]
+    fn a_name_may_be_looked_up_where_it_may_be_spoken_to_at_some_port() {
+        let looks_up = |granted: &str, host: &str| {
+            let gate = gate(&[]);
+            let permit = gate.permit(&policy(&[granted]), soon(), Need::Lookup { scheme: Scheme::Tcp, host });
+            (permit.is_ok(), gate.take_uses())
+        };
+        for granted in ["net=tcp://db.example:5432", "net=tcp://*.example:*", "net=db.example", "net=*:25"] {
+            let used =
+                AuditEvent::Used { capability: "net=tcp://db.example:*".parse().expect("valid"), count: 1 };
+            assert_eq!(looks_up(granted, "db.example"), (true, vec![used]), "{granted}");
+        }
+        for granted in ["net=https://db.example", "net=tcp://example:5432", "net=tcp://10.0.0.0/8:5432"] {
+            let refused = AuditEvent::Refused {
+                capability: "net=tcp://db.example:*".parse().expect("valid"),
+                count: 1,
+            };
+            assert_eq!(looks_up(granted, "db.example"), (false, vec![refused]), "{granted}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_not_public_needs_a_grant_for_some_port_to_be_told() {
+        let told = |granted: &str, address: &str| {
+            let gate = gate(&[]);
+            let permit = gate.permit(&policy(&[granted, "log"]), soon(), Need::Kind(CapabilityKind::Log));
+            permit.expect("granted").also_address(Scheme::Tcp, address.parse().expect("valid"), None).is_ok()
+        };
+        assert!(told("net=tcp://db.example:5432", "8.8.8.8"));
+        assert!(told("net=tcp://10.0.0.0/8:5432", "10.1.2.3"));
+        assert!(!told("net=tcp://10.0.0.0/8:5432", "127.0.0.1"));
+        assert!(!told("net=http://10.0.0.0/8", "10.1.2.3"));
+        assert!(!told("net=tcp://*:*", "10.1.2.3"));
     }
 
     #[test]

@@ -216,6 +216,12 @@ impl Capability {
         Some(Capability { kind: CapabilityKind::Net, scope })
     }
 
+    /// This host at every port; none where it is no host.
+    pub(crate) fn at_some_port(scheme: Scheme, host: &str) -> Option<Self> {
+        let scope = Scope::Origin(OriginPattern::at_some_port(scheme, host)?);
+        Some(Capability { kind: CapabilityKind::Net, scope })
+    }
+
     /// All there is of a kind: the whole file system, every host, the largest quota.
     pub fn all_of(kind: CapabilityKind) -> Self {
         Capability { kind, scope: kind.row().grammar.all() }

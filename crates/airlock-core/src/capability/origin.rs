@@ -143,6 +143,18 @@ impl OriginPattern {
         self.scheme.is_none_or(|mine| mine == scheme) && port_fits && self.host.permits(host)
     }
 
+    /// Whether `host` may be spoken to this way at some port.
+    pub fn permits_some_port(&self, scheme: Scheme, host: &str) -> bool {
+        let has_port = self.port != PortPattern::Usual || scheme.usual_port().is_some();
+        self.scheme.is_none_or(|mine| mine == scheme) && has_port && self.host.permits(host)
+    }
+
+    /// This host at every port, as a URL's parser gives it; none where it is no host.
+    pub(crate) fn at_some_port(scheme: Scheme, host: &str) -> Option<Self> {
+        let exactly = OriginPattern::exactly(scheme, host, 1)?;
+        Some(OriginPattern { port: PortPattern::Any, ..exactly })
+    }
+
     /// Exactly this origin, as a URL's parser gives it; none where it is no host.
     pub(crate) fn exactly(scheme: Scheme, host: &str, port: u16) -> Option<Self> {
         let host = match address(host) {
