@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use airlock_core::{AbiId, Approval, Error, ErrorKind, LimitKind, Limits, Overrides, Result};
 use airlock_engine::{Allocation, EngineKey, EngineSettings, Engines, MemoryCacheStats};
-use wasmtime::Linker;
+use wasmtime::{Engine, Linker, component};
 
 use crate::abi::{Abi, Dialect};
 use crate::budget::HostBudget;
@@ -20,6 +20,7 @@ use crate::running::Running;
 use crate::service::Services;
 use crate::slots::{Patience, Slot, Slots};
 use crate::store::CallState;
+use crate::wasi;
 
 /// The host of an application's plugins. Cheap to clone; all clones are one host.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub(crate) struct HostInner {
     budget: HostBudget,
     slots: Slots,
     linkers: Mutex<Linkers>,
+    /// What components are provided, of whichever ABI, once per engine.
+    component_linkers: Mutex<HashMap<EngineKey, Arc<component::Linker<CallState>>>>,
     pub(crate) prepared: Shelf,
     pub(crate) descriptions: Descriptions,
 }
@@ -85,6 +88,7 @@ impl Host {
             budget: HostBudget::new(host_memory),
             slots: Slots::new(concurrent as usize),
             linkers: Mutex::default(),
+            component_linkers: Mutex::default(),
             prepared: Shelf::default(),
             descriptions: Descriptions::default(),
         }))
@@ -132,6 +136,24 @@ impl Host {
             .map_err(|error| Error::host("cannot link the host's functions").with_source(error))?;
         let linker = Arc::new(linker);
         linkers.insert((abi.id(), dialect, key, allocation), linker.clone());
+        Ok(linker)
+    }
+
+    /// What components are provided, linked once per engine.
+    pub(crate) fn component_linker(
+        &self,
+        engine: &Engine,
+        key: EngineKey,
+    ) -> Result<Arc<component::Linker<CallState>>> {
+        let mut linkers = self.0.component_linkers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(linker) = linkers.get(&key) {
+            return Ok(linker.clone());
+        }
+        let mut linker = component::Linker::new(engine);
+        wasi::preview2::link(&mut linker)
+            .map_err(|error| Error::host("cannot link the host's interfaces").with_source(error))?;
+        let linker = Arc::new(linker);
+        linkers.insert(key, linker.clone());
         Ok(linker)
     }
 

@@ -267,12 +267,17 @@ impl Host {
         let (abi, why) = abi.map(|(id, why)| (abi::by_id(id), why))?;
         span.record("plugin", &name).record("abi", abi.id().name());
         let adapter = abi.bind(&shape, manifest.as_ref())?;
+        refuse_files(&shape, &options.allow)?;
 
         let identity = Identity { name, digest: artifact.digest() };
         let standing = self.standing(&identity, &requests, manifest.as_ref(), abi, options)?;
+        let in_force: Vec<Capability> = standing.policy().allowed().cloned().collect();
+        refuse_files(&shape, &in_force)?;
         let name = identity.name;
         let key = engine_key(&limits, &shape, abi, options);
-        let waits = shape.imports.iter().any(|import| abi.waits(&import.module, &import.name));
+        // What a component waits for is asked of the host by other functions than those that wait.
+        let waits =
+            shape.is_component || shape.imports.iter().any(|import| abi.waits(&import.module, &import.name));
         let compiled = match compiled.filter(|compiled| compiled.key() == key) {
             Some(compiled) => compiled,
             None => Compiled::new(&self.0.engines, key, artifact, shape, &limits)?,
@@ -520,6 +525,19 @@ fn owner_of(_folder: &Path) -> Option<u32> {
     None
 }
 
+/// Refuses files to a component, so that no grant of some is taken and silently ignored.
+fn refuse_files<'a>(shape: &Shape, granted: impl IntoIterator<Item = &'a Capability>) -> Result<()> {
+    let is_files =
+        |grant: &&Capability| matches!(grant.kind(), CapabilityKind::FsRead | CapabilityKind::FsWrite);
+    match granted.into_iter().filter(|_| shape.is_component).find(is_files) {
+        Some(grant) => Err(Error::new(ErrorKind::InvalidSetting {
+            name: grant.to_string(),
+            reason: "this version of Airlock gives components no files".to_owned(),
+        })),
+        None => Ok(()),
+    }
+}
+
 /// Makes the folder that is kept for a plugin, where it may use something in it.
 fn make_own_folder(standing: &Standing, options: &LoadOptions) -> Result<()> {
     let Some(own) = options.own.as_ref().filter(|own| !own.exists()) else { return Ok(()) };
@@ -605,6 +623,28 @@ const IMPLIED: [(CapabilityKind, &str, &[&str]); 19] = [
     (CapabilityKind::Stdout, "fledge", &["send"]),
 ];
 
+/// The same for components: an interface and functions of it.
+const IMPLIED_BY_INTERFACES: [(CapabilityKind, &str, &[&str]); 10] = [
+    (CapabilityKind::Clock, "wasi:clocks/wall-clock", &["now"]),
+    (
+        CapabilityKind::Clock,
+        "wasi:clocks/monotonic-clock",
+        &["now", "subscribe-instant", "subscribe-duration"],
+    ),
+    (CapabilityKind::Random, "wasi:random/random", &["get-random-bytes", "get-random-u64"]),
+    (
+        CapabilityKind::Random,
+        "wasi:random/insecure",
+        &["get-insecure-random-bytes", "get-insecure-random-u64"],
+    ),
+    (CapabilityKind::Random, "wasi:random/insecure-seed", &["insecure-seed"]),
+    (CapabilityKind::Env, "wasi:cli/environment", &["get-environment"]),
+    (CapabilityKind::Stdin, "wasi:cli/stdin", &["get-stdin"]),
+    (CapabilityKind::Stdout, "wasi:cli/stdout", &["get-stdout"]),
+    (CapabilityKind::Net, "wasi:sockets/tcp", &["[method]tcp-socket.start-connect"]),
+    (CapabilityKind::Net, "wasi:sockets/ip-name-lookup", &["resolve-addresses"]),
+];
+
 /// What a plugin asks for: in its manifest, and by what it imports.
 fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
     let implied = IMPLIED.iter().filter_map(|&(kind, module, names)| {
@@ -614,10 +654,15 @@ fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
         let asks = names.iter().any(|name| shape.imports_item(module, name)) && (is_program || !streams);
         asks.then(|| Request { capability: Capability::all_of(kind), required: false })
     });
+    let by_interfaces = IMPLIED_BY_INTERFACES.iter().filter_map(|&(kind, interface, names)| {
+        let asks = names.iter().any(|name| shape.imports_of_interface(interface, Some(name)));
+        asks.then(|| Request { capability: Capability::all_of(kind), required: false })
+    });
     manifest
         .map(|manifest| manifest.requests.clone())
         .unwrap_or_default()
         .into_iter()
         .chain(implied)
+        .chain(by_interfaces)
         .collect()
 }

@@ -592,7 +592,8 @@ impl Plugin {
     fn program<'a>(&self, input: ProgramInput, awaited: bool) -> Result<(Job<'a>, WasiInput)> {
         let stdin = input.stdin.unwrap_or_else(StdinSource::empty);
         let (values, args): (_, Vec<String>) = match self.abi() {
-            AbiId::Command => {
+            // A component has no messages to be told its arguments by.
+            abi if abi == AbiId::Command || (abi == AbiId::Fledge && self.shape().is_component) => {
                 (Vec::new(), std::iter::once(self.name().to_owned()).chain(input.args).collect())
             }
             AbiId::Sen => (input.args.clone(), input.args),
@@ -600,6 +601,10 @@ impl Plugin {
             AbiId::Fledge => (input.args, Vec::new()),
             other => return Err(Error::new(ErrorKind::WrongVerb { abi: other, asked: "run as a program" })),
         };
+        if input.reads_messages && self.shape().is_component {
+            let reason = "it is a component, whose output is not read for messages".to_owned();
+            return Err(Error::new(ErrorKind::AbiMismatch { abi: self.abi(), reason }));
+        }
         if args.iter().chain(&values).any(|arg| arg.contains('\0')) {
             let reason = "an argument holds a NUL byte".to_owned();
             return Err(Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason }));

@@ -1,25 +1,45 @@
-//! Modules linked to what the host provides: all that is left to do for an instance.
+//! Modules and components linked to what the host provides: all that is left to do for an instance.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use airlock_core::{AbiId, Digest, Error, ErrorKind, Result};
 use airlock_engine::{Allocation, Compiled, EngineKey, ExternType, Shape};
-use wasmtime::{InstancePre, Module, ModuleExport, UnknownImportError};
+use wasmtime::component::Component;
+use wasmtime::component::types::{ComponentItem, Type};
+use wasmtime::{Engine, InstancePre, Module, ModuleExport, UnknownImportError};
+use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::abi::{self, Abi};
 use crate::host::Host;
 use crate::store::CallState;
+use crate::wasi;
 
-/// A module linked once for one engine.
+/// Linked code of either kind.
+pub(crate) enum Linked {
+    Module(InstancePre<CallState>),
+    Component(CommandPre<CallState>),
+}
+
+impl Linked {
+    pub(crate) fn engine(&self) -> &Engine {
+        match self {
+            Linked::Module(pre) => pre.module().engine(),
+            Linked::Component(pre) => pre.engine(),
+        }
+    }
+}
+
+/// Code linked once for one engine.
 pub(crate) struct Prepared {
-    pub(crate) pre: InstancePre<CallState>,
+    pub(crate) linked: Linked,
+    /// A module's.
     pub(crate) exports: HashMap<String, ModuleExport>,
     /// Whether the memory exported as `memory` is a 64-bit one.
     pub(crate) memory64: bool,
 }
 
-/// What a linked module depends on.
+/// What linked code depends on.
 type Key = (Digest, EngineKey, AbiId, Allocation);
 
 /// Those that plugins of a host have, which plugins of the same bytes share.
@@ -66,10 +86,72 @@ impl Host {
             .filter_map(|export| Some((export.name().to_owned(), module.get_export_index(export.name())?)))
             .collect();
         let memory64 = matches!(shape.export("memory"), Some(ExternType::Memory { memory64: true, .. }));
-        let prepared = Arc::new(Prepared { pre, exports, memory64 });
+        let prepared = Arc::new(Prepared { linked: Linked::Module(pre), exports, memory64 });
         self.0.prepared.put(key, &prepared);
         Ok(prepared)
     }
+
+    /// A component that is a program, linked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownImport`] and [`ErrorKind::IncompatibleImport`];
+    /// [`ErrorKind::AbiMismatch`] where what it is run by is of another type.
+    pub(crate) fn prepare_component(
+        &self,
+        component: &Component,
+        compiled: &Compiled,
+        abi: &'static dyn Abi,
+    ) -> Result<Arc<Prepared>> {
+        let key = (compiled.artifact().digest(), compiled.key(), abi.id(), Allocation::OnDemand);
+        if let Some(prepared) = self.0.prepared.get(&key) {
+            return Ok(prepared);
+        }
+        let shape = compiled.shape();
+        tracing::debug!(imports = shape.imports.len(), "link a component");
+        let linker = self.component_linker(component.engine(), compiled.key())?;
+        let linked = linker.instantiate_pre(component).map_err(|error| interface_error(&error, shape))?;
+        let command = CommandPre::new(linked).ok().filter(|_| runs(component, shape));
+        let linked = Linked::Component(command.ok_or_else(|| {
+            let reason = "what it exports as `wasi:cli/run` has no function `run` of its type".to_owned();
+            Error::new(ErrorKind::AbiMismatch { abi: abi.id(), reason })
+        })?);
+        let prepared = Arc::new(Prepared { linked, exports: HashMap::new(), memory64: false });
+        self.0.prepared.put(key, &prepared);
+        Ok(prepared)
+    }
+}
+
+/// Whether it exports `run: func() -> result`. wasmtime looks at the type when it is called, which is late.
+fn runs(component: &Component, shape: &Shape) -> bool {
+    let version = shape.exports_interface("wasi:cli/run").unwrap_or_default();
+    let run = component
+        .get_export_index(None, &format!("wasi:cli/run@{version}"))
+        .and_then(|interface| component.get_export(Some(&interface), "run"));
+    let Some((ComponentItem::ComponentFunc(run), _)) = run else { return false };
+    let plain =
+        |ty: Type| matches!(ty, Type::Result(result) if result.ok().is_none() && result.err().is_none());
+    run.params().len() == 0 && run.results().len() == 1 && run.results().all(plain)
+}
+
+/// Which interface could not be provided. That wasmtime only says in words, innermost last.
+fn interface_error(error: &wasmtime::Error, shape: &Shape) -> Error {
+    let text = format!("{error:#}");
+    let says = |name: &str| !name.is_empty() && text.contains(&format!("`{name}`"));
+    let of_it = || shape.imports.iter().filter(|import| says(&import.module));
+    let Some(import) = of_it().find(|import| says(&import.name)).or_else(|| of_it().next()) else {
+        return Error::host("cannot link the component").with_source(std::io::Error::other(text));
+    };
+    let (module, name) = (import.module.clone(), import.name.clone());
+    let is_there = wasi::preview2::INTERFACES
+        .iter()
+        .any(|known| module.strip_prefix(known).is_some_and(|rest| rest.starts_with("@0.2.")));
+    Error::new(match is_there {
+        true => ErrorKind::IncompatibleImport { module, name, reason: text },
+        false => {
+            let belongs_to = Some("a component interface that Airlock does not have".to_owned());
+            ErrorKind::UnknownImport { module, name, belongs_to }
+        }
+    })
 }
 
 /// Which import could not be provided, and whose it is.

@@ -17,10 +17,12 @@ use airlock_core::{
     ServiceError, TrapFrame, Usage, Uses,
 };
 use airlock_engine::{Allocation, TICK, Ticker};
+use tokio::runtime::Handle;
 use wasmtime::{
-    Engine, Extern, Func, Instance, Memory, ResourceLimiter, Store, StoreContextMut, Trap, TypedFunc,
-    UpdateDeadline, Val, WasmBacktrace, WasmParams, WasmResults,
+    Engine, Extern, Func, Memory, ResourceLimiter, Store, StoreContextMut, Trap, TypedFunc, UpdateDeadline,
+    Val, WasmBacktrace, WasmParams, WasmResults,
 };
+use wasmtime_wasi::p2::bindings::Command;
 
 use crate::abi::fledge::Dialogue;
 use crate::bounded::Interrupted;
@@ -30,7 +32,7 @@ use crate::console::Shown;
 use crate::func::{Params, Results};
 use crate::plugin::Reference;
 use crate::prepared::Prepared;
-use crate::service::Services;
+use crate::service::{Services, net};
 use crate::session::Manner;
 use crate::wasi::Wasi;
 
@@ -395,6 +397,13 @@ impl fmt::Display for Halt {
 
 impl std::error::Error for Halt {}
 
+/// What runs.
+pub(crate) enum Instance {
+    Module(wasmtime::Instance),
+    /// A component that is a program, with the runtime that its sockets belong to.
+    Component(Command, Handle),
+}
+
 /// An instance in its store.
 pub(crate) struct Live {
     pub(crate) store: Store<CallState>,
@@ -549,7 +558,10 @@ impl Live {
 
     fn export(&mut self, name: &str) -> Option<Extern> {
         let export = *self.prepared()?.exports.get(name)?;
-        self.instance.get_module_export(&mut self.store, &export)
+        match &self.instance {
+            Instance::Module(instance) => instance.get_module_export(&mut self.store, &export),
+            Instance::Component(..) => None,
+        }
     }
 
     /// The exported function `name`, looked up by its index in the module.
@@ -573,6 +585,14 @@ impl Live {
     /// The same, unless its addresses are wider than the ABIs' and the embedder's.
     pub(crate) fn memory32(&mut self) -> Option<Memory> {
         if self.prepared()?.memory64 { None } else { self.memory() }
+    }
+
+    /// Runs a component to its end, which says whether all went well. `None` for a module.
+    pub(crate) async fn run_component(&mut self) -> Option<wasmtime::Result<Result<(), ()>>> {
+        let Instance::Component(command, runtime) = &self.instance else { return None };
+        // Boxed, so that programs that are modules carry nothing of it.
+        let run = Box::pin(command.wasi_cli_run().call_run(&mut self.store));
+        Some(net::around(runtime, run).await)
     }
 
     /// Remembers the functions that it calls from now on.

@@ -1,5 +1,6 @@
 //! Services for tests of applications and plugins: nothing of them reaches the machine, and
-//! each says afterwards what was asked of it.
+//! each says afterwards what was asked of it. (A component that is granted an address connects to
+//! it all the same: that is no service.)
 //!
 //! ```
 //! use airlock_host::testing::fakes;
@@ -16,6 +17,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use airlock_core::{
@@ -25,7 +27,7 @@ use airlock_core::{
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::service::{EventBus, OperatorConfig, Services, ToolRegistry};
+use crate::service::{EventBus, OperatorConfig, Resolve, Services, ToolRegistry};
 
 /// Every service, as a fake. What is behind each can be prepared and looked at.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +37,8 @@ pub struct Fakes {
     pub kv: Arc<MemoryKv>,
     /// Answers that are put there.
     pub http: Arc<FakeHttp>,
+    /// Addresses that are put there.
+    pub resolver: Arc<FakeResolver>,
     /// Programs that only say what they were told to.
     pub exec: Arc<FakeExec>,
     /// What plugins are configured with; the environment is looked at as well.
@@ -62,6 +66,7 @@ impl Fakes {
         Services {
             kv: self.kv.clone(),
             http: self.http.clone(),
+            resolver: self.resolver.clone(),
             exec: self.exec.clone(),
             config: Arc::new(self.config.clone()),
             secrets: self.secrets.clone(),
@@ -101,6 +106,33 @@ impl FakeHttp {
     /// What was sent so far.
     pub fn requests(&self) -> Vec<HttpRequest> {
         lock(&self.requests).clone()
+    }
+}
+
+/// Finds the addresses that were put there for a name, and none of any other.
+#[derive(Debug, Default)]
+pub struct FakeResolver {
+    answers: Mutex<BTreeMap<String, Vec<IpAddr>>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl FakeResolver {
+    /// Has this name, in lower case, stand for these addresses.
+    pub fn answer(&self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
+        lock(&self.answers).insert(name.to_owned(), addresses.into_iter().collect());
+    }
+
+    /// The names that were looked up so far.
+    pub fn asked(&self) -> Vec<String> {
+        lock(&self.asked).clone()
+    }
+}
+
+impl Resolve for FakeResolver {
+    fn resolve<'a>(&'a self, name: &'a str) -> ServiceFuture<'a, Vec<IpAddr>> {
+        lock(&self.asked).push(name.to_owned());
+        let missing = || ServiceError::Failed(format!("`{name}` has no address"));
+        ready(lock(&self.answers).get(name).cloned().ok_or_else(missing))
     }
 }
 

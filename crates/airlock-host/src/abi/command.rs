@@ -1,4 +1,5 @@
-//! The `command` ABI: WASI preview 1 programs with `_start`.
+//! The `command` ABI: programs of WASI, which are modules of preview 1 with `_start` and components of
+//! preview 2 with `wasi:cli/run`.
 
 use std::sync::Arc;
 
@@ -31,6 +32,10 @@ impl Abi for Command {
     }
 
     fn detect(&self, shape: &Shape, manifest: Option<&Manifest>) -> Option<Match> {
+        if let (Some(version), None) = (shape.exports_interface("wasi:cli/run"), manifest) {
+            let why = format!("it is a component that exports `wasi:cli/run@{version}`");
+            return Some(Match { fit: Fit::Likely, why });
+        }
         let starts = shape.function("_start").is_some_and(|ty| ty.is(&[], &[]));
         if !starts || manifest.is_some() {
             return None;
@@ -40,6 +45,10 @@ impl Abi for Command {
             false => "it exports `_start`",
         };
         Some(Match { fit: Fit::Likely, why: why.to_owned() })
+    }
+
+    fn runs_components(&self) -> bool {
+        true
     }
 
     fn bind(&self, shape: &Arc<Shape>, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {

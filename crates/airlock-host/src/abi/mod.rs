@@ -123,6 +123,11 @@ pub(crate) trait Abi: Sync {
         wasi::waits(module, name)
     }
 
+    /// Whether its plugins can be components, which are programs then.
+    fn runs_components(&self) -> bool {
+        false
+    }
+
     /// What asks a module what it is, where those of the family say that themselves: an adapter
     /// whose one function answers with the bytes of a manifest.
     ///
@@ -172,20 +177,30 @@ pub(crate) fn by_id(id: AbiId) -> &'static dyn Abi {
     *ALL.iter().find(|abi| abi.id() == id).expect("every AbiId has an adapter; a test says so")
 }
 
-/// Which ABI a module is of, and why.
+/// Which ABI a module or component is of, and why.
 ///
 /// # Errors
-/// [`ErrorKind::AmbiguousAbi`] when several fit equally well and nobody decides.
+/// [`ErrorKind::AmbiguousAbi`] when several fit equally well and nobody decides;
+/// [`ErrorKind::AbiMismatch`] and [`ErrorKind::ComponentUnsupported`] for a component where what was
+/// asked for, or its manifest's system, has none.
 pub(crate) fn choose(
     shape: &Shape,
     manifest: Option<&Manifest>,
     asked: Option<AbiId>,
 ) -> Result<(&'static dyn Abi, String)> {
+    let fitting = |abi: &&dyn Abi| !shape.is_component || abi.runs_components();
     if let Some(id) = asked {
+        if !fitting(&by_id(id)) {
+            let reason = "it is a component".to_owned();
+            return Err(Error::new(ErrorKind::AbiMismatch { abi: id, reason }));
+        }
         return Ok((by_id(id), "asked for by name".to_owned()));
     }
-    let fits: Vec<(&'static dyn Abi, Match)> =
-        ALL.iter().filter_map(|abi| Some((*abi, abi.detect(shape, manifest)?))).collect();
+    let fits: Vec<(&'static dyn Abi, Match)> = ALL
+        .iter()
+        .filter(|abi| fitting(abi))
+        .filter_map(|abi| Some((*abi, abi.detect(shape, manifest)?)))
+        .collect();
     let best = fits.iter().map(|(_, found)| found.fit).max().unwrap_or(Fit::Fallback);
     // What a module could be is no better than what it would be if it were nothing else,
     // and a likely guess beside a possible one is still a guess.
@@ -201,6 +216,8 @@ pub(crate) fn choose(
     }
     match left.pop() {
         Some((abi, found)) => Ok((abi, found.why)),
+        // One with the manifest of a system that has no components.
+        None if shape.is_component => Err(Error::new(ErrorKind::ComponentUnsupported)),
         None => Ok((by_id(AbiId::Raw), "nothing else fits".to_owned())),
     }
 }
@@ -286,8 +303,11 @@ fn bad(function: &str, reason: String) -> Error {
     Error::new(ErrorKind::BadGuest { function: function.to_owned(), reason })
 }
 
-/// Refuses a program that has no `_start` to be run by.
+/// Refuses a program that has no `_start` to be run by. A component that is loaded has what it is run by.
 fn check_start(shape: &Shape, abi: AbiId) -> Result<()> {
+    if shape.is_component {
+        return Ok(());
+    }
     let reason = match shape.function("_start") {
         Some(ty) if ty.is(&[], &[]) => return Ok(()),
         Some(_) => "its `_start` takes or gives something",
@@ -299,8 +319,13 @@ fn check_start(shape: &Shape, abi: AbiId) -> Result<()> {
 /// Runs a program to its end: the code that it left with.
 async fn run_program(live: &mut Live) -> Result<i32, Failure> {
     let missing = || bad("_start", "the export is gone".to_owned());
-    match live.invoke("_start", ()).await.ok_or_else(missing)? {
-        Ok(()) => Ok(0),
+    let left = match live.run_component().await {
+        Some(left) => left,
+        None => live.invoke("_start", ()).await.ok_or_else(missing)?.map(Ok),
+    };
+    match left {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(())) => Ok(1),
         Err(error) => match error.downcast_ref::<I32Exit>() {
             Some(exit) => Ok(exit.0),
             None => Err(Failure::Wasm(error)),

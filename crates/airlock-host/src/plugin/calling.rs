@@ -12,9 +12,11 @@ use crate::abi::Failure;
 use crate::answer::{Answer, Input};
 use crate::bounded::bounded;
 use crate::cancel::{CallOptions, Cancel};
+use crate::prepared::Linked;
+use crate::service::net;
 use crate::session::Session;
 use crate::standing::Looked;
-use crate::store::{Account, CallState, Live, after, begin_call, explain, new_store};
+use crate::store::{Account, CallState, Instance, Live, after, begin_call, explain, new_store};
 use crate::wasi::{Wasi, WasiInput};
 
 use super::{AliveSession, Plugin};
@@ -154,15 +156,21 @@ impl Plugin {
         Err(Error::new(ErrorKind::Limit { limit: LimitKind::Instances, maximum, asked: None, phase }))
     }
 
-    /// The module linked for on-demand instances, which is done when first needed.
+    /// The module or component linked for on-demand instances, which is done when first needed.
     pub(super) fn on_demand(&self) -> Result<()> {
         if self.inner().on_demand.get().is_some() {
             return Ok(());
         }
         let allocation = Allocation::OnDemand;
-        let module = self.0.inner.parts.compiled.module(&self.host().0.engines, allocation)?;
-        let module = module.ok_or_else(|| Error::host("a module without code for on-demand instances"))?;
-        let prepared = self.inner().parts.prepare(&module, allocation)?;
+        let parts = &self.inner().parts;
+        let prepared = match parts.compiled.component() {
+            Some(component) => self.host().prepare_component(component, &parts.compiled, parts.abi)?,
+            None => {
+                let module = parts.compiled.module(&self.host().0.engines, allocation)?;
+                let missing = || Error::host("a module without code for on-demand instances");
+                parts.prepare(&module.ok_or_else(missing)?, allocation)?
+            }
+        };
         self.inner().on_demand.get_or_init(|| prepared);
         Ok(())
     }
@@ -194,12 +202,23 @@ impl Plugin {
             .options
             .and_then(|options| options.timeout)
             .filter(|asked| *asked < self.limits().time(LimitKind::Timeout));
-        let mut store = new_store(prepared.pre.module().engine(), state);
+        let mut store = new_store(prepared.linked.engine(), state);
         let fuel = self.limits().get(LimitKind::Fuel);
         begin_call(&mut store, Some(deadline), fuel, input_bytes).map_err(cannot_arm)?;
-        let instance = match awaited {
-            true => bounded(deadline, cut, pin!(prepared.pre.instantiate_async(&mut store))).await,
-            false => Ok(prepared.pre.instantiate(&mut store)),
+        let instance = match (&prepared.linked, awaited) {
+            (Linked::Module(pre), true) => {
+                let made = bounded(deadline, cut, pin!(pre.instantiate_async(&mut store))).await;
+                made.map(|made| made.map(Instance::Module))
+            }
+            (Linked::Module(pre), false) => Ok(pre.instantiate(&mut store).map(Instance::Module)),
+            (Linked::Component(pre), _) => {
+                store.data_mut().begin_component();
+                let runtime = net::runtime().map_err(|error| Error::host(error.to_string()))?;
+                // Boxed, so that what modules are made in is no larger for it.
+                let made = Box::pin(net::around(&runtime, pre.instantiate_async(&mut store)));
+                let made = bounded(deadline, cut, made).await;
+                made.map(|made| made.map(|command| Instance::Component(command, runtime.clone())))
+            }
         };
         let instance = match instance {
             Ok(Ok(instance)) => instance,

@@ -11,7 +11,7 @@ pub mod exec;
 mod http;
 mod log;
 mod metadata;
-mod net;
+pub(crate) mod net;
 mod plugin_tool;
 mod process;
 mod tools;
@@ -42,6 +42,9 @@ pub struct Services {
     pub kv: Arc<dyn Kv>,
     /// Requests over the network: to what the system's name servers and certificates say.
     pub http: Arc<dyn Http>,
+    /// The addresses of names that programs look up to connect to them: what the system's name
+    /// servers say.
+    pub resolver: Arc<dyn Resolve>,
     /// Programs of the machine: on the path of this process.
     pub exec: Arc<dyn Exec>,
     /// Configuration: what the host's environment says.
@@ -66,6 +69,7 @@ impl Default for Services {
         Services {
             kv: Arc::new(MemoryKv::new()),
             http: Arc::new(HttpClient::default()),
+            resolver: Arc::new(SystemResolver::new()),
             exec: Arc::new(Programs::new()),
             config: Arc::new(OperatorConfig::new()),
             secrets: Arc::new(NoSecrets),

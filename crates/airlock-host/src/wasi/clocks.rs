@@ -1,6 +1,12 @@
 //! Time as a guest sees it: the real one when granted, a virtual one otherwise.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use wasmtime_wasi::p2::Pollable;
+
+use crate::bounded::sleep_until;
 
 /// The wall clock a virtual guest starts at: 2020-01-01T00:00:00Z, in nanoseconds since
 /// the Unix epoch.
@@ -24,6 +30,8 @@ pub(super) enum Which {
 pub(super) struct Clocks {
     /// Nanoseconds that have passed on the virtual clock.
     elapsed: u64,
+    /// What it has come to by timers that ended, once there was one.
+    passed: Option<Arc<AtomicU64>>,
     /// When the real monotonic clock was zero: when it was first looked at.
     started: Option<Instant>,
 }
@@ -34,8 +42,32 @@ impl Clocks {
         if real {
             return self.real_now(which);
         }
+        self.catch_up();
         self.elapsed = self.elapsed.saturating_add(VIRTUAL_STEP);
         self.virtual_now(which)
+    }
+
+    /// A sleep that a guest waits for beside other things. On the virtual clock time passes when it
+    /// is waited for and not before, at once unless `waits`.
+    pub(super) fn timer(&mut self, until: Until, real: bool, waits: bool) -> Timer {
+        self.catch_up();
+        let rest = self.rest(Which::Monotonic, until, real);
+        let ends = match real || waits {
+            true => Instant::now().checked_add(Duration::from_nanos(rest)).map_or(Ends::Never, Ends::At),
+            false => Ends::AtOnce,
+        };
+        let passes = (!real).then(|| {
+            let to = self.virtual_now(Which::Monotonic).saturating_add(rest);
+            (self.passed.get_or_insert_default().clone(), to)
+        });
+        Timer { ends, passes }
+    }
+
+    /// Passes the time that timers have passed.
+    fn catch_up(&mut self) {
+        if let Some(passed) = &self.passed {
+            self.elapsed = self.elapsed.max(passed.load(Ordering::Relaxed));
+        }
     }
 
     /// Passes a sleep of `duration` nanoseconds, or until `at`, on the virtual clock.
@@ -81,6 +113,34 @@ impl Clocks {
     }
 }
 
+/// A sleep that can be waited for beside other things.
+pub(super) struct Timer {
+    ends: Ends,
+    /// What the virtual clock comes to when it ends.
+    passes: Option<(Arc<AtomicU64>, u64)>,
+}
+
+enum Ends {
+    AtOnce,
+    At(Instant),
+    /// Later than time can be told: the call's deadline ends it.
+    Never,
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Timer {
+    async fn ready(&mut self) {
+        match self.ends {
+            Ends::At(at) if at > Instant::now() => sleep_until(at).await,
+            Ends::At(_) | Ends::AtOnce => {}
+            Ends::Never => std::future::pending().await,
+        }
+        if let Some((passed, to)) = &self.passes {
+            passed.fetch_max(*to, Ordering::Relaxed);
+        }
+    }
+}
+
 /// When a sleep ends, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
@@ -92,7 +152,10 @@ pub(super) enum Until {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime_wasi::p2::Pollable as _;
+
     use super::{Clocks, Until, VIRTUAL_EPOCH, VIRTUAL_STEP, Which};
+    use crate::bounded::block_on;
 
     #[test]
     fn the_virtual_clock_moves_at_reads_and_sleeps_only() {
@@ -105,5 +168,23 @@ mod tests {
         assert_eq!(clocks.now(Which::Monotonic, false), 75_000_000_000 + 4 * VIRTUAL_STEP);
         clocks.pass(Which::Monotonic, Until::After(u64::MAX));
         assert_eq!(clocks.now(Which::Monotonic, false), u64::MAX);
+    }
+
+    #[test]
+    fn a_timer_passes_virtual_time_when_it_is_waited_for() {
+        let mut clocks = Clocks::default();
+        let mut long = clocks.timer(Until::After(75_000_000_000), false, false);
+        let mut short = clocks.timer(Until::At(5), false, false);
+        assert_eq!(clocks.now(Which::Monotonic, false), VIRTUAL_STEP);
+        block_on(long.ready());
+        assert_eq!(clocks.now(Which::Monotonic, false), 75_000_000_000 + VIRTUAL_STEP);
+        // One that ended before takes nothing back.
+        block_on(short.ready());
+        assert_eq!(clocks.now(Which::Monotonic, false), 75_000_000_000 + 2 * VIRTUAL_STEP);
+        // One that is real takes its time, and the virtual clock is the later by that.
+        let started = std::time::Instant::now();
+        block_on(clocks.timer(Until::After(30_000_000), false, true).ready());
+        assert!(started.elapsed() >= std::time::Duration::from_millis(30));
+        assert_eq!(clocks.now(Which::Monotonic, false), 75_030_000_000 + 3 * VIRTUAL_STEP);
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! wasmtime-wasi does the work that needs no decision; what a guest may observe is
 //! decided here: [`clocks`] and random by the policy, [`stdio`] captured within limits,
-//! the [`environment`] and [`files`] as far as they are granted, no network. wasmtime-wasi's own state is made at the first
-//! call that needs it, so that a guest which never calls pays nothing.
+//! the [`environment`] and [`files`] as far as they are granted. Modules have [`preview1`] and no
+//! network; programs that are components have [`preview2`] and no files. wasmtime-wasi's own state is
+//! made at the first call that needs it, so that a guest which never calls pays nothing.
 
 mod clocks;
 mod environment;
 mod files;
 mod poll;
 mod preview1;
+pub(crate) mod preview2;
 mod reach;
 mod stdio;
 
+use std::future::ready;
 use std::time::Duration;
 
 use airlock_core::{LimitKind, Limits, Printed, Streams};
@@ -130,6 +133,8 @@ pub(crate) struct Wasi {
     /// Boxed: few guests draw numbers, and all of this is moved at every fresh call.
     seeded: Option<Box<ChaCha12Rng>>,
     hostcall_fuel: usize,
+    /// What a component knows of the network, where it has asked for some of it.
+    network: Option<Box<preview2::Network>>,
 }
 
 /// What the first call that needs wasmtime-wasi makes.
@@ -162,6 +167,7 @@ impl Wasi {
             clocks: Clocks::default(),
             seeded: None,
             hostcall_fuel: 0,
+            network: None,
         }
     }
 
@@ -309,7 +315,9 @@ impl Wasi {
             let policy = decided.policy().clone();
             let mut builder = WasiCtxBuilder::new();
             builder.args(&args).envs(&environment::granted(&policy));
-            builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+            // Only components make sockets, and are asked before where to.
+            builder.allow_tcp(true).allow_udp(false).allow_ip_name_lookup(false);
+            builder.socket_addr_check(|_, usage| Box::pin(ready(preview2::may_be_used(usage))));
             // Where a stream is none of the guest's, input has ended and output is nowhere.
             match (streams.stdin, inherits) {
                 (true, false) => drop(builder.stdin(Stdin::new(stdin, limits.value(LimitKind::Input)))),

@@ -4,6 +4,9 @@
 //! functions that it imports from `fledge`: text to show, how far it is, what it wants to have kept,
 //! run or asked. What it is not granted it is refused in the terms of each message, and goes on.
 //! Its document has the same messages for programs that print them, one to a line.
+//!
+//! A component has no messages: it is run as a program of WASI preview 2, under fledge's limits and
+//! its manifest, which may let it connect to hosts by TCP.
 
 mod dialogue;
 mod imports;
@@ -83,6 +86,10 @@ impl Abi for Fledge {
         wasi::waits(module, name) || (module == imports::MODULE && name != "exit")
     }
 
+    fn runs_components(&self) -> bool {
+        true
+    }
+
     fn bind(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
         check_start(shape, AbiId::Fledge)?;
         if shape.imports_from(imports::MODULE) && !shape.exports_memory() {
@@ -90,6 +97,10 @@ impl Abi for Fledge {
             return Err(Error::new(ErrorKind::AbiMismatch { abi: AbiId::Fledge, reason }));
         }
         let prints_messages = manifest.is_some_and(|manifest| manifest.stdout_protocol);
+        if prints_messages && shape.is_component {
+            let reason = "it is a component, whose output is not read for messages".to_owned();
+            return Err(Error::new(ErrorKind::AbiMismatch { abi: AbiId::Fledge, reason }));
+        }
         Ok(Arc::new(FledgeAdapter { prints_messages }))
     }
 }

@@ -22,10 +22,6 @@ const MAX_ADDRESSES: usize = 256;
 /// The addresses of a host, which is a name in lower case or an address without brackets.
 /// Each of them may be connected to.
 ///
-/// One forbidden address refuses them all: a name that stands for both a public host and an
-/// inner one is what an attack looks like, and taking the public one would let whoever owns
-/// the name try again and again.
-///
 /// # Errors
 /// [`ServiceError::Denied`] with the first address that is not granted;
 /// [`ServiceError::Failed`] where there is none.
@@ -36,6 +32,16 @@ pub(in crate::service) async fn addresses(
     host: &str,
     port: u16,
 ) -> Result<Vec<SocketAddr>, ServiceError> {
+    let found = look_up(resolver, host).await?;
+    check(permit, scheme, &found, port)?;
+    Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+}
+
+/// The addresses of a host as they are, none of which has been checked.
+///
+/// # Errors
+/// [`ServiceError::Failed`] where there is none.
+pub(crate) async fn look_up(resolver: &dyn Resolve, host: &str) -> Result<Vec<IpAddr>, ServiceError> {
     // Nobody is asked about an address: it stands for itself.
     let found = match host.parse::<IpAddr>() {
         Ok(address) => vec![address],
@@ -47,10 +53,26 @@ pub(in crate::service) async fn addresses(
             false => format!("`{host}` has more than {MAX_ADDRESSES} addresses"),
         }));
     }
-    for address in &found {
-        permit.also_address(scheme, *address, port)?;
-    }
-    Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    Ok(found)
+}
+
+/// Whether each of a host's addresses may be connected to: at this port, or at some port where none
+/// is said.
+///
+/// One forbidden address refuses them all: a name that stands for both a public host and an
+/// inner one is what an attack looks like, and taking the public one would let whoever owns
+/// the name try again and again.
+///
+/// # Errors
+/// [`ServiceError::Denied`] with the first address that is not granted.
+pub(crate) fn check(
+    permit: &Permit,
+    scheme: Scheme,
+    addresses: &[IpAddr],
+    port: impl Into<Option<u16>>,
+) -> Result<(), ServiceError> {
+    let port = port.into();
+    addresses.iter().try_for_each(|address| permit.also_address(scheme, *address, port))
 }
 
 /// Connects to the first of these addresses that answers. `host` is for the error.

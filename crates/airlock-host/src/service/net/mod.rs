@@ -2,7 +2,8 @@
 //!
 //! A name is resolved, every address it has is checked, and one of those checked is connected
 //! to: [`dial`] does all three in one go, so that nothing can answer otherwise in between.
-//! No other file of this crate opens a connection.
+//! Nothing else of this crate opens a connection, but for WASI's sockets, whose guard asks [`dial`]
+//! the same (`wasi/preview2/sockets.rs`).
 //!
 //! The library is called on any executor and on none, while sockets and timers want tokio's.
 //! So there is one thread with a tokio runtime for the whole process, started by the first
@@ -13,8 +14,9 @@ mod dial;
 mod resolve;
 mod tcp;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 pub(super) use dial::{addresses, connect};
+pub(crate) use dial::{check, look_up};
 pub use resolve::{Resolve, SystemResolver};
 pub use tcp::{TcpConnection, TcpConnector};
 
@@ -31,7 +34,7 @@ pub use tcp::{TcpConnection, TcpConnector};
 static RUNTIME: Mutex<Option<Handle>> = Mutex::new(None);
 
 /// The runtime that sockets and timers belong to.
-pub(super) fn runtime() -> Result<Handle, ServiceError> {
+pub(crate) fn runtime() -> Result<Handle, ServiceError> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(handle) = &*runtime {
         return Ok(handle.clone());
@@ -49,6 +52,17 @@ pub(super) fn runtime() -> Result<Handle, ServiceError> {
     })?;
     *runtime = Some(handle.clone());
     Ok(handle)
+}
+
+/// What `future` gives, which is polled where it is and has the runtime around it: sockets that it makes
+/// belong there.
+pub(crate) async fn around<F: Future>(runtime: &Handle, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _entered = runtime.enter();
+        future.as_mut().poll(context)
+    })
+    .await
 }
 
 /// A task of the runtime, which ends when this is dropped.
@@ -70,14 +84,14 @@ impl Drop for Task {
 
 /// When something has to be done, and what it is when it was not.
 #[derive(Debug, Clone)]
-pub(super) struct Until {
+pub(crate) struct Until {
     permit: Permit,
     at: Instant,
 }
 
 impl Until {
     /// So long from now, and no longer than the call goes on.
-    pub(super) fn within(permit: &Permit, time: Duration) -> Self {
+    pub(crate) fn within(permit: &Permit, time: Duration) -> Self {
         let deadline = permit.deadline();
         // A time that no clock reaches is the call's.
         let at = Instant::now().checked_add(time).map_or(deadline, |at| at.min(deadline));
@@ -102,7 +116,7 @@ impl Until {
 }
 
 /// What `work` gives, which is done in the runtime, wherever this is awaited. Dropped, it stops.
-pub(super) async fn done<T: Send + 'static>(
+pub(crate) async fn done<T: Send + 'static>(
     until: Until,
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, ServiceError> {

@@ -1,0 +1,351 @@
+//! Connections of a component, to hosts that it was granted.
+//!
+//! A component looks a name up and connects to an address by itself, so who was granted is asked
+//! twice: a name is looked up where it is granted with the scheme `tcp` at some port, and an address
+//! is connected to where it is granted itself, or is one of a name that this call has looked up and
+//! that is granted at that port. In both cases each address of a name is checked as everywhere
+//! ([`net::check`]). What comes of a name server outside of that is never connected to: a component
+//! has no other way to learn addresses that its names stand for.
+//!
+//! Nobody connects to a component: it may bind to nothing in particular only, and not listen. There
+//! is no UDP.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use airlock_core::{LimitKind, Need, Scheme, ServiceError};
+use url::Host;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::WasiView as _;
+use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{self, ResolveAddressStream};
+use wasmtime_wasi::p2::bindings::sockets::network::{
+    self, ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Network as NetworkHandle,
+};
+use wasmtime_wasi::p2::bindings::sockets::tcp::{self, Duration, HostTcpSocket, ShutdownType};
+use wasmtime_wasi::p2::bindings::sockets::{instance_network, tcp_create_socket, udp, udp_create_socket};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, DynPollable, Pollable, SocketError, SocketResult, TcpSocket, subscribe,
+};
+use wasmtime_wasi::sockets::{SocketAddrUse, WasiSockets, WasiSocketsView as _};
+
+use super::{Guard, guarded};
+use crate::service::net::{self, Until};
+use crate::store::CallState;
+
+/// What a call knows of the network.
+#[derive(Default)]
+pub(in crate::wasi) struct Network {
+    /// Sockets that it has made.
+    sockets: u64,
+    /// Names that it has looked up, with all their addresses.
+    names: HashMap<String, Vec<IpAddr>>,
+}
+
+/// What wasmtime-wasi may use an address for once it was let through here.
+pub(in crate::wasi) fn may_be_used(usage: SocketAddrUse) -> bool {
+    // Connecting binds by itself.
+    matches!(usage, SocketAddrUse::TcpConnect | SocketAddrUse::TcpBind)
+}
+
+pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    tcp::add_to_linker::<CallState, Guard>(linker, guarded)?;
+    tcp_create_socket::add_to_linker::<CallState, Guard>(linker, guarded)?;
+    ip_name_lookup::add_to_linker::<CallState, Guard>(linker, guarded)?;
+
+    network::add_to_linker::<CallState, Guard>(linker, &network::LinkOptions::default(), guarded)?;
+    instance_network::add_to_linker::<CallState, WasiSockets>(linker, CallState::sockets)?;
+    // A program that could use it may be linked to it; it makes no such socket.
+    udp::add_to_linker::<CallState, WasiSockets>(linker, CallState::sockets)?;
+    udp_create_socket::add_to_linker::<CallState, WasiSockets>(linker, CallState::sockets)
+}
+
+impl CallState {
+    fn network(&mut self) -> &mut Network {
+        self.wasi.network.get_or_insert_default()
+    }
+
+    fn socket_call(&mut self, function: &'static str) -> SocketResult<()> {
+        self.enter_host(function).map_err(SocketError::trap)
+    }
+
+    /// What a service's refusal is to a component. One that the call is over for ends it.
+    fn refusal(&mut self, error: &ServiceError) -> SocketError {
+        tracing::debug!(%error, "refused");
+        match error {
+            ServiceError::Denied(_) => ErrorCode::AccessDenied.into(),
+            ServiceError::Limit { .. } => ErrorCode::NewSocketLimit.into(),
+            error => match self.tell("tcp", error) {
+                Ok(()) => ErrorCode::Unknown.into(),
+                Err(halt) => SocketError::trap(halt),
+            },
+        }
+    }
+
+    /// Leave to connect there, counted once.
+    fn may_connect(&mut self, to: SocketAddr) -> Result<(), ServiceError> {
+        let (scheme, port) = (Scheme::Tcp, to.port());
+        let policy = self.plugin.standing().policy();
+        let granted = |(name, addresses): (&String, &Vec<IpAddr>)| {
+            let need = Need::Origin { scheme, host: name, port };
+            let is_its = addresses.contains(&to.ip()) && policy.meets(need);
+            is_its.then(|| (name.clone(), addresses.clone()))
+        };
+        let by_name = self.network().names.iter().find_map(granted);
+        let (host, addresses) = by_name.unwrap_or_else(|| (to.ip().to_string(), vec![to.ip()]));
+        let permit = self.permit(Need::Origin { scheme, host: &host, port })?;
+        net::check(&permit, scheme, &addresses, port)
+    }
+}
+
+/// The addresses of a name, once they are there.
+///
+/// wasmtime-wasi's own type cannot be made by others, so components have handles that are called
+/// like it and stand for this.
+struct Addresses {
+    /// None for an address, which nobody was asked about.
+    name: Option<String>,
+    state: State,
+}
+
+enum State {
+    Sought(Work),
+    Found { all: Vec<IpAddr>, told: usize },
+    Failed(ErrorCode),
+}
+
+type Work = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ServiceError>> + Send>>;
+
+impl Addresses {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let State::Sought(work) = &mut self.state {
+            self.state = match ready!(work.as_mut().poll(context)) {
+                Ok(all) => State::Found { all, told: 0 },
+                Err(error) => State::Failed(unresolved(&error)),
+            };
+        }
+        Poll::Ready(())
+    }
+
+    /// By the handle that a component has of it.
+    fn of(handle: &Resource<ResolveAddressStream>) -> Resource<Addresses> {
+        Resource::new_borrow(handle.rep())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Addresses {
+    async fn ready(&mut self) {
+        poll_fn(|context| self.poll(context)).await;
+    }
+}
+
+/// Why there are no addresses. Where the call is over, nobody is left to be told.
+fn unresolved(error: &ServiceError) -> ErrorCode {
+    tracing::debug!(%error, "not looked up");
+    match error {
+        ServiceError::Denied(_) => ErrorCode::AccessDenied,
+        ServiceError::TimedOut => ErrorCode::TemporaryResolverFailure,
+        ServiceError::Failed(_) => ErrorCode::NameUnresolvable,
+        _ => ErrorCode::PermanentResolverFailure,
+    }
+}
+
+impl ip_name_lookup::Host for CallState {
+    fn resolve_addresses(
+        &mut self,
+        network: Resource<NetworkHandle>,
+        name: String,
+    ) -> SocketResult<Resource<ResolveAddressStream>> {
+        self.socket_call("ip-name-lookup.resolve-addresses")?;
+        self.ctx().table.get(&network)?;
+        // As URLs have it, so that `127.1` is an address here and there. They write those of version
+        // 6 in brackets, and components do not.
+        let host = match name.parse::<Ipv6Addr>() {
+            Ok(address) => Host::Ipv6(address),
+            Err(_) => Host::parse(&name).map_err(|_| ErrorCode::InvalidArgument)?,
+        };
+        let found = |address: IpAddr| State::Found { all: vec![address], told: 0 };
+        let addresses = match host {
+            Host::Ipv4(address) => Addresses { name: None, state: found(address.into()) },
+            Host::Ipv6(address) => Addresses { name: None, state: found(address.into()) },
+            Host::Domain(name) => {
+                let need = Need::Lookup { scheme: Scheme::Tcp, host: &name };
+                let permit = self.permit(need).map_err(|error| self.refusal(&error))?;
+                let until = Until::within(&permit, permit.limits().time(LimitKind::HttpTime));
+                let (resolver, host) = (self.services().resolver.clone(), name.clone());
+                let work: Work = Box::pin(net::done(until, async move {
+                    let found = net::look_up(&*resolver, &host).await?;
+                    net::check(&permit, Scheme::Tcp, &found, None)?;
+                    Ok(found)
+                }));
+                let mut addresses = Addresses { name: Some(name), state: State::Sought(work) };
+                // It begins now, whenever it is waited for.
+                let _ = addresses.poll(&mut Context::from_waker(Waker::noop()));
+                addresses
+            }
+        };
+        let handle = self.ctx().table.push(addresses)?;
+        Ok(Resource::new_own(handle.rep()))
+    }
+}
+
+impl ip_name_lookup::HostResolveAddressStream for CallState {
+    fn resolve_next_address(
+        &mut self,
+        handle: Resource<ResolveAddressStream>,
+    ) -> SocketResult<Option<IpAddress>> {
+        self.socket_call("resolve-address-stream.resolve-next-address")?;
+        let addresses = self.ctx().table.get_mut(&Addresses::of(&handle))?;
+        if addresses.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            return Err(ErrorCode::WouldBlock.into());
+        }
+        let (next, learnt) = match &mut addresses.state {
+            State::Sought(_) => return Err(ErrorCode::WouldBlock.into()),
+            State::Failed(code) => return Err((*code).into()),
+            State::Found { all, told } => {
+                let is_first = *told == 0;
+                let next = all.get(*told).copied();
+                *told += usize::from(next.is_some());
+                (next, addresses.name.clone().filter(|_| is_first).map(|name| (name, all.clone())))
+            }
+        };
+        if let Some((name, found)) = learnt {
+            // Beside those of another look-up, which the component may have got others from.
+            let known = self.network().names.entry(name).or_default();
+            found.into_iter().for_each(|address| {
+                if !known.contains(&address) {
+                    known.push(address);
+                }
+            });
+        }
+        Ok(next.map(IpAddress::from))
+    }
+
+    fn subscribe(
+        &mut self,
+        handle: Resource<ResolveAddressStream>,
+    ) -> wasmtime::Result<Resource<DynPollable>> {
+        self.enter_host("resolve-address-stream.subscribe")?;
+        subscribe(self.ctx().table, Addresses::of(&handle))
+    }
+
+    fn drop(&mut self, handle: Resource<ResolveAddressStream>) -> wasmtime::Result<()> {
+        self.ctx().table.delete(Resource::<Addresses>::new_own(handle.rep()))?;
+        Ok(())
+    }
+}
+
+/// What each of the others asks for what became of an error.
+impl network::Host for CallState {
+    fn convert_error_code(&mut self, error: SocketError) -> wasmtime::Result<ErrorCode> {
+        error.downcast()
+    }
+
+    fn network_error_code(
+        &mut self,
+        error: Resource<wasmtime::Error>,
+    ) -> wasmtime::Result<Option<ErrorCode>> {
+        self.enter_host("network.network-error-code")?;
+        network::Host::network_error_code(&mut self.sockets(), error)
+    }
+}
+
+impl network::HostNetwork for CallState {
+    fn drop(&mut self, handle: Resource<NetworkHandle>) -> wasmtime::Result<()> {
+        network::HostNetwork::drop(&mut self.sockets(), handle)
+    }
+}
+
+impl tcp_create_socket::Host for CallState {
+    fn create_tcp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<TcpSocket>> {
+        self.socket_call("tcp-create-socket.create-tcp-socket")?;
+        // Each is a descriptor of the host's, connected or not.
+        let maximum = self.plugin.limits().value(LimitKind::HttpRequests);
+        let network = self.network();
+        if network.sockets >= maximum {
+            return Err(ErrorCode::NewSocketLimit.into());
+        }
+        network.sockets += 1;
+        tcp_create_socket::Host::create_tcp_socket(&mut self.sockets(), family)
+    }
+}
+
+/// Writes methods that count themselves and then let wasmtime-wasi do the work.
+macro_rules! delegate {
+    ($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty) => {
+        fn $name(&mut self, this: Resource<TcpSocket>, $($arg: $ty),*) -> SocketResult<$ret> {
+            self.socket_call(concat!("tcp-socket.", stringify!($name)))?;
+            HostTcpSocket::$name(&mut self.sockets(), this, $($arg),*)
+        }
+    };
+    (sure $name:ident() -> $ret:ty) => {
+        fn $name(&mut self, this: Resource<TcpSocket>) -> wasmtime::Result<$ret> {
+            self.enter_host(concat!("tcp-socket.", stringify!($name)))?;
+            HostTcpSocket::$name(&mut self.sockets(), this)
+        }
+    };
+}
+
+impl tcp::Host for CallState {}
+
+impl HostTcpSocket for CallState {
+    async fn start_bind(
+        &mut self,
+        this: Resource<TcpSocket>,
+        network: Resource<NetworkHandle>,
+        local: IpSocketAddress,
+    ) -> SocketResult<()> {
+        self.socket_call("tcp-socket.start_bind")?;
+        let address = SocketAddr::from(local);
+        if !address.ip().is_unspecified() || address.port() != 0 {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        HostTcpSocket::start_bind(&mut self.sockets(), this, network, local).await
+    }
+
+    fn start_connect(
+        &mut self,
+        this: Resource<TcpSocket>,
+        network: Resource<NetworkHandle>,
+        remote: IpSocketAddress,
+    ) -> SocketResult<()> {
+        self.socket_call("tcp-socket.start_connect")?;
+        self.may_connect(remote.into()).map_err(|error| self.refusal(&error))?;
+        HostTcpSocket::start_connect(&mut self.sockets(), this, network, remote)
+    }
+
+    async fn start_listen(&mut self, _this: Resource<TcpSocket>) -> SocketResult<()> {
+        self.socket_call("tcp-socket.start_listen")?;
+        Err(ErrorCode::AccessDenied.into())
+    }
+
+    delegate!(finish_bind() -> ());
+    delegate!(finish_connect() -> (Resource<DynInputStream>, Resource<DynOutputStream>));
+    delegate!(finish_listen() -> ());
+    delegate!(accept() -> (Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>));
+    delegate!(local_address() -> IpSocketAddress);
+    delegate!(remote_address() -> IpSocketAddress);
+    delegate!(sure is_listening() -> bool);
+    delegate!(sure address_family() -> IpAddressFamily);
+    delegate!(set_listen_backlog_size(value: u64) -> ());
+    delegate!(keep_alive_enabled() -> bool);
+    delegate!(set_keep_alive_enabled(value: bool) -> ());
+    delegate!(keep_alive_idle_time() -> Duration);
+    delegate!(set_keep_alive_idle_time(value: Duration) -> ());
+    delegate!(keep_alive_interval() -> Duration);
+    delegate!(set_keep_alive_interval(value: Duration) -> ());
+    delegate!(keep_alive_count() -> u32);
+    delegate!(set_keep_alive_count(value: u32) -> ());
+    delegate!(hop_limit() -> u8);
+    delegate!(set_hop_limit(value: u8) -> ());
+    delegate!(receive_buffer_size() -> u64);
+    delegate!(set_receive_buffer_size(value: u64) -> ());
+    delegate!(send_buffer_size() -> u64);
+    delegate!(set_send_buffer_size(value: u64) -> ());
+    delegate!(sure subscribe() -> Resource<DynPollable>);
+    delegate!(shutdown(how: ShutdownType) -> ());
+    delegate!(sure drop() -> ());
+}
