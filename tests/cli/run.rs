@@ -59,3 +59,42 @@ fn what_was_printed_before_a_failure_is_shown() {
     let json = show(&["--json", "run", GREET, "--", "you", "--panic"]);
     assert!(json.contains(r#""stdout":"hello, you\n""#), "{json}");
 }
+
+/// A server that answers one line with itself; where it is.
+fn echo() -> u16 {
+    use std::io::{BufRead as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        stream.write_all(line.as_bytes()).unwrap();
+    });
+    port
+}
+
+#[test]
+fn a_component_connects_to_whom_it_may() {
+    let component = "plugins/tcp-echo/tcp-echo.wasm";
+    let port = echo();
+    let granted = format!("net=tcp://127.0.0.1:{port}");
+    assert_snapshot!(
+        show(&["run", "--allow", &granted, component, "--", &format!("127.0.0.1:{port}"), "over TCP"]),
+        @"
+    exit 0
+    --- stdout
+    over TCP
+    "
+    );
+    assert_snapshot!(show(&["run", component, "--", "127.0.0.1:9"]), @"
+    exit 1
+    --- stderr
+    tcp-echo: connecting: access-denied
+    ");
+    assert_snapshot!(show(&["run", "--allow", "fs.read=.", component, "--", "files"]), @"
+    exit 2
+    --- stderr
+    error: `fs.read=.`: this version of Airlock gives components no files
+    ");
+}

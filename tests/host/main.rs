@@ -8,6 +8,7 @@ mod approval;
 mod cancel;
 mod capabilities;
 mod command;
+mod component;
 mod events;
 mod exec;
 mod fledge;
