@@ -87,6 +87,8 @@ fn a_component_connects_to_whom_it_may() {
     over TCP
     "
     );
+    let inspected = show(&["inspect", component]);
+    assert!(inspected.contains("\nkind       component\n"), "{inspected}");
     assert_snapshot!(show(&["run", component, "--", "127.0.0.1:9"]), @"
     exit 1
     --- stderr

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use airlock_host::service::Resolve;
 use airlock_host::testing::{Fakes, fakes};
 use airlock_host::{
     AbiId, AuditEvent, Cache, CacheSettings, Error, Host, LoadOptions, Mapping, MemoryAudit, OnAuditFailure,
-    Origin, Plugin, Program, ProgramInput, StdinSource,
+    Origin, Plugin, Program, ProgramInput, ServiceFuture, StdinSource,
 };
 
 use crate::support::{MODES, Mode, host, limits, load_error, repository, text};
@@ -213,6 +214,33 @@ fn slow_host_call_a_server_that_never_answers_is_cut_off_at_the_deadline() {
         assert_eq!((error.code(), error.exit_code()), ("deadline", 124), "{mode:?}");
         assert!(started.elapsed() < Duration::from_secs(3), "{mode:?}: {:?}", started.elapsed());
     }
+}
+
+/// Name servers that never answer.
+#[derive(Debug)]
+struct Silence;
+
+impl Resolve for Silence {
+    fn resolve<'a>(&'a self, _name: &'a str) -> ServiceFuture<'a, Vec<IpAddr>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn slow_host_call_a_look_up_that_is_never_answered_is_cut_off() {
+    let mut services = fakes().services();
+    services.resolver = Arc::new(Silence);
+    let host = Host::builder().slots(2).services(services).build().unwrap();
+    let granted = ["net=tcp://slow.test:1"];
+    let plugin = load_on(&host, allow(limits(&[("timeout", "300ms")]), &granted));
+    for mode in MODES {
+        let error = run_in(mode, &plugin, &["lookup", "slow.test"]).expect_err("nobody answers");
+        assert_eq!(error.code(), "deadline", "{mode:?}");
+    }
+    // Or by the time that requests have, which the component hears of.
+    let plugin = load_on(&host, allow(limits(&[("http_time", "100ms")]), &granted));
+    let error = failed(&plugin, &["lookup", "slow.test"]);
+    assert_eq!(error, "tcp-echo: looking up: temporary-resolver-failure\n");
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub enum AbiId {
     Raw,
     /// CortexPrism's documented capability ABI: JSON in, JSON out, a fresh instance per call.
     Json,
-    /// A WASI preview 1 program with `_start`.
+    /// A WASI program: a module of preview 1 with `_start`, or a component of preview 2 with `wasi:cli/run`.
     Command,
     /// sen-rs's: a command that says itself what it takes and needs, in MessagePack.
     Sen,

@@ -323,7 +323,7 @@ pub static LIMITS: [LimitRow; 33] = [
         Unit::Count,
         Some(100),
         "call",
-        "Requests and connections that a call may make, redirects aside",
+        "Requests, connections and look-ups of names that a call may make, redirects aside",
     ),
     row(
         LimitKind::HttpBody,

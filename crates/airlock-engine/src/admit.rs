@@ -407,8 +407,8 @@ impl Admission<'_> {
         }
     }
 
-    /// Takes what a component imports: each thing of an interface, and the interface itself where
-    /// that has none.
+    /// Takes what a component imports: each function of an interface, its types where it has no functions,
+    /// and the interface itself where it has nothing.
     fn describe_interface(&mut self, types: &TypesRef<'_>, interface: &str) {
         let entity = types.component_item_for_import(interface).map(|found| found.ty);
         let import = |name: &str, what: &str| Import {
@@ -418,8 +418,11 @@ impl Admission<'_> {
         };
         let before = self.shape.imports.len();
         if let Some(ComponentEntityType::Instance(id)) = entity {
-            let exports = types[id].exports.iter();
-            self.shape.imports.extend(exports.map(|(name, found)| import(name, item(found.ty))));
+            let is_type = |ty: ComponentEntityType| matches!(ty, ComponentEntityType::Type { .. });
+            let exports = || types[id].exports.iter();
+            let has_only_types = exports().all(|(_, found)| is_type(found.ty));
+            let told = exports().filter(|(_, found)| has_only_types || !is_type(found.ty));
+            self.shape.imports.extend(told.map(|(name, found)| import(name, item(found.ty))));
         }
         if self.shape.imports.len() == before {
             self.shape.imports.push(import("", entity.map_or("item", item)));
@@ -668,8 +671,8 @@ mod tests {
         assert_eq!(exports, ["wasi:cli/run@0.2.6: instance"]);
         let imports = shape.imports.iter().map(|i| format!("{}.{}: {}", i.module, i.name, i.ty));
         assert_eq!(imports.collect::<Vec<_>>(), ["wasi:cli/environment@0.2.0.get-arguments: function"]);
-        assert!(shape.imports_of_interface("wasi:cli/environment", Some("get-arguments")));
-        assert!(!shape.imports_of_interface("wasi:cli/environment", Some("get-environment")));
+        assert!(shape.imports_of_interface("wasi:cli/environment", "get-arguments"));
+        assert!(!shape.imports_of_interface("wasi:cli/environment", "get-environment"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Compiled code, in memory and in files: the only `unsafe` of the project.
+//! Compiled code, in memory and in files: the only `unsafe` of the host.
 //!
 //! Loading compiled code trusts every byte of it. It holds machine code and the tables
 //! that describe it, and wasmtime checks only that it was made for the same version and

@@ -189,6 +189,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Which of the two kinds of WebAssembly it is: `module` or `component`.
+    pub fn kind(&self) -> &'static str {
+        if self.is_component { "component" } else { "module" }
+    }
+
     /// The signature of the exported function `name`.
     pub fn function(&self, name: &str) -> Option<&Signature> {
         match self.export(name)? {
@@ -239,14 +244,12 @@ impl Shape {
             .map(|(_, v)| v)
     }
 
-    /// Whether a component imports something of `interface`, written without a version; `name` is
-    /// what, where not all of it is meant.
-    pub fn imports_of_interface(&self, interface: &str, name: Option<&str>) -> bool {
-        let imports = self.imports.iter().filter(|_| self.is_component);
-        let mut names = imports
-            .filter(|import| preview2(&import.module).is_some_and(|(module, _)| module == interface))
-            .map(|import| import.name.as_str());
-        names.any(|import| name.is_none_or(|name| name == import))
+    /// Whether a component imports `name` of `interface`, which is written without a version.
+    pub fn imports_of_interface(&self, interface: &str, name: &str) -> bool {
+        let is_it = |import: &Import| {
+            import.name == name && preview2(&import.module).is_some_and(|(module, _)| module == interface)
+        };
+        self.is_component && self.imports.iter().any(is_it)
     }
 
     /// Whether it imports anything from `module`.

@@ -623,26 +623,36 @@ const IMPLIED: [(CapabilityKind, &str, &[&str]); 19] = [
     (CapabilityKind::Stdout, "fledge", &["send"]),
 ];
 
-/// The same for components: an interface and functions of it.
-const IMPLIED_BY_INTERFACES: [(CapabilityKind, &str, &[&str]); 10] = [
-    (CapabilityKind::Clock, "wasi:clocks/wall-clock", &["now"]),
+/// Interfaces, each with functions of it.
+type Interfaces = &'static [(&'static str, &'static [&'static str])];
+
+/// The same for components.
+const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 6] = [
     (
         CapabilityKind::Clock,
-        "wasi:clocks/monotonic-clock",
-        &["now", "subscribe-instant", "subscribe-duration"],
+        &[
+            ("wasi:clocks/wall-clock", &["now"]),
+            ("wasi:clocks/monotonic-clock", &["now", "subscribe-instant", "subscribe-duration"]),
+        ],
     ),
-    (CapabilityKind::Random, "wasi:random/random", &["get-random-bytes", "get-random-u64"]),
     (
         CapabilityKind::Random,
-        "wasi:random/insecure",
-        &["get-insecure-random-bytes", "get-insecure-random-u64"],
+        &[
+            ("wasi:random/random", &["get-random-bytes", "get-random-u64"]),
+            ("wasi:random/insecure", &["get-insecure-random-bytes", "get-insecure-random-u64"]),
+            ("wasi:random/insecure-seed", &["insecure-seed"]),
+        ],
     ),
-    (CapabilityKind::Random, "wasi:random/insecure-seed", &["insecure-seed"]),
-    (CapabilityKind::Env, "wasi:cli/environment", &["get-environment"]),
-    (CapabilityKind::Stdin, "wasi:cli/stdin", &["get-stdin"]),
-    (CapabilityKind::Stdout, "wasi:cli/stdout", &["get-stdout"]),
-    (CapabilityKind::Net, "wasi:sockets/tcp", &["[method]tcp-socket.start-connect"]),
-    (CapabilityKind::Net, "wasi:sockets/ip-name-lookup", &["resolve-addresses"]),
+    (CapabilityKind::Env, &[("wasi:cli/environment", &["get-environment"])]),
+    (CapabilityKind::Stdin, &[("wasi:cli/stdin", &["get-stdin"])]),
+    (CapabilityKind::Stdout, &[("wasi:cli/stdout", &["get-stdout"])]),
+    (
+        CapabilityKind::Net,
+        &[
+            ("wasi:sockets/tcp", &["[method]tcp-socket.start-connect"]),
+            ("wasi:sockets/ip-name-lookup", &["resolve-addresses"]),
+        ],
+    ),
 ];
 
 /// What a plugin asks for: in its manifest, and by what it imports.
@@ -654,8 +664,10 @@ fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
         let asks = names.iter().any(|name| shape.imports_item(module, name)) && (is_program || !streams);
         asks.then(|| Request { capability: Capability::all_of(kind), required: false })
     });
-    let by_interfaces = IMPLIED_BY_INTERFACES.iter().filter_map(|&(kind, interface, names)| {
-        let asks = names.iter().any(|name| shape.imports_of_interface(interface, Some(name)));
+    let by_interfaces = IMPLIED_BY_INTERFACES.iter().filter_map(|&(kind, interfaces)| {
+        let asks = interfaces
+            .iter()
+            .any(|(interface, names)| names.iter().any(|name| shape.imports_of_interface(interface, name)));
         asks.then(|| Request { capability: Capability::all_of(kind), required: false })
     });
     manifest

@@ -125,7 +125,7 @@ impl Host {
 fn runs(component: &Component, shape: &Shape) -> bool {
     let version = shape.exports_interface("wasi:cli/run").unwrap_or_default();
     let run = component
-        .get_export_index(None, &format!("wasi:cli/run@{version}"))
+        .get_export_index(None, format!("wasi:cli/run@{version}").as_str())
         .and_then(|interface| component.get_export(Some(&interface), "run"));
     let Some((ComponentItem::ComponentFunc(run), _)) = run else { return false };
     let plain =

@@ -62,7 +62,7 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
             "size",
             vec![bytesize::ByteSize::b(examined.artifact.bytes().len() as u64).display().iec().to_string()],
         ),
-        ("kind", vec!["module".to_owned()]),
+        ("kind", vec![shape.kind().to_owned()]),
         ("abi", vec![abi]),
         ("instance", vec![instance.to_owned()]),
         (
@@ -121,7 +121,7 @@ fn as_json(examined: &Examined) -> serde_json::Value {
         "name": examined.name,
         "digest": examined.artifact.digest(),
         "size": examined.artifact.bytes().len(),
-        "kind": "module",
+        "kind": examined.shape.kind(),
         "abi": abi,
         "abi_reason": why,
         "keeps_state": examined.keeps_state(),

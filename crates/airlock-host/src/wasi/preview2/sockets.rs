@@ -4,8 +4,7 @@
 //! twice: a name is looked up where it is granted with the scheme `tcp` at some port, and an address
 //! is connected to where it is granted itself, or is one of a name that this call has looked up and
 //! that is granted at that port. In both cases each address of a name is checked as everywhere
-//! ([`net::check`]). What comes of a name server outside of that is never connected to: a component
-//! has no other way to learn addresses that its names stand for.
+//! ([`net::check`]). So no address is taken for a name's because a component says that it is.
 //!
 //! Nobody connects to a component: it may bind to nothing in particular only, and not listen. There
 //! is no UDP.
