@@ -53,6 +53,7 @@ mod memory;
 mod plugin;
 mod prepared;
 mod recorded;
+mod requests;
 mod running;
 pub mod sen;
 pub mod service;

@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use crate::abi::{self, Abi, Adapter};
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
+use crate::requests::requests;
 use crate::service::exec;
 use crate::source::{self, Source};
 use crate::standing::{Followed, Ground, Standing};
-use crate::wasi::{self, PathRules};
+use crate::wasi::PathRules;
 
 /// How a plugin is loaded.
 #[derive(Debug, Clone, Default)]
@@ -580,101 +581,4 @@ const UNENFORCED: [CapabilityKind; 6] = [
 
 fn can_enforce(grant: &Capability) -> bool {
     !UNENFORCED.contains(&grant.kind())
-}
-
-/// Imports that ask for a capability: a module and functions of it.
-const IMPLIED: [(CapabilityKind, &str, &[&str]); 19] = [
-    (CapabilityKind::Clock, wasi::PREVIEW1, &["clock_time_get", "poll_oneoff"]),
-    (CapabilityKind::Random, wasi::PREVIEW1, &["random_get"]),
-    (
-        CapabilityKind::FsRead,
-        wasi::PREVIEW1,
-        &["path_open", "path_filestat_get", "path_readlink", "fd_readdir"],
-    ),
-    (
-        CapabilityKind::FsWrite,
-        wasi::PREVIEW1,
-        &[
-            "path_open",
-            "path_create_directory",
-            "path_filestat_set_times",
-            "path_link",
-            "path_remove_directory",
-            "path_rename",
-            "path_symlink",
-            "path_unlink_file",
-        ],
-    ),
-    (CapabilityKind::Env, wasi::PREVIEW1, &["environ_get"]),
-    (CapabilityKind::Stdin, wasi::PREVIEW1, &["fd_read"]),
-    (CapabilityKind::Stdout, wasi::PREVIEW1, &["fd_write"]),
-    (CapabilityKind::Log, "env", &["host_log"]),
-    (CapabilityKind::Config, "env", &["host_get_config"]),
-    (CapabilityKind::Kv, "env", &["host_get_state", "host_set_state"]),
-    (CapabilityKind::Clock, "env", &["host_get_time_ms"]),
-    (CapabilityKind::Random, "env", &["host_random"]),
-    (CapabilityKind::Net, "env", &["host_http_request"]),
-    // What it sends may ask for anything that there are messages for.
-    (CapabilityKind::Kv, "fledge", &["store_get", "store_set", "send"]),
-    (CapabilityKind::Exec, "fledge", &["exec", "send"]),
-    (CapabilityKind::Env, "fledge", &["exec", "metadata", "send"]),
-    (CapabilityKind::Metadata, "fledge", &["metadata", "send", "recv"]),
-    (CapabilityKind::Net, "fledge", &["http", "send"]),
-    (CapabilityKind::Stdout, "fledge", &["send"]),
-];
-
-/// Interfaces, each with functions of it.
-type Interfaces = &'static [(&'static str, &'static [&'static str])];
-
-/// The same for components.
-const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 6] = [
-    (
-        CapabilityKind::Clock,
-        &[
-            ("wasi:clocks/wall-clock", &["now"]),
-            ("wasi:clocks/monotonic-clock", &["now", "subscribe-instant", "subscribe-duration"]),
-        ],
-    ),
-    (
-        CapabilityKind::Random,
-        &[
-            ("wasi:random/random", &["get-random-bytes", "get-random-u64"]),
-            ("wasi:random/insecure", &["get-insecure-random-bytes", "get-insecure-random-u64"]),
-            ("wasi:random/insecure-seed", &["insecure-seed"]),
-        ],
-    ),
-    (CapabilityKind::Env, &[("wasi:cli/environment", &["get-environment"])]),
-    (CapabilityKind::Stdin, &[("wasi:cli/stdin", &["get-stdin"])]),
-    (CapabilityKind::Stdout, &[("wasi:cli/stdout", &["get-stdout"])]),
-    (
-        CapabilityKind::Net,
-        &[
-            ("wasi:sockets/tcp", &["[method]tcp-socket.start-connect"]),
-            ("wasi:sockets/ip-name-lookup", &["resolve-addresses"]),
-        ],
-    ),
-];
-
-/// What a plugin asks for: in its manifest, and by what it imports.
-fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
-    let implied = IMPLIED.iter().filter_map(|&(kind, module, names)| {
-        // What is printed by anything but a program is a log.
-        let streams = matches!(kind, CapabilityKind::Stdin | CapabilityKind::Stdout);
-        let is_program = shape.function("_start").is_some();
-        let asks = names.iter().any(|name| shape.imports_item(module, name)) && (is_program || !streams);
-        asks.then(|| Request { capability: Capability::all_of(kind), required: false })
-    });
-    let by_interfaces = IMPLIED_BY_INTERFACES.iter().filter_map(|&(kind, interfaces)| {
-        let asks = interfaces
-            .iter()
-            .any(|(interface, names)| names.iter().any(|name| shape.imports_of_interface(interface, name)));
-        asks.then(|| Request { capability: Capability::all_of(kind), required: false })
-    });
-    manifest
-        .map(|manifest| manifest.requests.clone())
-        .unwrap_or_default()
-        .into_iter()
-        .chain(implied)
-        .chain(by_interfaces)
-        .collect()
 }
