@@ -1,7 +1,7 @@
 //! What the host provides to every core module, and whose imports the others are.
 
 use airlock_core::{ErrorKind, Phase};
-use wasmtime::{Caller, Extern, Linker};
+use wasmtime::{Caller, Extern, Linker, Memory};
 
 use crate::guest;
 use crate::store::CallState;
@@ -33,6 +33,33 @@ fn abort(
     };
     let phase: Phase = caller.data().phase;
     Err(caller.data_mut().halt(ErrorKind::Trap { reason, frames: Vec::new(), phase }))
+}
+
+/// The memory that a guest exports for what it and the host hand over.
+///
+/// # Errors
+/// What stops a guest without one.
+pub(super) fn memory_for(guest: &mut Caller<'_, CallState>) -> wasmtime::Result<Memory> {
+    match guest.get_export("memory").and_then(Extern::into_memory) {
+        Some(memory) => Ok(memory),
+        None => Err(guest.data_mut().bad_guest("it has no memory to hand over bytes in".to_owned())),
+    }
+}
+
+/// The bytes that a guest hands over by a pointer and a length, and the state of its call.
+///
+/// # Errors
+/// What stops a guest whose pointer leads out of its memory.
+pub(super) fn handed_over<'a>(
+    guest: &'a mut Caller<'_, CallState>,
+    (at, length): (u32, u32),
+) -> wasmtime::Result<(&'a [u8], &'a mut CallState)> {
+    let memory = memory_for(guest)?;
+    let (view, state) = memory.data_and_store_mut(&mut *guest);
+    match guest::slice(view, at, length) {
+        Ok(bytes) => Ok((bytes, state)),
+        Err(outside) => Err(state.bad_guest(outside.reason("what it hands over"))),
+    }
 }
 
 /// Imports of systems whose plugins are not run (yet), to say so when one is missing:

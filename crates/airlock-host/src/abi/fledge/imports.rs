@@ -6,9 +6,10 @@
 
 use airlock_core::{LimitKind, ServiceError};
 use serde_json::Value;
-use wasmtime::{Caller, Extern, Linker, Memory};
+use wasmtime::{Caller, Linker};
 use wasmtime_wasi::I32Exit;
 
+use super::super::imports::{handed_over, memory_for};
 use super::dialogue::Dialogue;
 use super::message::{self, Message, Pair};
 use super::work;
@@ -66,7 +67,7 @@ pub(super) fn link(linker: &mut Linker<CallState>, send_returns: bool) -> wasmti
     linker.func_wrap_async(MODULE, "store_get", |mut guest: Guest<'_>, span: Span| {
         Box::new(async move {
             guest.data_mut().enter_host("store_get")?;
-            let key = String::from_utf8_lossy(bytes(&mut guest, span)?).into_owned();
+            let key = String::from_utf8_lossy(handed_over(&mut guest, span)?.0).into_owned();
             let result = work::load(guest.data_mut(), &key).await?;
             hold(&mut guest, &result)
         })
@@ -92,14 +93,9 @@ pub(super) fn link(linker: &mut Linker<CallState>, send_returns: bool) -> wasmti
 }
 
 /// One message of the guest's.
-async fn send(guest: &mut Guest<'_>, (at, length): Span) -> wasmtime::Result<()> {
+async fn send(guest: &mut Guest<'_>, span: Span) -> wasmtime::Result<()> {
     guest.data_mut().enter_host("send")?;
-    let memory = memory(guest)?;
-    let (view, state) = memory.data_and_store_mut(&mut *guest);
-    let bytes = match guest::slice(view, at, length) {
-        Ok(bytes) => bytes,
-        Err(outside) => return Err(state.bad_guest(outside.reason("what it sends"))),
-    };
+    let (bytes, state) = handed_over(guest, span)?;
     say(state, bytes).await
 }
 
@@ -144,7 +140,7 @@ async fn receive(guest: &mut Guest<'_>, (at, most): Span) -> wasmtime::Result<i3
         let init = work::init(state).await?;
         dialogue(state).hold(init);
     }
-    let memory = memory(guest)?;
+    let memory = memory_for(guest)?;
     let (view, state) = memory.data_and_store_mut(&mut *guest);
     let Some(dialogue) = &mut state.dialogue else { return Ok(0) };
     let next = dialogue.next();
@@ -179,23 +175,6 @@ fn argument<T: serde::de::DeserializeOwned>(
     span: Span,
 ) -> wasmtime::Result<T> {
     guest.data_mut().enter_host(function)?;
-    let read = message::parse(bytes(guest, span)?);
-    read.map_err(|reason| guest.data_mut().bad_guest(format!("malformed argument: {reason}")))
-}
-
-/// The memory that the guest exports.
-fn memory(guest: &mut Guest<'_>) -> wasmtime::Result<Memory> {
-    match guest.get_export("memory").and_then(Extern::into_memory) {
-        Some(memory) => Ok(memory),
-        None => Err(guest.data_mut().bad_guest("it has no memory to hand over bytes in".to_owned())),
-    }
-}
-
-fn bytes<'a>(guest: &'a mut Guest<'_>, (at, length): Span) -> wasmtime::Result<&'a [u8]> {
-    let memory = memory(guest)?;
-    let (view, state) = memory.data_and_store_mut(&mut *guest);
-    match guest::slice(view, at, length) {
-        Ok(bytes) => Ok(bytes),
-        Err(outside) => Err(state.bad_guest(outside.reason("what it hands over"))),
-    }
+    let (bytes, state) = handed_over(guest, span)?;
+    message::parse(bytes).map_err(|reason| state.bad_guest(format!("malformed argument: {reason}")))
 }

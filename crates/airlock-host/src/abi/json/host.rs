@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use airlock_core::{CapabilityKind, HttpRequest, KvChange, LogLevel, Need, ServiceError, visible};
 use bytes::Bytes;
-use wasmtime::{Caller, Extern, Linker, Memory};
+use wasmtime::{Caller, Linker};
 
+use super::super::imports::{handed_over, memory_for};
 use super::super::{Fetched, fetch};
 use crate::guest;
 use crate::store::CallState;
@@ -185,18 +186,8 @@ fn enter(guest: &mut Guest<'_>, function: &'static str) -> wasmtime::Result<()> 
     guest.data_mut().enter_host(function)
 }
 
-/// The memory that the guest exports.
-fn memory(guest: &mut Guest<'_>) -> wasmtime::Result<Memory> {
-    let memory = guest.get_export("memory").and_then(Extern::into_memory);
-    memory.ok_or_else(|| wasmtime::Error::msg("a guest without a memory"))
-}
-
-fn bytes(guest: &mut Guest<'_>, (at, length): Span) -> wasmtime::Result<Vec<u8>> {
-    let memory = memory(guest)?;
-    match guest::slice(guest::view(&*guest, &memory), at, length) {
-        Ok(bytes) => Ok(bytes.to_vec()),
-        Err(outside) => Err(guest.data_mut().bad_guest(outside.reason("what it hands over"))),
-    }
+fn bytes(guest: &mut Guest<'_>, span: Span) -> wasmtime::Result<Vec<u8>> {
+    Ok(handed_over(guest, span)?.0.to_vec())
 }
 
 fn text(guest: &mut Guest<'_>, (at, length): Span) -> wasmtime::Result<String> {
@@ -207,7 +198,7 @@ fn text(guest: &mut Guest<'_>, (at, length): Span) -> wasmtime::Result<String> {
 }
 
 fn put(guest: &mut Guest<'_>, at: u32, bytes: &[u8]) -> wasmtime::Result<()> {
-    let memory = memory(guest)?;
+    let memory = memory_for(guest)?;
     match guest::write(memory.data_mut(&mut *guest), at, bytes) {
         Ok(()) => Ok(()),
         Err(outside) => Err(guest.data_mut().bad_guest(outside.reason("where it takes an answer"))),
@@ -224,7 +215,7 @@ fn give(
         put(guest, length, &0_u32.to_le_bytes())?;
         return Ok(NOT_FINE);
     };
-    let memory = memory(guest)?;
+    let memory = memory_for(guest)?;
     let capacity = guest::read_u32(guest::view(&*guest, &memory), length);
     let capacity = capacity.filter(|capacity| *capacity > 0).unwrap_or(TEXT) as usize;
     let value = value.as_ref();
