@@ -9,6 +9,7 @@ mod cancel;
 mod capabilities;
 mod command;
 mod component;
+mod cortex;
 mod events;
 mod exec;
 mod fledge;

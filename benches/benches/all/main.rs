@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails to get what it needs has failed")]
 
 mod calls;
+mod cortex;
 mod floor;
 mod gated;
 mod guests;
@@ -30,7 +31,7 @@ use airlock_bench::Report;
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     ("calls", calls::run),
     ("load", load::run),
     ("process", process::run),
@@ -42,6 +43,7 @@ const GROUPS: [Group; 11] = [
     ("services", services::run),
     ("plugins", plugins::run),
     ("sen", sen::run),
+    ("cortex", cortex::run),
 ];
 
 fn main() {

@@ -7,6 +7,7 @@ use std::process::Command;
 use airlock_bench::{Figure, Report, Target};
 use airlock_host::{Host, LoadOptions, Plugin, Source};
 
+use crate::cortex;
 use crate::guests::{ADD, ECHO, load, repository};
 use crate::plugins::{managed, unloaded};
 
@@ -78,6 +79,23 @@ pub(crate) fn child(arguments: &[String]) {
                 let mut session = plugin.session_blocking().unwrap();
                 session.call_func_blocking::<(), ()>("f", ()).unwrap();
                 sessions.push(session);
+            }
+        }
+        example if example.starts_with("example-") => {
+            let folder = repository(cortex::example(example.trim_start_matches("example-")));
+            let file = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            let file = file.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "wasm"));
+            let wasm = std::fs::read(file.unwrap()).unwrap();
+            for index in 0..count {
+                // Another digest each, by a custom section, so that nothing is shared.
+                let section = [&[0, 7, 2][..], b"no", &u32::try_from(index).unwrap().to_le_bytes()].concat();
+                let bytes = [wasm.as_slice(), &section].concat();
+                let plugin = host.load_blocking(bytes, options()).unwrap();
+                let mut session = plugin.session_blocking().unwrap();
+                let input = serde_json::json!({ "text": "hello", "mode": "reverse" });
+                session.call_blocking::<_, serde_json::Value>("transform", &input).unwrap();
+                sessions.push(session);
+                plugins.push(plugin);
             }
         }
         _ => {

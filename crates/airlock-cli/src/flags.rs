@@ -5,6 +5,7 @@ mod plugins;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use airlock_host::{
@@ -187,7 +188,7 @@ pub(crate) enum CacheTask {
 /// What is decided over a plugin's requests without asking.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Decide {
-    #[arg(long, value_name = "KIND[=SCOPE]", help = allow_help())]
+    #[arg(long, value_name = "KIND[=SCOPE]", help = ALLOW_HELP.as_str())]
     allow: Vec<String>,
     /// Deny a capability, whatever else grants it
     #[arg(long, value_name = "KIND[=SCOPE]")]
@@ -438,10 +439,10 @@ pub(crate) struct Load {
     limits: LimitFlags,
 }
 
-fn allow_help() -> String {
+static ALLOW_HELP: LazyLock<String> = LazyLock::new(|| {
     let kinds: Vec<String> = CAPABILITIES.iter().map(CapabilityRow::usage).collect();
     format!("Grant a capability that the plugin asks for: {}", kinds.join(", "))
-}
+});
 
 impl Load {
     /// The options that flags set.
@@ -494,23 +495,29 @@ impl LimitFlags {
     }
 }
 
+fn with_limits(command: Command) -> Command {
+    LIMITS.iter().fold(command, |command, row| {
+        let default = row.default.map_or_else(|| "none".to_owned(), |value| row.unit.show(value));
+        command.arg(
+            Arg::new(limit_id(row))
+                .long(row.kind.flag())
+                .value_name("VALUE")
+                .help(format!("{} [default: {default}]", row.about))
+                .help_heading("Limits"),
+        )
+    })
+}
+
 /// The flag's id within clap, where `input` is also the name of an argument.
 fn limit_id(row: &LimitRow) -> String {
     format!("limit-{}", row.name)
 }
 
 impl Args for LimitFlags {
+    /// For the verb that was typed only: all of them for every verb that takes them are half the
+    /// work of reading a command line.
     fn augment_args(command: Command) -> Command {
-        LIMITS.iter().fold(command, |command, row| {
-            let default = row.default.map_or_else(|| "none".to_owned(), |value| row.unit.show(value));
-            command.arg(
-                Arg::new(limit_id(row))
-                    .long(row.kind.flag())
-                    .value_name("VALUE")
-                    .help(format!("{} [default: {default}]", row.about))
-                    .help_heading("Limits"),
-            )
-        })
+        command.defer(with_limits)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

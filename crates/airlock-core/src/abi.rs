@@ -14,6 +14,8 @@ pub enum AbiId {
     Raw,
     /// CortexPrism's documented capability ABI: JSON in, JSON out, a fresh instance per call.
     Json,
+    /// CortexPrism's tool ABI: tools by name, JSON in, text out, one instance kept in a session.
+    Cortex,
     /// A WASI program: a module of preview 1 with `_start`, or a component of preview 2 with `wasi:cli/run`.
     Command,
     /// sen-rs's: a command that says itself what it takes and needs, in MessagePack.
@@ -24,13 +26,15 @@ pub enum AbiId {
 
 impl AbiId {
     /// Every ABI this build speaks, in the order help prints them.
-    pub const ALL: [AbiId; 5] = [AbiId::Raw, AbiId::Json, AbiId::Command, AbiId::Sen, AbiId::Fledge];
+    pub const ALL: [AbiId; 6] =
+        [AbiId::Raw, AbiId::Json, AbiId::Cortex, AbiId::Command, AbiId::Sen, AbiId::Fledge];
 
     /// The name used in flags, `--json` output and errors.
     pub fn name(self) -> &'static str {
         match self {
             AbiId::Raw => "raw",
             AbiId::Json => "json",
+            AbiId::Cortex => "cortex",
             AbiId::Command => "command",
             AbiId::Sen => "sen",
             AbiId::Fledge => "fledge",

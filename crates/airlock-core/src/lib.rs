@@ -55,7 +55,7 @@ pub use grant::{Grant, GrantStore, Identity, Lasting, MemoryGrants};
 pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};
 pub use manifest::{
     Allocator, ArgSpec, CommandEntry, CommandSpec, Manifest, ManifestFormat, MemoryRequest, Request,
-    SenCapabilities, Streams, fledge_capabilities,
+    SenCapabilities, Streams, ToolParam, ToolSpec, fledge_capabilities,
 };
 pub use outcome::{Outcome, Usage};
 pub use policy::{Basis, Ceiling, Place, Policy};

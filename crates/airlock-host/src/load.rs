@@ -12,7 +12,7 @@ use airlock_core::{
 use airlock_engine::{Artifact, Compiled, EngineKey, Feature, Shape};
 use tokio::sync::oneshot;
 
-use crate::abi::{self, Abi, Adapter};
+use crate::abi::{self, Abi, Adapter, Describer};
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
 use crate::requests::requests;
@@ -323,20 +323,24 @@ impl Host {
         let mut manifest = found.manifest;
         let (mut compiled, mut said) = (None, None);
         let abi = abi::choose(&shape, manifest.as_ref(), options.abi).and_then(|(abi, why)| {
-            if manifest.is_none()
-                && let Some(describer) = abi.describer(&shape)?
+            if let Some(Describer { adapter, is_manifest, read }) =
+                abi.describer(&shape, manifest.as_ref())?
             {
                 let limits = self.effective_limits(abi, &overrides);
                 let key = engine_key(&limits, &shape, abi, options);
-                let asked = self.ask(abi, describer, &artifact, &shape, key, &limits);
-                let (answer, code) = asked?;
-                let described = Manifest::read(Manifest::EXPORT, &answer)?;
+                let asked = self.ask(abi, adapter, &artifact, &shape, key, &limits);
+                let answer = asked.map(|(answer, code)| {
+                    compiled = code;
+                    answer
+                });
+                said = answer.as_ref().ok().filter(|_| is_manifest).cloned();
+                let described = read(answer, manifest.clone(), &name)?;
                 if options.name.is_none() {
                     name.clone_from(&described.name);
                     overrides = self.0.rules.limits(&name);
                     overrides.extend(&options.limits);
                 }
-                (compiled, said, manifest) = (code, Some(answer), Some(described));
+                manifest = Some(described);
             }
             abi.bind(&shape, manifest.as_ref())?;
             Ok((abi, why))

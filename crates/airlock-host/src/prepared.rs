@@ -7,10 +7,12 @@ use airlock_core::{AbiId, Digest, Error, ErrorKind, Result};
 use airlock_engine::{Allocation, Compiled, EngineKey, ExternType, Shape};
 use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentItem, Type};
-use wasmtime::{Engine, InstancePre, Module, ModuleExport, UnknownImportError};
+use wasmtime::{
+    Engine, InstancePre, Linker, Memory, MemoryType, Module, ModuleExport, Store, UnknownImportError,
+};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
-use crate::abi::{self, Abi};
+use crate::abi::{self, Abi, Failure};
 use crate::host::Host;
 use crate::store::CallState;
 use crate::wasi;
@@ -18,13 +20,63 @@ use crate::wasi;
 /// Linked code of either kind.
 pub(crate) enum Linked {
     Module(InstancePre<CallState>),
+    /// A module that has its memory from the host.
+    Dependent(Box<Dependent>),
     Component(CommandPre<CallState>),
+}
+
+/// A module that imports a memory. What is imported from a store cannot be linked before there is
+/// one, so the module is linked for each instance.
+pub(crate) struct Dependent {
+    linker: Arc<Linker<CallState>>,
+    module: Module,
+    memory: MemoryType,
+    imports: Arc<Shape>,
+}
+
+/// Where the memory is imported from.
+const MEMORY: (&str, &str) = ("env", "memory");
+
+impl Dependent {
+    /// The module, where it imports a memory that its ABI provides.
+    fn new(
+        linker: &Arc<Linker<CallState>>,
+        module: &Module,
+        shape: &Arc<Shape>,
+        abi: &dyn Abi,
+    ) -> Option<Self> {
+        let (pages, most) = abi.memory_pages()?;
+        let import = module.imports().find(|import| (import.module(), import.name()) == MEMORY)?;
+        let asked = import.ty().memory()?.clone();
+        if asked.is_64() || asked.is_shared() {
+            return None;
+        }
+        // What it declares bounds what it can be given.
+        let most = asked.maximum().unwrap_or(most.max(asked.minimum()));
+        let pages = pages.clamp(asked.minimum(), most.max(asked.minimum()));
+        let (pages, most) = (u32::try_from(pages).ok()?, u32::try_from(most).ok()?);
+        let memory = MemoryType::new(pages, Some(most));
+        Some(Dependent { linker: linker.clone(), module: module.clone(), memory, imports: shape.clone() })
+    }
+
+    /// Links it for `store`, with a memory that is made there.
+    ///
+    /// # Errors
+    /// As [`Host::prepare`], and when the memory is more than the store's limits let it have.
+    pub(crate) fn link(&self, store: &mut Store<CallState>) -> Result<InstancePre<CallState>, Failure> {
+        let memory = Memory::new(&mut *store, self.memory.clone())?;
+        store.data_mut().provided = Some(memory);
+        let mut linker = (*self.linker).clone();
+        linker.define(&*store, MEMORY.0, MEMORY.1, memory)?;
+        Ok(linker.instantiate_pre(&self.module).map_err(|error| import_error(&error, &self.imports))?)
+    }
 }
 
 impl Linked {
     pub(crate) fn engine(&self) -> &Engine {
         match self {
             Linked::Module(pre) => pre.module().engine(),
+            Linked::Dependent(dependent) => dependent.module.engine(),
             Linked::Component(pre) => pre.engine(),
         }
     }
@@ -80,13 +132,18 @@ impl Host {
         let shape = compiled.shape();
         let linker = self.linker(abi, abi.dialect(shape), compiled.key(), allocation)?;
         tracing::debug!(imports = shape.imports.len(), ?allocation, "link");
-        let pre = linker.instantiate_pre(module).map_err(|error| import_error(&error, shape))?;
+        let linked = match Dependent::new(&linker, module, shape, abi) {
+            Some(dependent) => Linked::Dependent(Box::new(dependent)),
+            None => {
+                Linked::Module(linker.instantiate_pre(module).map_err(|error| import_error(&error, shape))?)
+            }
+        };
         let exports = module
             .exports()
             .filter_map(|export| Some((export.name().to_owned(), module.get_export_index(export.name())?)))
             .collect();
         let memory64 = matches!(shape.export("memory"), Some(ExternType::Memory { memory64: true, .. }));
-        let prepared = Arc::new(Prepared { linked: Linked::Module(pre), exports, memory64 });
+        let prepared = Arc::new(Prepared { linked, exports, memory64 });
         self.0.prepared.put(key, &prepared);
         Ok(prepared)
     }

@@ -72,18 +72,21 @@ pub(crate) fn read(source: Source, limits: &Limits) -> Result<Found> {
             return Ok(Found { name: "plugin".to_owned(), bytes, manifest: None, is_wat: false });
         }
         Source::Package { name, manifest, wasm } => {
-            let manifest = manifest.map(|(file, text)| Manifest::read(&file, &text)).transpose()?;
+            let mut manifest = manifest.map(|(file, text)| Manifest::read(&file, &text)).transpose()?;
+            manifest.as_mut().map_or(Ok(()), |manifest| manifest.check_hash(&wasm))?;
             let name = manifest.as_ref().map_or(name, |manifest| manifest.name.clone());
             return Ok(Found { name, bytes: wasm, manifest, is_wat: false });
         }
         Source::Path(path) => path,
     };
     let is_folder = std::fs::metadata(&path).map_err(|error| unreadable(&path, error))?.is_dir();
-    let (manifest, file) = if is_folder { read_manifest(&path)? } else { (None, path) };
+    let (mut manifest, file) = if is_folder { read_manifest(&path)? } else { (None, path) };
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let bytes = read_file(&file, LimitKind::ArtifactSize, limits.value(LimitKind::ArtifactSize))?;
+    manifest.as_mut().map_or(Ok(()), |manifest| manifest.check_hash(&bytes))?;
     Ok(Found {
         name: manifest.as_ref().map_or(stem, |manifest: &Manifest| manifest.name.clone()),
-        bytes: read_file(&file, LimitKind::ArtifactSize, limits.value(LimitKind::ArtifactSize))?,
+        bytes,
         is_wat: file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wat")),
         manifest,
     })

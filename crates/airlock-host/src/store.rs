@@ -24,6 +24,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::p2::bindings::Command;
 
+use crate::abi::Heap;
 use crate::abi::fledge::Dialogue;
 use crate::bounded::Interrupted;
 use crate::budget::Budget;
@@ -54,6 +55,10 @@ pub(crate) struct CallState {
     inside: Option<Box<Permit>>,
     /// What the guest and the host have to say to each other, where the ABI has messages.
     pub(crate) dialogue: Option<Box<Dialogue>>,
+    /// The memory that the host made for a guest that imports it.
+    pub(crate) provided: Option<Memory>,
+    /// What the host has taken of the guest's memory for it.
+    pub(crate) heap: Option<Box<Heap>>,
     /// What can end this call.
     pub(crate) cancel: Option<Cancel>,
     /// How long it may take, where that is not the plugin's limit.
@@ -81,6 +86,8 @@ impl CallState {
             gate: None,
             inside: None,
             dialogue: None,
+            provided: None,
+            heap: None,
             cancel: None,
             allowed: None,
             function: "",
@@ -409,7 +416,7 @@ pub(crate) struct Live {
     pub(crate) store: Store<CallState>,
     pub(crate) instance: Instance,
     allocation: Allocation,
-    /// The memory exported as `memory`, once somebody asked for it.
+    /// The memory for what it and the host hand over, once somebody asked for it.
     memory: Option<Memory>,
     /// Functions called by name before, where the instance is kept for more calls than one.
     pub(crate) called: Option<Vec<Called>>,
@@ -574,12 +581,22 @@ impl Live {
         self.func(name)?.typed(&self.store).ok()
     }
 
-    /// The memory exported as `memory`.
+    /// The memory exported as `memory`, or else the one that the host made.
     pub(crate) fn memory(&mut self) -> Option<Memory> {
         if self.memory.is_none() {
-            self.memory = self.export("memory")?.into_memory();
+            let exported = self.export("memory").and_then(Extern::into_memory);
+            self.memory = exported.or(self.store.data().provided);
         }
         self.memory
+    }
+
+    /// At least so many bytes of the guest's memory for this call, where the guest has no allocator
+    /// to ask. `None` when there is no more.
+    pub(crate) fn take_frame(&mut self, memory: Memory, size: u32) -> Option<u32> {
+        let mut heap = self.store.data_mut().heap.take().unwrap_or_default();
+        let at = heap.frame(memory, &mut self.store, size);
+        self.store.data_mut().heap = Some(heap);
+        at
     }
 
     /// The same, unless its addresses are wider than the ABIs' and the embedder's.

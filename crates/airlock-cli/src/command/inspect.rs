@@ -1,6 +1,8 @@
 //! `airlock inspect`: what a plugin is, without compiling it, unless it has to be asked that.
 
-use airlock_host::{Capability, CommandLine, Error, Examined, Manifest, ManifestFormat, visible};
+use airlock_host::{
+    Capability, CommandLine, Error, Examined, Manifest, ManifestFormat, ToolParam, ToolSpec, visible,
+};
 use serde_json::json;
 
 use super::Session;
@@ -57,6 +59,7 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
     let mut rows = vec![
         ("plugin", vec![format!("{} {version}", examined.name).trim_end().to_owned()]),
         ("about", manifest.and_then(|manifest| manifest.description.clone()).into_iter().collect()),
+        ("details", manifest.map(details).unwrap_or_default()),
         ("digest", vec![format!("sha256:{}", examined.artifact.digest())]),
         (
             "size",
@@ -74,6 +77,7 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
                 .collect(),
         ),
         ("functions", names(examined.functions())),
+        ("tools", manifest.map(tools).unwrap_or_default()),
         ("commands", manifest.map(usages).unwrap_or_default()),
         ("requests", names(requests.collect())),
         ("baseline", names(baseline)),
@@ -94,6 +98,28 @@ fn usages(manifest: &Manifest) -> Vec<String> {
         lines.collect()
     };
     usages.flat_map(lines).collect()
+}
+
+/// The functions that are described, with what they take: `name(param: type, optional?: type)`.
+fn tools(manifest: &Manifest) -> Vec<String> {
+    let param = |param: &ToolParam| {
+        let optional = if param.required { "" } else { "?" };
+        format!("{}{optional}: {}", param.name, param.kind)
+    };
+    let line = |tool: &ToolSpec| {
+        let params: Vec<String> = tool.params.iter().map(param).collect();
+        let call = format!("{}({})", tool.name, params.join(", "));
+        match &tool.description {
+            Some(description) => format!("{call}: {description}"),
+            None => call,
+        }
+    };
+    manifest.tools.iter().map(line).collect()
+}
+
+/// Who made the plugin, where it comes from and under what terms.
+fn details(manifest: &Manifest) -> Vec<String> {
+    manifest.details.iter().map(|(key, value)| format!("{key}: {value}")).collect()
 }
 
 /// What the manifest says about memory.

@@ -32,8 +32,8 @@ use std::sync::Arc;
 
 use airlock_host::service::Services;
 use airlock_host::{
-    AbiId, Approval, Cache, Capability, Error, ErrorKind, Host, HostBuilder, Limits, LoadOptions, PathBase,
-    Plugin, Redactor, Scope, Source, Worker,
+    AbiId, Approval, Cache, Capability, CapabilityKind, Error, ErrorKind, Host, HostBuilder, Limits,
+    LoadOptions, PathBase, Plugin, Redactor, Scope, Source, Worker,
 };
 use airlock_store::{Installed, KvData, Package, SecretFile, Store};
 use clap::CommandFactory as _;
@@ -331,7 +331,10 @@ impl Session {
 fn refuse_namesake(store: &Store, plugin: &Plugin, path: &Path) -> Result<(), Error> {
     let name = plugin.name();
     let baseline = plugin.baseline();
-    if plugin.policy().allowed().all(|capability| baseline.contains(&capability.kind())) {
+    // What every plugin of its ABI has reaches nothing of the installed one, but for what goes by a name.
+    let by_name = |kind: CapabilityKind| matches!(kind, CapabilityKind::Kv | CapabilityKind::Config);
+    let is_harmless = |kind: CapabilityKind| baseline.contains(&kind) && !by_name(kind);
+    if plugin.policy().allowed().all(|capability| is_harmless(capability.kind())) {
         return Ok(());
     }
     let installed = match store.plugin(name) {

@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{AbiId, Capability, LimitKind};
+use crate::{AbiId, Capability, Digest, LimitKind};
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -187,6 +187,13 @@ pub enum ErrorKind {
         abi: AbiId,
         /// What it misses.
         reason: String,
+    },
+    /// A wasm file is another than its manifest says.
+    HashMismatch {
+        /// The digest in the manifest, as written.
+        expected: String,
+        /// The file's.
+        found: Digest,
     },
     /// A plugin is written for a version of its ABI that is not spoken.
     ApiVersion {
@@ -487,6 +494,7 @@ impl Error {
             ErrorKind::WrongVerb { .. } => ("wrong-verb", Operator, 2),
             ErrorKind::AmbiguousAbi(_) => ("ambiguous-abi", Operator, 2),
             ErrorKind::AbiMismatch { .. } => ("abi-mismatch", Guest, 125),
+            ErrorKind::HashMismatch { .. } => ("hash-mismatch", Guest, 125),
             ErrorKind::ApiVersion { .. } => ("api-version", Guest, 125),
             ErrorKind::NotWasm { .. } => ("not-wasm", Guest, 125),
             ErrorKind::WatNotAsked => ("wat-not-asked", Operator, 2),

@@ -44,6 +44,11 @@ pub(super) fn hint(kind: &ErrorKind) -> Option<String> {
             Some("another name, or `unload` or `replace` of the one that has it".to_owned())
         }
         ErrorKind::BlockingInRuntime => Some("await the call instead".to_owned()),
+        ErrorKind::HashMismatch { .. } => Some(
+            "whoever built it anew writes the new digest into the manifest; a file that changed on its way is not to \
+             be trusted"
+                .to_owned(),
+        ),
         ErrorKind::ApiVersion { .. } => Some("build it again with an SDK of such a version".to_owned()),
         ErrorKind::WrongVerb { abi, .. } if abi.is_program() => {
             Some("`airlock run PLUGIN [ARGS]` runs a program".to_owned())
@@ -109,6 +114,13 @@ impl fmt::Display for Error {
             }
             ErrorKind::AbiMismatch { abi, reason } => {
                 write!(f, "the module does not fit the `{abi}` ABI: {}", v(reason))
+            }
+            ErrorKind::HashMismatch { expected, found } => {
+                write!(
+                    f,
+                    "the wasm file has the digest {found}, and its manifest says `{}`",
+                    visible(expected, false)
+                )
             }
             ErrorKind::ApiVersion { abi, found, known } => {
                 let known: Vec<String> = known.iter().map(u32::to_string).collect();

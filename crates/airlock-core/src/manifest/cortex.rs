@@ -1,17 +1,19 @@
-//! CortexPrism's manifest, `cortex.json` or `manifest.json`.
+//! CortexPrism's manifest, `cortex.json` or `manifest.json`, and what a module of its tool ABI says of
+//! its tools.
 //!
 //! Its document and its source disagree (`type` or `kind`, `capabilities` as a list of
-//! permissions or as an object of functions); both spellings are read. Keys that neither
-//! knows become warnings.
+//! permissions or as an object of functions), and no schema holds manifests to either; both
+//! spellings are read, and what is something else than both say is left out with a warning, as are
+//! keys that neither knows. Only what would have the wrong thing run or granted is an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::{
-    Allocator, CommandEntry, Manifest, ManifestFormat, MemoryRequest, Request, checked_command, checked_name,
-    checked_path, invalid,
+    Allocator, ArgSpec, CommandEntry, CommandSpec, Manifest, ManifestFormat, MemoryRequest, Request,
+    ToolParam, ToolSpec, checked_name, checked_path, invalid, is_word,
 };
 use crate::{Capability, CapabilityKind, Error, ErrorKind, Location, Result};
 
@@ -19,24 +21,25 @@ use crate::{Capability, CapabilityKind, Error, ErrorKind, Location, Result};
 #[serde(rename_all = "camelCase")]
 struct File {
     name: String,
-    version: Option<String>,
-    description: Option<String>,
+    version: Option<Json>,
+    description: Option<Json>,
     kind: Option<String>,
     #[serde(rename = "type")]
     type_: Option<String>,
     entry_point: Option<String>,
+    hash: Option<Json>,
     #[serde(default)]
     wasm: Wasm,
-    #[serde(default)]
-    capabilities: Capabilities,
-    #[serde(default)]
-    permissions: Permissions,
-    #[serde(default)]
-    tools: Vec<Tool>,
-    #[serde(default)]
-    cli_commands: Vec<CliCommand>,
+    capabilities: Option<Json>,
+    permissions: Option<Json>,
+    tools: Option<Json>,
+    cli_commands: Option<Json>,
     config: Option<Json>,
     ui: Option<Json>,
+    author: Option<Json>,
+    homepage: Option<Json>,
+    license: Option<Json>,
+    repository: Option<Json>,
     #[serde(flatten)]
     rest: BTreeMap<String, Json>,
 }
@@ -46,68 +49,34 @@ struct File {
 struct Wasm {
     memory_pages: Option<u32>,
     max_memory_pages: Option<u32>,
-    allocator: Option<String>,
+    allocator: Option<Json>,
     #[serde(flatten)]
     rest: BTreeMap<String, Json>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum Capabilities {
-    #[default]
-    None,
-    Permissions(Vec<String>),
-    Functions(serde_json::Map<String, Json>),
-}
-
-#[derive(Deserialize, Default)]
-struct Permissions {
-    #[serde(default)]
-    network: Vec<String>,
-    #[serde(default)]
-    filesystem: Vec<String>,
-    #[serde(default)]
-    env: Vec<String>,
-    #[serde(default)]
-    process: Vec<String>,
-    #[serde(flatten)]
-    rest: BTreeMap<String, Json>,
-}
-
-#[derive(Deserialize)]
-struct Tool {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct CliCommand {
-    name: String,
-    description: Option<String>,
 }
 
 /// Keys that CortexPrism knows and that say nothing to Airlock.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 10] = [
     "aiDisclosure",
-    "author",
     "authorUrl",
-    "dependencies",
     "events",
-    "hash",
-    "homepage",
     "icon",
     "id",
     "keywords",
-    "license",
     "mcp",
-    "peerDependencies",
-    "repository",
     "runtime",
-    "signature",
     "$schema",
+    "upstream",
+];
+
+/// Keys that somebody could rely on, and what nobody does about them.
+const IDLE: [(&str, &str); 3] = [
+    ("dependencies", "nothing is fetched for a plugin"),
+    ("peerDependencies", "nothing is fetched for a plugin"),
+    ("signature", "no signature is looked at; a digest of the file is, as `hash`"),
 ];
 
 /// Entries of the `capabilities` list that ask for the world outside, with what they
-/// ask for; the list's other entries name extension points.
+/// ask for.
 const PERMISSIONS: [(&str, CapabilityKind); 11] = [
     ("network:fetch", CapabilityKind::Net),
     ("net:outbound", CapabilityKind::Net),
@@ -122,11 +91,29 @@ const PERMISSIONS: [(&str, CapabilityKind); 11] = [
     ("network:http", CapabilityKind::Net),
 ];
 
+/// The list's other entries: places of the application where a plugin is used, and its databases.
+const EXTENSION_POINTS: [&str; 13] = [
+    "tools",
+    "cli:commands",
+    "ui:panel",
+    "ui:widget",
+    "config:schema",
+    "config:provider",
+    "memory:store",
+    "memory:embedder",
+    "events:listener",
+    "middleware:pre",
+    "middleware:post",
+    "db:read",
+    "db:write",
+];
+
 pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
     let file: File = serde_json::from_slice(text).map_err(|error| {
         let (at, reason) = Location::of_json(&error);
         Error::new(ErrorKind::InvalidManifest { file: name.to_owned(), at, reason })
     })?;
+    let mut reader = Reader::default();
 
     let entry_point = file.entry_point.ok_or_else(|| invalid(name, "`entryPoint` is missing"))?;
     let kind = file
@@ -136,18 +123,22 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
     if kind != "wasm" {
         return Err(invalid(name, format!("`kind` is `{kind}`, and only `wasm` plugins run here")));
     }
+    let entry_point = reader.entry_point(name, entry_point)?;
 
-    let mut warnings: Vec<String> = unknown_keys("", file.rest.keys())
-        .chain(unknown_keys("wasm.", file.wasm.rest.keys()))
-        .chain(unknown_keys("permissions.", file.permissions.rest.keys()))
-        .collect();
+    for key in file.rest.keys() {
+        match IDLE.iter().find(|(idle, _)| idle == key) {
+            Some((_, why)) => reader.warn(format!("`{key}` has no effect: {why}")),
+            None => reader.unknown("", key),
+        }
+    }
+    file.wasm.rest.keys().for_each(|key| reader.unknown("wasm.", key));
 
-    let allocator = match file.wasm.allocator.as_deref() {
+    let allocator = match reader.text("wasm.allocator", file.wasm.allocator).as_deref() {
         None => None,
         Some("wasi") => Some(Allocator::Wasi),
         Some("custom") => Some(Allocator::Custom),
         Some(other) => {
-            warnings.push(format!("`wasm.allocator` is `{other}`, neither `wasi` nor `custom`: ignored"));
+            reader.warn(format!("`wasm.allocator` is `{other}`, neither `wasi` nor `custom`: ignored"));
             None
         }
     };
@@ -162,41 +153,324 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         return Err(invalid(name, "`wasm.memoryPages` is more than `wasm.maxMemoryPages`"));
     }
 
-    let mut requests = permission_requests(name, &file.permissions)?;
-    let mut functions: Vec<String> = file.tools.into_iter().map(|tool| tool.name).collect();
+    let mut requests = reader.permissions(name, file.permissions)?;
+    let tools = reader.tools(file.tools);
+    let mut functions: Vec<String> = tools.iter().map(|tool| tool.name.clone()).collect();
     match file.capabilities {
-        Capabilities::None => {}
-        Capabilities::Permissions(list) => requests.extend(listed_requests(&list)),
-        Capabilities::Functions(map) => functions.extend(map.into_iter().map(|(function, _)| function)),
+        None | Some(Json::Null) => {}
+        Some(Json::Object(map)) => functions.extend(map.into_iter().map(|(function, _)| function)),
+        Some(list) => requests.extend(reader.listed_requests(list)),
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     functions.retain(|function| seen.insert(function.clone()));
     requests.sort_by(|a, b| a.capability.cmp(&b.capability));
     requests.dedup();
 
-    let entry_point = checked_path(name, "entryPoint", entry_point)?;
-    let commands = file.cli_commands.into_iter().map(|CliCommand { name: word, description }| {
-        checked_command(name, &word)?;
-        Ok(CommandEntry { name: word, description, file: entry_point.clone(), spec: None })
+    let commands = reader.commands(file.cli_commands, &entry_point);
+    let details = [
+        ("author", file.author),
+        ("homepage", file.homepage),
+        ("license", file.license),
+        ("repository", file.repository),
+    ];
+    let details = details.into_iter().filter_map(|(key, value)| {
+        // An author or a repository can be an object, as npm has it.
+        let named = |value: &Json| value.get("name").or_else(|| value.get("url")).cloned();
+        let value = value.map(|value| named(&value).unwrap_or(value));
+        Some((key.to_owned(), reader.text(key, value)?))
     });
-    let commands = commands.collect::<Result<Vec<_>>>()?;
+    let details = details.collect();
 
     Ok(Manifest {
         format: ManifestFormat::Cortex,
         commands,
         hooks: BTreeMap::new(),
         name: checked_name(name, file.name)?,
-        version: file.version,
-        description: file.description,
+        version: reader.text("version", file.version),
+        description: reader.text("description", file.description),
+        details,
+        hash: reader.text("hash", file.hash),
         entry_point,
         functions,
+        tools,
         requests,
         config: defaults(file.config.as_ref(), file.ui.as_ref()),
         memory,
         streams: None,
         stdout_protocol: false,
-        warnings,
+        warnings: reader.warnings,
     })
+}
+
+/// What a module of the tool ABI answers when it is asked for its tools, beside the manifest it came
+/// with or one that only knows this name. What it cannot be asked, or what it answers that is nothing, is a
+/// warning.
+pub(super) fn with_tools(said: Result<&[u8]>, manifest: Option<Manifest>, name: &str) -> Manifest {
+    let mut manifest = manifest.unwrap_or_else(|| Manifest {
+        format: ManifestFormat::Cortex,
+        name: name.to_owned(),
+        version: None,
+        description: None,
+        details: BTreeMap::new(),
+        hash: None,
+        entry_point: String::new(),
+        functions: Vec::new(),
+        tools: Vec::new(),
+        commands: Vec::new(),
+        hooks: BTreeMap::new(),
+        requests: Vec::new(),
+        config: BTreeMap::new(),
+        memory: MemoryRequest::default(),
+        streams: None,
+        stdout_protocol: false,
+        warnings: Vec::new(),
+    });
+    let answer = match said {
+        Ok(bytes) => serde_json::from_slice::<Json>(bytes).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let mut reader = Reader { warnings: std::mem::take(&mut manifest.warnings) };
+    match answer {
+        Ok(mut answer) => {
+            let own = reader.tools(answer.get_mut("tools").map(Json::take));
+            let has = |name: &String| own.iter().any(|tool| tool.name == *name);
+            for missing in manifest.functions.iter().filter(|name| !has(name)).take(MANY) {
+                reader.warn(format!("its manifest names the tool `{missing}`, which the module does not"));
+            }
+            let more =
+                |tool: &&ToolSpec| !manifest.functions.is_empty() && !manifest.functions.contains(&tool.name);
+            for more in own.iter().filter(more).take(MANY) {
+                reader.warn(format!("it has the tool `{}`, which its manifest does not name", more.name));
+            }
+            manifest.functions = own.iter().map(|tool| tool.name.clone()).collect();
+            manifest.tools = own;
+        }
+        Err(reason) => reader.warn(format!("the module does not say which tools it has: {reason}")),
+    }
+    manifest.warnings = reader.warnings;
+    manifest
+}
+
+/// Differences that are told of.
+const MANY: usize = 10;
+
+/// Reads what is right, and remembers what was not.
+#[derive(Default)]
+struct Reader {
+    warnings: Vec<String>,
+}
+
+impl Reader {
+    fn warn(&mut self, what: String) {
+        self.warnings.push(what);
+    }
+
+    fn unknown(&mut self, prefix: &str, key: &str) {
+        if !KNOWN.contains(&key) {
+            self.warn(format!("unknown key `{prefix}{key}`"));
+        }
+    }
+
+    /// A text, where it is one.
+    fn text(&mut self, key: &str, value: Option<Json>) -> Option<String> {
+        match value {
+            None | Some(Json::Null) => None,
+            Some(Json::String(text)) => Some(text),
+            Some(_) => {
+                self.warn(format!("`{key}` is no text: ignored"));
+                None
+            }
+        }
+    }
+
+    /// A list's entries, where it is one.
+    fn list(&mut self, key: &str, value: Option<Json>) -> Vec<Json> {
+        match value {
+            None | Some(Json::Null) => Vec::new(),
+            Some(Json::Array(entries)) => entries,
+            Some(_) => {
+                self.warn(format!("`{key}` is no list: ignored"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// A list's texts.
+    fn texts(&mut self, key: &str, value: Option<Json>) -> Vec<String> {
+        let entries = self.list(key, value);
+        entries.into_iter().filter_map(|entry| self.text(key, Some(entry))).collect()
+    }
+
+    /// Where the module is. An installer of CortexPrism's writes whole URLs there.
+    fn entry_point(&mut self, file: &str, written: String) -> Result<String> {
+        if written.starts_with("http://") || written.starts_with("https://") {
+            let reason = "`entryPoint` is a URL, and nothing is fetched for a plugin: put the file beside the \
+                          manifest and name it";
+            return Err(invalid(file, reason));
+        }
+        let Some(path) = written.strip_prefix("file://") else {
+            return checked_path(file, "entryPoint", written);
+        };
+        let beside = path.rsplit('/').next().unwrap_or_default().to_owned();
+        self.warn(format!("`entryPoint` is a URL of a file: `{beside}` beside the manifest is taken for it"));
+        checked_path(file, "entryPoint", beside)
+    }
+
+    /// Tools that have a name; the first of each name.
+    fn tools(&mut self, value: Option<Json>) -> Vec<ToolSpec> {
+        let mut tools: Vec<ToolSpec> = Vec::new();
+        for entry in self.list("tools", value) {
+            let Json::Object(mut entry) = entry else {
+                self.warn("`tools` has an entry that is no object: ignored".to_owned());
+                continue;
+            };
+            let Some(name) = self.text("tools.name", entry.remove("name")) else {
+                self.warn("`tools` has an entry without a name: ignored".to_owned());
+                continue;
+            };
+            if tools.iter().any(|tool| tool.name == name) {
+                self.warn(format!("`tools` has `{name}` twice: the first counts"));
+                continue;
+            }
+            let description = self.text("tools.description", entry.remove("description"));
+            let params = self.params(entry.remove("params"));
+            tools.push(ToolSpec { name, description, params });
+        }
+        tools
+    }
+
+    fn params(&mut self, value: Option<Json>) -> Vec<ToolParam> {
+        let mut params = Vec::new();
+        for entry in self.list("tools.params", value) {
+            let Json::Object(mut entry) = entry else { continue };
+            let Some(name) = self.text("tools.params.name", entry.remove("name")) else { continue };
+            let is_truth = |value: Option<Json>| value.is_some_and(|value| value == Json::Bool(true));
+            let values = entry.remove("options").or_else(|| entry.remove("enum"));
+            // Some are pairs of a label and a value.
+            let bare = |value: Json| value.get("value").cloned().unwrap_or(value);
+            let values = match values {
+                Some(Json::Array(values)) => values.into_iter().map(bare).collect(),
+                _ => Vec::new(),
+            };
+            params.push(ToolParam {
+                name,
+                kind: self
+                    .text("tools.params.type", entry.remove("type"))
+                    .unwrap_or_else(|| "any".to_owned()),
+                description: self.text("tools.params.description", entry.remove("description")),
+                required: is_truth(entry.remove("required")),
+                values,
+                default: entry.remove("default").or_else(|| entry.remove("defaultValue")),
+            });
+        }
+        params
+    }
+
+    /// Commands whose names can be typed.
+    fn commands(&mut self, value: Option<Json>, file: &str) -> Vec<CommandEntry> {
+        let mut commands = Vec::new();
+        for entry in self.list("cliCommands", value) {
+            let Json::Object(mut entry) = entry else {
+                self.warn("`cliCommands` has an entry that is no object: ignored".to_owned());
+                continue;
+            };
+            let Some(name) = self.text("cliCommands.name", entry.remove("name")) else { continue };
+            if !is_word(&name) {
+                self.warn(format!("`cliCommands` has `{name}`, which cannot be typed as a command: ignored"));
+                continue;
+            }
+            let about = self.text("cliCommands.description", entry.remove("description"));
+            let values = self.command_args(entry.remove("args"), false);
+            let options = self.command_args(entry.remove("options"), true);
+            let args: Vec<ArgSpec> = values.into_iter().chain(options).collect();
+            let spec = (!args.is_empty()).then(|| {
+                let mut spec = CommandSpec {
+                    name: name.clone(),
+                    about: about.clone().unwrap_or_default(),
+                    args,
+                    ..CommandSpec::default()
+                };
+                spec.tidy(&mut self.warnings);
+                spec
+            });
+            commands.push(CommandEntry { name, description: about, file: file.to_owned(), spec });
+        }
+        commands
+    }
+
+    fn command_args(&mut self, value: Option<Json>, are_options: bool) -> Vec<ArgSpec> {
+        let key = if are_options { "cliCommands.options" } else { "cliCommands.args" };
+        let mut args = Vec::new();
+        for entry in self.list(key, value) {
+            let Json::Object(mut entry) = entry else { continue };
+            let Some(name) = self.text(key, entry.remove("name")) else { continue };
+            // `-o, --output <FILE>` or either of them.
+            let flag = self.text(key, entry.remove("flag")).unwrap_or_default();
+            let forms = || flag.split([',', ' ', '=']).filter(|part| part.starts_with('-'));
+            let long = forms().find_map(|form| form.strip_prefix("--")).map(str::to_owned);
+            let short = forms().find(|form| !form.starts_with("--")).and_then(|form| form.chars().nth(1));
+            args.push(ArgSpec {
+                long: long.or_else(|| (are_options && short.is_none()).then(|| name.clone())),
+                short: short.filter(|_| are_options),
+                required: !are_options && entry.get("required") == Some(&Json::Bool(true)),
+                help: self.text(key, entry.remove("description")).unwrap_or_default(),
+                name,
+                ..ArgSpec::default()
+            });
+        }
+        args
+    }
+
+    /// The `permissions` object of the document: lists of scopes, some with a verb before a
+    /// colon (`fetch:https://…`, `read:/tmp`).
+    fn permissions(&mut self, file: &str, value: Option<Json>) -> Result<Vec<Request>> {
+        let mut permissions = match value {
+            None | Some(Json::Null) => Map::new(),
+            Some(Json::Object(permissions)) => permissions,
+            Some(_) => {
+                self.warn("`permissions` is no object: ignored".to_owned());
+                Map::new()
+            }
+        };
+        let mut asked: Vec<(&str, CapabilityKind, String)> = Vec::new();
+        for entry in self.texts("permissions.network", permissions.remove("network")) {
+            let url = entry.strip_prefix("fetch:").unwrap_or(&entry);
+            asked.push(("network", CapabilityKind::Net, origin_of(url).to_owned()));
+        }
+        for entry in self.texts("permissions.filesystem", permissions.remove("filesystem")) {
+            let (kind, path) = match entry.split_once(':') {
+                Some(("read", path)) => (CapabilityKind::FsRead, path),
+                Some(("write", path)) => (CapabilityKind::FsWrite, path),
+                _ => (CapabilityKind::FsRead, entry.as_str()),
+            };
+            asked.push(("filesystem", kind, path.to_owned()));
+        }
+        for entry in self.texts("permissions.env", permissions.remove("env")) {
+            asked.push(("env", CapabilityKind::Env, entry));
+        }
+        for entry in self.texts("permissions.process", permissions.remove("process")) {
+            asked.push(("process", CapabilityKind::Exec, entry));
+        }
+        permissions.keys().for_each(|key| self.unknown("permissions.", key));
+        let scoped = asked.into_iter().map(|(key, kind, scope)| {
+            Capability::scoped(kind, &scope)
+                .map(optional)
+                .map_err(|error| invalid(file, format!("in `permissions.{key}`: {error}")))
+        });
+        scoped.collect()
+    }
+
+    fn listed_requests(&mut self, list: Json) -> Vec<Request> {
+        let mut requests = Vec::new();
+        for entry in self.texts("capabilities", Some(list)) {
+            match PERMISSIONS.iter().find(|(name, _)| *name == entry) {
+                Some((_, kind)) => requests.push(optional(Capability::all_of(*kind))),
+                None if EXTENSION_POINTS.contains(&entry.as_str()) => {}
+                None => self.warn(format!("unknown capability `{entry}`")),
+            }
+        }
+        requests
+    }
 }
 
 /// What settings have where nobody says anything else: `config.settings`, and the fields of
@@ -214,44 +488,14 @@ fn defaults(config: Option<&Json>, ui: Option<&Json>) -> BTreeMap<String, String
     let settings = config.and_then(|config| config.get("settings")?.as_object());
     let settings =
         settings.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), default(value)?)));
-    let sections = ui.and_then(|ui| ui.get("settings")?.as_array()).into_iter().flatten();
+    // One section needs no list.
+    let sections = ui.into_iter().flat_map(|ui| match ui.get("settings").and_then(Json::as_array) {
+        Some(sections) => sections.iter().collect(),
+        None => vec![ui],
+    });
     let fields = sections.filter_map(|section| section.get("fields")?.as_array()).flatten();
     let fields = fields.filter_map(|field| Some((field.get("key")?.as_str()?.to_owned(), default(field)?)));
     fields.chain(settings).collect()
-}
-
-fn unknown_keys<'a>(
-    prefix: &'a str,
-    keys: impl Iterator<Item = &'a String> + 'a,
-) -> impl Iterator<Item = String> + 'a {
-    keys.filter(|key| !KNOWN.contains(&key.as_str())).map(move |key| format!("unknown key `{prefix}{key}`"))
-}
-
-/// The `permissions` object of the document: lists of scopes, some with a verb before a
-/// colon (`fetch:https://…`, `read:/tmp`).
-fn permission_requests(file: &str, permissions: &Permissions) -> Result<Vec<Request>> {
-    let net = permissions.network.iter().map(|entry| {
-        let url = entry.strip_prefix("fetch:").unwrap_or(entry);
-        ("network", CapabilityKind::Net, origin_of(url))
-    });
-    let files = permissions.filesystem.iter().map(|entry| {
-        let (kind, path) = match entry.split_once(':') {
-            Some(("read", path)) => (CapabilityKind::FsRead, path),
-            Some(("write", path)) => (CapabilityKind::FsWrite, path),
-            _ => (CapabilityKind::FsRead, entry.as_str()),
-        };
-        ("filesystem", kind, path)
-    });
-    let env = permissions.env.iter().map(|entry| ("env", CapabilityKind::Env, entry.as_str()));
-    let exec = permissions.process.iter().map(|entry| ("process", CapabilityKind::Exec, entry.as_str()));
-    let scoped = net.chain(files).chain(env).chain(exec);
-    scoped
-        .map(|(key, kind, scope)| {
-            Capability::scoped(kind, scope)
-                .map(optional)
-                .map_err(|error| invalid(file, format!("in `permissions.{key}`: {error}")))
-        })
-        .collect()
 }
 
 /// A URL up to its path. What is asked for is the origin; paths are nothing that is granted.
@@ -263,13 +507,6 @@ fn origin_of(url: &str) -> &str {
     }
 }
 
-fn listed_requests(list: &[String]) -> impl Iterator<Item = Request> {
-    list.iter().filter_map(|entry| {
-        let (_, kind) = PERMISSIONS.iter().find(|(name, _)| name == entry)?;
-        Some(optional(Capability::all_of(*kind)))
-    })
-}
-
 /// CortexPrism has no required permissions: a call that needs one fails by itself.
 fn optional(capability: Capability) -> Request {
     Request { capability, required: false }
@@ -279,7 +516,7 @@ fn optional(capability: Capability) -> Request {
 mod tests {
     use proptest::prelude::*;
 
-    use super::read;
+    use super::{read, with_tools};
     use crate::{Allocator, Manifest};
 
     fn reads(text: &str) -> Manifest {
@@ -376,6 +613,118 @@ mod tests {
         let big = format!(r#"{{"name":"a","entryPoint":"a.wasm","x":"{}"}}"#, "y".repeat(1 << 20));
         let error = Manifest::read("manifest.json", big.as_bytes()).expect_err("too large");
         assert!(error.to_string().ends_with("larger than 1 MiB"));
+    }
+
+    #[test]
+    fn every_field_that_real_manifests_have_is_read() {
+        let manifest = reads(
+            r##"{"id":"x","name":"a","version":"1.2.3","description":"d","kind":"wasm","runtime":"wasm","entryPoint":"a.wasm",
+                "author":{"name":"Ada"},"homepage":"https://a.example","license":"MIT","repository":{"url":"https://r.example"},
+                "hash":"sha256:00","capabilities":["tools","ui:panel","shell:fly"],"signature":"x","dependencies":{},
+                "tools":[{"name":"t","description":"does","params":[
+                    {"name":"mode","type":"enum","options":["a",{"label":"B","value":"b"}],"defaultValue":"a","required":true},
+                    {"name":"text","type":"string","description":"what"}]}],
+                "cliCommands":[{"name":"go","description":"goes","args":[{"name":"where","required":true,"description":"to"}],
+                                "options":[{"name":"fast","flag":"-f, --fast","description":"soon"},{"name":"slow"}]},
+                               {"name":"no way"}],
+                "ui":{"section":"s","fields":[{"key":"limit","type":"number","defaultValue":3}]},
+                "config":{"settings":{"unit":{"default":"m"}}}}"##,
+        );
+        let details: Vec<_> = manifest.details.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        let expected =
+            ["author Ada", "homepage https://a.example", "license MIT", "repository https://r.example"];
+        assert_eq!(details, expected);
+        assert_eq!(manifest.hash.as_deref(), Some("sha256:00"));
+        let [tool] = manifest.tools.as_slice() else { panic!("{:?}", manifest.tools) };
+        assert_eq!((tool.name.as_str(), tool.description.as_deref()), ("t", Some("does")));
+        let [mode, text] = tool.params.as_slice() else { panic!("{tool:?}") };
+        assert_eq!((mode.kind.as_str(), mode.required, mode.values.len()), ("enum", true, 2));
+        assert_eq!((mode.values[1].clone(), mode.default.clone()), ("b".into(), Some("a".into())));
+        assert_eq!((text.kind.as_str(), text.required), ("string", false));
+        let [go] = manifest.commands.as_slice() else { panic!("{:?}", manifest.commands) };
+        let spec = go.spec.as_ref().expect("it takes something");
+        let forms: Vec<_> =
+            spec.args.iter().map(|arg| (arg.name.as_str(), arg.long.as_deref(), arg.short)).collect();
+        assert_eq!(
+            forms,
+            [("where", None, None), ("fast", Some("fast"), Some('f')), ("slow", Some("slow"), None)]
+        );
+        let config: Vec<_> = manifest.config.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(config, ["limit=3", "unit=m"]);
+        assert_eq!(
+            manifest.warnings,
+            [
+                "`dependencies` has no effect: nothing is fetched for a plugin",
+                "`signature` has no effect: no signature is looked at; a digest of the file is, as `hash`",
+                "unknown capability `shell:fly`",
+                "`cliCommands` has `no way`, which cannot be typed as a command: ignored",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_of_another_type_than_documented_is_left_out_with_a_warning() {
+        let manifest = reads(
+            r#"{"name":"a","entryPoint":"a.wasm","version":2,"description":["x"],"author":7,"tools":{"t":1},
+                "permissions":"all","capabilities":7,"cliCommands":[3],"wasm":{"allocator":1},"hash":1}"#,
+        );
+        assert_eq!((manifest.version, manifest.description, manifest.hash), (None, None, None));
+        assert!(manifest.tools.is_empty() && manifest.requests.is_empty() && manifest.commands.is_empty());
+        assert_eq!(
+            manifest.warnings,
+            [
+                "`wasm.allocator` is no text: ignored",
+                "`permissions` is no object: ignored",
+                "`tools` is no list: ignored",
+                "`capabilities` is no list: ignored",
+                "`cliCommands` has an entry that is no object: ignored",
+                "`author` is no text: ignored",
+                "`version` is no text: ignored",
+                "`description` is no text: ignored",
+                "`hash` is no text: ignored",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_entry_that_an_installer_made_absolute_is_the_file_beside_the_manifest() {
+        let manifest = reads(r#"{"name":"a","entryPoint":"file:///home/u/.cortex/plugins/a/a.wasm"}"#);
+        assert_eq!(manifest.entry_point, "a.wasm");
+        assert_eq!(
+            manifest.warnings,
+            ["`entryPoint` is a URL of a file: `a.wasm` beside the manifest is taken for it"]
+        );
+        let of = |entry: &str| fails(&format!(r#"{{"name":"a","entryPoint":"{entry}"}}"#));
+        assert!(of("https://a.example/a.wasm").contains("nothing is fetched for a plugin"));
+        assert!(of("file:///a/..").contains("only `wasm` plugins run here"));
+        assert!(of("file:///.wasm/..wasm/").contains("only `wasm` plugins run here"));
+    }
+
+    #[test]
+    fn what_a_module_says_of_its_tools_counts_and_differences_are_told() {
+        let file = reads(r#"{"name":"a","entryPoint":"a.wasm","tools":[{"name":"gone"},{"name":"both"}]}"#);
+        let said = br#" {"abi_version":1,"tools":[{"name":"both","params":[{"name":"x","type":"number"}]},{"name":"more"},{"no":1}]}  "#;
+        let manifest = with_tools(Ok(said), Some(file.clone()), "other");
+        assert_eq!(
+            (manifest.name.as_str(), manifest.functions.as_slice()),
+            ("a", ["both".to_owned(), "more".to_owned()].as_slice())
+        );
+        assert_eq!(
+            manifest.warnings,
+            [
+                "`tools` has an entry without a name: ignored",
+                "its manifest names the tool `gone`, which the module does not",
+                "it has the tool `more`, which its manifest does not name",
+            ]
+        );
+        let silent = with_tools(Ok(b"no JSON"), Some(file), "other");
+        assert_eq!(silent.functions, ["gone", "both"]);
+        assert!(
+            silent.warnings[0].starts_with("the module does not say which tools it has: expected"),
+            "{silent:?}"
+        );
+        let bare = with_tools(Ok(said), None, "file");
+        assert_eq!((bare.name.as_str(), bare.functions.len(), bare.warnings.len()), ("file", 2, 1));
     }
 
     proptest! {

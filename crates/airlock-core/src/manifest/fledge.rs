@@ -145,6 +145,9 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         memory: MemoryRequest::default(),
         streams: None,
         stdout_protocol: file.plugin.stdout_protocol,
+        details: BTreeMap::new(),
+        hash: None,
+        tools: Vec::new(),
         warnings,
     })
 }

@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Capability, Error, ErrorKind, Result};
+use crate::{Capability, Digest, Error, ErrorKind, Result};
 
 pub use self::command::{ArgSpec, CommandSpec};
 pub use self::fledge::fledge_capabilities;
@@ -82,6 +82,37 @@ pub struct Streams {
     pub stderr: bool,
 }
 
+/// A function as it is described to whoever chooses among several, such as a language model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ToolSpec {
+    /// The function.
+    pub name: String,
+    /// What it does, as written.
+    pub description: Option<String>,
+    /// What it takes, in order.
+    pub params: Vec<ToolParam>,
+}
+
+/// One thing that a [`ToolSpec`] takes, a member of the JSON object that it is called with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ToolParam {
+    /// The member's name.
+    pub name: String,
+    /// Its type, as written: `string`, `number`, `boolean`, `object`, `array`, or another word.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is for, as written.
+    pub description: Option<String>,
+    /// Whether there has to be one.
+    pub required: bool,
+    /// What it can be; anything of its type where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<serde_json::Value>,
+    /// What it is where nobody says anything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<serde_json::Value>,
+}
+
 /// What a plugin says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -94,11 +125,21 @@ pub struct Manifest {
     pub version: Option<String>,
     /// What it is for, as written.
     pub description: Option<String>,
+    /// Who made it, where it comes from and under what terms, as written: `author`, `homepage`,
+    /// `license`, `repository`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
+    /// The digest that its wasm file should have, as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
     /// The wasm file, relative to the manifest's folder and inside it; empty where the manifest is
     /// a module's own.
     pub entry_point: String,
     /// The functions it names, in order; empty when it names none.
     pub functions: Vec<String>,
+    /// Those of its functions that it describes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolSpec>,
     /// The words it adds to the command line, in order.
     pub commands: Vec<CommandEntry>,
     /// Programs it wants to be run outside the sandbox, by what for: `build`. They are
@@ -146,10 +187,17 @@ impl Manifest {
             _ if file.ends_with(".toml") => fledge::read(file, text),
             _ => cortex::read(file, text),
         }?;
+        manifest.bounded(file)
+    }
+
+    /// The same, unless there is more of something than anybody would read.
+    fn bounded(self, file: &str) -> Result<Self> {
+        let manifest = self;
         let below = manifest.commands.iter().filter_map(|command| command.spec.as_ref());
         let counts = [
             manifest.requests.len(),
             manifest.functions.len(),
+            manifest.tools.iter().map(|tool| 1 + tool.params.len()).sum(),
             manifest.commands.len(),
             below.map(CommandSpec::entries).sum(),
         ];
@@ -160,6 +208,40 @@ impl Manifest {
             }
             _ => Ok(manifest),
         }
+    }
+
+    /// Checks the bytes of its wasm file, where it says which they are: 64 hex digits of their SHA-256,
+    /// with or without `sha256:` before them.
+    ///
+    /// CortexPrism hashes the file as if it were text, with what is no UTF-8 replaced, which tells some
+    /// files from others and not all. That digest is taken with a warning.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HashMismatch`].
+    pub fn check_hash(&mut self, wasm: &[u8]) -> Result<()> {
+        let Some(written) = &self.hash else { return Ok(()) };
+        let digits = written.strip_prefix("sha256:").unwrap_or(written).trim().to_ascii_lowercase();
+        let found = Digest::of(wasm);
+        if digits == found.to_string() {
+            return Ok(());
+        }
+        if digits == Digest::of(String::from_utf8_lossy(wasm).as_bytes()).to_string() {
+            self.warnings.push(format!(
+                "`hash` is the digest of the file read as text, which other files have too; its own is `{found}`"
+            ));
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::HashMismatch { expected: written.clone(), found }))
+    }
+
+    /// With the tools that a module says it has, in JSON as CortexPrism's tool ABI has it: beside the
+    /// manifest that it came with, or in one that knows no more than this name. That it does not
+    /// say so, or nothing that can be read, is a warning in the manifest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidManifest`] when they are too many.
+    pub fn with_tools(said: Result<&[u8]>, manifest: Option<Self>, name: &str) -> Result<Self> {
+        cortex::with_tools(said, manifest, name).bounded("the module's tools")
     }
 
     /// The files it names, relative to its folder and inside it, each once.
@@ -222,3 +304,42 @@ fn checked_path(file: &str, key: &str, path: String) -> Result<String> {
 
 #[cfg(test)]
 mod fuzz;
+
+#[cfg(test)]
+mod tests {
+    use super::Manifest;
+    use crate::Digest;
+
+    fn with_hash(hash: &str) -> Manifest {
+        let text = serde_json::json!({"name": "a", "entryPoint": "a.wasm", "hash": hash}).to_string();
+        Manifest::read("cortex.json", text.as_bytes()).expect("a manifest")
+    }
+
+    #[test]
+    fn the_hash_is_taken_bare_and_with_its_name_and_as_it_was_meant() {
+        let wasm = b"\0asm\xff\xfe";
+        let digest = Digest::of(wasm).to_string();
+        for hash in [digest.clone(), format!("sha256:{digest}"), digest.to_uppercase()] {
+            let mut manifest = with_hash(&hash);
+            manifest.check_hash(wasm).expect("they are these bytes");
+            assert!(manifest.warnings.is_empty());
+        }
+        let as_text = Digest::of("\0asm\u{fffd}\u{fffd}".as_bytes()).to_string();
+        let mut manifest = with_hash(&as_text);
+        manifest.check_hash(wasm).expect("taken");
+        assert_eq!(
+            manifest.warnings,
+            [format!(
+                "`hash` is the digest of the file read as text, which other files have too; its own is `{digest}`"
+            )]
+        );
+        for hash in ["", "sha256:", "sha1:00", &digest[1..], &Digest::of(b"other").to_string()] {
+            let error = with_hash(hash).check_hash(wasm).expect_err("other bytes");
+            assert_eq!((error.code(), error.exit_code()), ("hash-mismatch", 125));
+            assert_eq!(
+                error.to_string(),
+                format!("the wasm file has the digest {digest}, and its manifest says `{hash}`")
+            );
+        }
+    }
+}

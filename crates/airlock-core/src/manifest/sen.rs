@@ -69,6 +69,9 @@ pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Manifest> {
         memory: MemoryRequest::default(),
         streams: Some(capabilities.stdio.streams()),
         stdout_protocol: false,
+        details: BTreeMap::new(),
+        hash: None,
+        tools: Vec::new(),
         warnings,
     })
 }

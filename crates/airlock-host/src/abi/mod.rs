@@ -6,6 +6,7 @@
 //! calls: it only ever calls the guest through [`Live`].
 
 mod command;
+mod cortex;
 pub(crate) mod fledge;
 mod imports;
 mod json;
@@ -28,7 +29,7 @@ use crate::answer::{Answer, Input};
 use crate::store::{CallState, Live};
 use crate::wasi::{self, WasiInput};
 
-pub(crate) use imports::{link_common, owner_of};
+pub(crate) use imports::{Heap, link_common, owner_of};
 
 /// What an ABI's documents promise every plugin of its family.
 #[derive(Debug)]
@@ -123,18 +124,24 @@ pub(crate) trait Abi: Sync {
         wasi::waits(module, name)
     }
 
+    /// Pages of the memory that modules import as `env.memory`: at the start and at most, as far as
+    /// what they declare is no other. None where there is no such memory.
+    fn memory_pages(&self) -> Option<(u64, u64)> {
+        None
+    }
+
     /// Whether its plugins can be components, which are programs then.
     fn runs_components(&self) -> bool {
         false
     }
 
     /// What asks a module what it is, where those of the family say that themselves: an adapter
-    /// whose one function answers with the bytes of a manifest.
+    /// whose one function answers with bytes.
     ///
     /// # Errors
     /// As [`Abi::bind`].
-    fn describer(&self, shape: &Arc<Shape>) -> Result<Option<Arc<dyn Adapter>>> {
-        let _ = shape;
+    fn describer(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Option<Describer>> {
+        let _ = (shape, manifest);
         Ok(None)
     }
 
@@ -143,6 +150,16 @@ pub(crate) trait Abi: Sync {
     /// # Errors
     /// [`ErrorKind::AbiMismatch`] when the module lacks what the ABI needs.
     fn bind(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>>;
+}
+
+/// How a module is asked what it is.
+pub(crate) struct Describer {
+    pub(crate) adapter: Arc<dyn Adapter>,
+    /// Whether what it answers is a manifest in the place of a file, which can be kept with it.
+    pub(crate) is_manifest: bool,
+    /// Makes a manifest of what it answered, or of why it did not, beside the one that it has
+    /// from a file. The name is for a module that has none.
+    pub(crate) read: fn(Result<Arc<[u8]>>, Option<Manifest>, &str) -> Result<Manifest>,
 }
 
 /// How to call one module.
@@ -170,7 +187,8 @@ pub(crate) trait Adapter: Send + Sync {
 }
 
 /// Every ABI, in the order they are tried.
-static ALL: [&dyn Abi; 5] = [&command::Command, &json::Json, &sen::Sen, &fledge::Fledge, &raw::Raw];
+static ALL: [&dyn Abi; 6] =
+    [&command::Command, &json::Json, &cortex::Cortex, &sen::Sen, &fledge::Fledge, &raw::Raw];
 
 /// The ABI with this name.
 pub(crate) fn by_id(id: AbiId) -> &'static dyn Abi {

@@ -211,6 +211,20 @@ impl Plugin {
                 made.map(|made| made.map(Instance::Module))
             }
             (Linked::Module(pre), false) => Ok(pre.instantiate(&mut store).map(Instance::Module)),
+            (Linked::Dependent(dependent), awaited) => {
+                let pre = match dependent.link(&mut store) {
+                    Ok(pre) => pre,
+                    Err(Failure::Known(error)) => return Err(self.failed(error, store.data())),
+                    Err(Failure::Wasm(error)) => {
+                        return Err(self.failed(explain(error, store.data()), store.data()));
+                    }
+                };
+                let made = match awaited {
+                    true => bounded(deadline, cut, Box::pin(pre.instantiate_async(&mut store))).await,
+                    false => Ok(pre.instantiate(&mut store)),
+                };
+                made.map(|made| made.map(Instance::Module))
+            }
             (Linked::Component(pre), _) => {
                 store.data_mut().begin_component();
                 let runtime = net::runtime().map_err(|error| Error::host(error.to_string()))?;

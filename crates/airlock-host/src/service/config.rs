@@ -12,8 +12,9 @@ const PREFIXES: [&str; 2] = ["AIRLOCK_PLUGIN", "CORTEX_PLUGIN"];
 ///
 /// The variable for the key `api-url` of the plugin `my-tool` is
 /// `AIRLOCK_PLUGIN_MY_TOOL_API_URL`, or `CORTEX_PLUGIN_MY_TOOL_API_URL`: in upper case, with
-/// `_` for everything that is neither a letter nor a digit. What a plugin's manifest has for a
-/// key holds where neither says anything.
+/// `_` for everything that is neither a letter nor a digit. CortexPrism replaces nothing, so
+/// `CORTEX_PLUGIN_MY-TOOL_API-URL` is looked at too, and last `CORTEX_WASM_API_URL`, which is every
+/// plugin's. What a plugin's manifest has for a key holds where none of them says anything.
 #[derive(Debug, Clone, Default)]
 pub struct OperatorConfig {
     plugins: BTreeMap<String, BTreeMap<String, String>>,
@@ -43,11 +44,13 @@ impl Config for OperatorConfig {
             return Err(ServiceError::Invalid("a key of the configuration has a name".to_owned()));
         }
         let plugin = &permit.caller().name;
-        let variables = PREFIXES.map(|prefix| variable(&[prefix, plugin, key]));
-        let set =
-            variables.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let set = |name: String| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let own = PREFIXES.iter().find_map(|prefix| set(variable(&[prefix, plugin, key])));
+        let as_it_is =
+            || set(format!("CORTEX_PLUGIN_{}_{}", plugin.to_ascii_uppercase(), key.to_ascii_uppercase()));
         let operators = || self.plugins.get(plugin).and_then(|values| values.get(key)).cloned();
-        Ok(set.or_else(operators))
+        let everyones = || set(variable(&["CORTEX_WASM", key]));
+        Ok(own.or_else(as_it_is).or_else(operators).or_else(everyones))
     }
 
     fn keys(&self, permit: &Permit) -> Result<Vec<String>, ServiceError> {

@@ -6,7 +6,6 @@
 //! runs on a fresh instance, as the document promises.
 
 mod allocate;
-mod host;
 mod ladder;
 
 use std::collections::HashMap;
@@ -22,6 +21,7 @@ use wasmtime_wasi::I32Exit;
 
 use self::allocate::{Allocate, allocator_of};
 use self::ladder::{Found, Returned};
+use super::imports::cortex as imports;
 use super::{
     Abi, Adapter, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, initialiser, link_common,
     memory_of, run, unknown_function,
@@ -103,6 +103,10 @@ impl Abi for Json {
     }
 
     fn detect(&self, shape: &Shape, manifest: Option<&Manifest>) -> Option<Match> {
+        // CortexPrism has another ABI, which is told by this.
+        if imports::is_of_tools(shape) {
+            return None;
+        }
         if let Some(manifest) = manifest {
             if manifest.format != ManifestFormat::Cortex {
                 return None;
@@ -121,13 +125,21 @@ impl Abi for Json {
         Some(Match { fit, why: format!("it exports `memory` and functions `(i32, i32) -> i32`{what}") })
     }
 
-    fn link(&self, linker: &mut Linker<CallState>, _dialect: Dialect) -> wasmtime::Result<()> {
+    fn dialect(&self, shape: &Shape) -> Dialect {
+        imports::dialect(shape)
+    }
+
+    fn link(&self, linker: &mut Linker<CallState>, dialect: Dialect) -> wasmtime::Result<()> {
         link_common(linker)?;
-        host::link(linker)
+        imports::link(linker, dialect)
     }
 
     fn waits(&self, module: &str, name: &str) -> bool {
-        wasi::waits(module, name) || host::waits(module, name)
+        wasi::waits(module, name) || imports::waits(module, name)
+    }
+
+    fn memory_pages(&self) -> Option<(u64, u64)> {
+        Some(imports::PAGES)
     }
 
     fn bind(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
@@ -148,10 +160,6 @@ impl Abi for Json {
             Some(named) if !named.is_empty() => named.clone(),
             _ => capabilities,
         };
-        if functions.is_empty() && shape.function("plugin_execute_tool").is_some() {
-            let reason = "it is written for CortexPrism's tool ABI (`plugin_execute_tool`), which this version does not run";
-            return Err(mismatch(reason.to_owned()));
-        }
         if functions.is_empty() {
             return Err(mismatch("it exports no function `(i32, i32) -> i32`".to_owned()));
         }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use wasmtime_wasi::I32Exit;
 
 use super::{
-    Abi, Adapter, Failure, Fit, GuestFuture, Match, Profile, bad, initialiser, memory_of, run,
+    Abi, Adapter, Describer, Failure, Fit, GuestFuture, Match, Profile, bad, initialiser, memory_of, run,
     unknown_function,
 };
 use crate::answer::{Answer, Input, Program};
@@ -101,9 +101,16 @@ impl Abi for Sen {
         }
     }
 
-    fn describer(&self, shape: &Arc<Shape>) -> Result<Option<Arc<dyn Adapter>>> {
+    fn describer(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Option<Describer>> {
+        if manifest.is_some() {
+            return Ok(None);
+        }
         check(shape)?;
-        Ok(Some(Arc::new(Describer { initialiser: initialiser_of(shape) })))
+        Ok(Some(Describer {
+            adapter: Arc::new(Asking { initialiser: initialiser_of(shape) }),
+            is_manifest: true,
+            read: |answer, _, _| Manifest::read(MANIFEST, &answer?),
+        }))
     }
 
     fn bind(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
@@ -148,11 +155,11 @@ fn start<'a>(initialiser: Option<&'static str>, live: &'a mut Live) -> Option<Gu
 }
 
 /// Asks a plugin what it is.
-struct Describer {
+struct Asking {
     initialiser: Option<&'static str>,
 }
 
-impl Adapter for Describer {
+impl Adapter for Asking {
     fn functions(&self) -> &[String] {
         &[]
     }

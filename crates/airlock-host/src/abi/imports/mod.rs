@@ -1,11 +1,16 @@
 //! What the host provides to every core module, and whose imports the others are.
 
+pub(super) mod cortex;
+mod heap;
+
 use airlock_core::{ErrorKind, Phase};
 use wasmtime::{Caller, Extern, Linker, Memory};
 
 use crate::guest;
 use crate::store::CallState;
 use crate::wasi;
+
+pub(crate) use heap::Heap;
 
 /// Links WASI preview 1, and AssemblyScript's `env.abort`.
 pub(crate) fn link_common(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
@@ -23,7 +28,7 @@ fn abort(
     column: u32,
 ) -> wasmtime::Result<()> {
     caller.data_mut().enter_host("abort")?;
-    let memory = caller.get_export("memory").and_then(Extern::into_memory);
+    let memory = shared_memory(&mut caller);
     let read =
         |pointer: u32| -> Option<String> { guest::utf16(guest::view(&caller, memory.as_ref()?), pointer) };
     let reason = match (read(message), read(file)) {
@@ -35,12 +40,17 @@ fn abort(
     Err(caller.data_mut().halt(ErrorKind::Trap { reason, frames: Vec::new(), phase }))
 }
 
-/// The memory that a guest exports for what it and the host hand over.
+/// The memory that a guest exports, or else has from the host.
+fn shared_memory(guest: &mut Caller<'_, CallState>) -> Option<Memory> {
+    guest.get_export("memory").and_then(Extern::into_memory).or(guest.data().provided)
+}
+
+/// The memory of a guest for what it and the host hand over.
 ///
 /// # Errors
 /// What stops a guest without one.
 pub(super) fn memory_for(guest: &mut Caller<'_, CallState>) -> wasmtime::Result<Memory> {
-    match guest.get_export("memory").and_then(Extern::into_memory) {
+    match shared_memory(guest) {
         Some(memory) => Ok(memory),
         None => Err(guest.data_mut().bad_guest("it has no memory to hand over bytes in".to_owned())),
     }

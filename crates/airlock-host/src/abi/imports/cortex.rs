@@ -1,19 +1,23 @@
-//! What CortexPrism's host offers its plugins as imports of `env`, for plugins of this ABI
-//! too: the log, configuration, state, HTTP, time and random numbers.
+//! What CortexPrism's host offers its plugins as imports of `env`, for both of its ABIs: memory, the
+//! log, configuration, state, HTTP, time and random numbers.
 //!
 //! Texts come as a pointer and a length, and end at the first NUL. Texts go into a buffer whose
 //! capacity the guest has put where the length will be, 0 standing for 64 KiB; what does not
 //! fit is cut off. (Its `wasm-plugin.h`, and what its runtime does beyond that.)
+//!
+//! Until 0.51 the functions had no `host_` before their names, and a request no headers. Those are
+//! here as well, for the ABI that had them.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use airlock_core::{CapabilityKind, HttpRequest, KvChange, LogLevel, Need, ServiceError, visible};
+use airlock_core::{CapabilityKind, HttpRequest, KvChange, LogLevel, Need, ServiceError, ValueType, visible};
+use airlock_engine::{Shape, Slot};
 use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
-use super::super::imports::{handed_over, memory_for};
-use super::super::{Fetched, fetch};
+use super::super::{Dialect, Fetched, fetch};
+use super::{handed_over, memory_for};
 use crate::guest;
 use crate::store::CallState;
 
@@ -38,23 +42,125 @@ type Guest<'a> = Caller<'a, CallState>;
 /// A pointer and a length.
 type Span = (u32, u32);
 
-/// Whether calling this import may wait.
-pub(super) fn waits(module: &str, name: &str) -> bool {
-    module == MODULE && matches!(name, "host_http_request" | "host_set_state" | "host_get_state")
+/// What a module of the tool ABI exports to run a tool.
+pub(in super::super) const EXECUTE: &str = "plugin_execute_tool";
+
+/// Whether a module is written for the tool ABI, well or not.
+pub(in super::super) fn is_of_tools(shape: &Shape) -> bool {
+    shape.function(EXECUTE).is_some()
 }
 
-pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+/// Pages of 64 KiB that the memory has which is imported from here: at the start and at most. A module
+/// is written for as many, whatever it declares. (`wasm-runtime.ts`.)
+pub(in super::super) const PAGES: (u64, u64) = (256, 512);
+
+/// `host_get_time_ms` gives an `i64` by the header, and what a guest declares by the host it was
+/// written for.
+const TIME: &str = "host_get_time_ms";
+const TIME_F64: Dialect = Dialect(1);
+const TIME_I32: Dialect = Dialect(2);
+
+/// The set of imports that a module is for.
+pub(in super::super) fn dialect(shape: &Shape) -> Dialect {
+    let results = shape.imported_function(MODULE, TIME).map(|ty| ty.results.as_slice());
+    match results {
+        Some([Slot::Number(ValueType::F64)]) => TIME_F64,
+        Some([Slot::Number(ValueType::I32)]) => TIME_I32,
+        _ => Dialect::default(),
+    }
+}
+
+/// Whether a module imports what the ABI before this one had.
+pub(in super::super) fn is_before_0_52(shape: &Shape) -> bool {
+    OLD.iter().any(|name| shape.imports_item(MODULE, name))
+}
+
+/// The functions that it had.
+const OLD: [&str; 5] = ["log", "http_request", "get_config", "set_state", "get_state"];
+
+/// Whether calling this import may wait.
+pub(in super::super) fn waits(module: &str, name: &str) -> bool {
+    let name = name.strip_prefix("host_").unwrap_or(name);
+    module == MODULE && matches!(name, "http_request" | "set_state" | "get_state")
+}
+
+pub(in super::super) fn link(linker: &mut Linker<CallState>, dialect: Dialect) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "host_get_abi_version", || 1_i32)?;
-    linker.func_wrap(MODULE, "host_log", |mut guest: Guest<'_>, at: u32, length: u32| {
-        enter(&mut guest, "host_log")?;
+    linker.func_wrap(MODULE, "host_alloc", |mut guest: Guest<'_>, size: i32| {
+        enter(&mut guest, "host_alloc")?;
+        let Ok(size @ 1..) = u32::try_from(size) else { return Ok(0) };
+        let memory = memory_for(&mut guest)?;
+        let mut heap = guest.data_mut().heap.take().unwrap_or_default();
+        let at = heap.take(memory, &mut guest, size);
+        guest.data_mut().heap = Some(heap);
+        Ok(at.unwrap_or(0))
+    })?;
+    linker.func_wrap(MODULE, "host_free", |mut guest: Guest<'_>, at: u32| {
+        enter(&mut guest, "host_free")?;
+        if let Some(heap) = &mut guest.data_mut().heap {
+            heap.give_back(at);
+        }
+        wasmtime::Result::Ok(())
+    })?;
+    linker.func_wrap(MODULE, "host_random", |mut guest: Guest<'_>, out: u32, length: u32| {
+        enter(&mut guest, "host_random")?;
+        let mut numbers = vec![0; length.min(TEXT) as usize];
+        guest.data_mut().fill_random(&mut numbers)?;
+        put(&mut guest, out, &numbers)
+    })?;
+    match dialect {
+        // Exact up to the year 287396.
+        TIME_F64 => linker.func_wrap(MODULE, TIME, |mut guest: Guest<'_>| Ok(now(&mut guest)? as f64))?,
+        TIME_I32 => linker.func_wrap(MODULE, TIME, |mut guest: Guest<'_>| Ok(now(&mut guest)? as i32))?,
+        _ => linker.func_wrap(MODULE, TIME, |mut guest: Guest<'_>| now(&mut guest))?,
+    };
+    linker.func_wrap_async(MODULE, "host_http_request", |guest: Guest<'_>, arguments: HttpArguments| {
+        Box::new(http(guest, arguments))
+    })?;
+    link_named(linker, &NAMES)
+}
+
+/// What the ABI before this one had.
+pub(in super::super) fn link_old(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    type Arguments = (u32, u32, u32, u32, u32, u32, u32, u32, u32);
+    linker.func_wrap_async(MODULE, "http_request", |guest: Guest<'_>, arguments: Arguments| {
+        let (method, method_length, url, url_length, body, body_length, status, out, length) = arguments;
+        Box::new(http(
+            guest,
+            (method, method_length, url, url_length, body, body_length, 0, 0, status, out, length),
+        ))
+    })?;
+    link_named(linker, &OLD_NAMES)
+}
+
+/// The names of the functions that have had two.
+struct Names {
+    log: &'static str,
+    get_config: &'static str,
+    set_state: &'static str,
+    get_state: &'static str,
+}
+
+static NAMES: Names = Names {
+    log: "host_log",
+    get_config: "host_get_config",
+    set_state: "host_set_state",
+    get_state: "host_get_state",
+};
+
+static OLD_NAMES: Names = Names { log: OLD[0], get_config: OLD[2], set_state: OLD[3], get_state: OLD[4] };
+
+fn link_named(linker: &mut Linker<CallState>, names: &'static Names) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, names.log, |mut guest: Guest<'_>, at: u32, length: u32| {
+        enter(&mut guest, names.log)?;
         let message = text(&mut guest, (at, length))?;
         guest.data_mut().log(LogLevel::Info, &message)
     })?;
     linker.func_wrap(
         MODULE,
-        "host_get_config",
+        names.get_config,
         |mut guest: Guest<'_>, key: u32, key_length: u32, out: u32, out_length: u32| {
-            enter(&mut guest, "host_get_config")?;
+            enter(&mut guest, names.get_config)?;
             let key = text(&mut guest, (key, key_length))?;
             let value = guest.data_mut().config(&key);
             give(&mut guest, (out, out_length), value.ok().flatten().filter(|value| !value.is_empty()))
@@ -62,10 +168,10 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     )?;
     linker.func_wrap_async(
         MODULE,
-        "host_set_state",
-        |mut guest: Guest<'_>, (key, key_length, value, value_length): (u32, u32, u32, u32)| {
+        names.set_state,
+        move |mut guest: Guest<'_>, (key, key_length, value, value_length): (u32, u32, u32, u32)| {
             Box::new(async move {
-                enter(&mut guest, "host_set_state")?;
+                enter(&mut guest, names.set_state)?;
                 let key = text(&mut guest, (key, key_length))?;
                 let value = bytes(&mut guest, (value, value_length))?;
                 let state = guest.data_mut();
@@ -76,16 +182,16 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
                     Err(error) => Err(error),
                 };
                 // It has no way to say that it failed.
-                kept.or_else(|error| guest.data_mut().tell("host_set_state", &error))
+                kept.or_else(|error| guest.data_mut().tell(names.set_state, &error))
             })
         },
     )?;
     linker.func_wrap_async(
         MODULE,
-        "host_get_state",
-        |mut guest: Guest<'_>, (key, key_length, out, out_length): (u32, u32, u32, u32)| {
+        names.get_state,
+        move |mut guest: Guest<'_>, (key, key_length, out, out_length): (u32, u32, u32, u32)| {
             Box::new(async move {
-                enter(&mut guest, "host_get_state")?;
+                enter(&mut guest, names.get_state)?;
                 let key = text(&mut guest, (key, key_length))?;
                 let state = guest.data_mut();
                 let found = match state.permit(Need::Kind(CapabilityKind::Kv)) {
@@ -94,27 +200,20 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
                 };
                 let found = match found {
                     Ok(found) => found,
-                    Err(error) => guest.data_mut().tell("host_get_state", &error).map(|()| None)?,
+                    Err(error) => guest.data_mut().tell(names.get_state, &error).map(|()| None)?,
                 };
                 give(&mut guest, (out, out_length), found)
             })
         },
     )?;
-    linker.func_wrap(MODULE, "host_random", |mut guest: Guest<'_>, out: u32, length: u32| {
-        enter(&mut guest, "host_random")?;
-        let mut numbers = vec![0; length.min(TEXT) as usize];
-        guest.data_mut().fill_random(&mut numbers)?;
-        put(&mut guest, out, &numbers)
-    })?;
-    linker.func_wrap(MODULE, "host_get_time_ms", |mut guest: Guest<'_>| -> wasmtime::Result<i64> {
-        enter(&mut guest, "host_get_time_ms")?;
-        let nanoseconds = guest.data_mut().realtime();
-        Ok(i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX))
-    })?;
-    linker.func_wrap_async(MODULE, "host_http_request", |guest: Guest<'_>, arguments: HttpArguments| {
-        Box::new(http(guest, arguments))
-    })?;
     Ok(())
+}
+
+/// Milliseconds since 1970.
+fn now(guest: &mut Guest<'_>) -> wasmtime::Result<i64> {
+    enter(guest, TIME)?;
+    let nanoseconds = guest.data_mut().realtime();
+    Ok(i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX))
 }
 
 /// Method, URL, body and headers, each with its length; where the status, the body, and the
