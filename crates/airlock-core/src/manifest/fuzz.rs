@@ -19,6 +19,8 @@ fn any_text_is_refused_with_its_place_or_keeps_its_promises() {
             judge_toml(likely_toml(bytes).as_bytes());
             judge_packed(bytes);
             judge_packed(&likely_packed(bytes));
+            judge_tools(bytes);
+            judge_tools(json!({ "tools": likely(bytes)["tools"] }).to_string().as_bytes());
         },
     );
 }
@@ -77,6 +79,19 @@ fn judge_packed(bytes: &[u8]) {
             let shown = error.to_string();
             assert_eq!(visible(&shown, false), shown);
         }
+    }
+}
+
+/// Whatever a module says of its tools, there is a manifest.
+fn judge_tools(bytes: &[u8]) {
+    match Manifest::with_tools(Ok(bytes), None, "a") {
+        Ok(manifest) => {
+            let names: BTreeSet<_> = manifest.tools.iter().map(|tool| &tool.name).collect();
+            assert_eq!(names.len(), manifest.tools.len(), "a tool named twice");
+            assert!(manifest.functions.iter().eq(manifest.tools.iter().map(|tool| &tool.name)));
+            assert!(manifest.requests.is_empty() && manifest.commands.is_empty());
+        }
+        Err(error) => assert!(matches!(error.kind(), ErrorKind::InvalidManifest { .. }), "{error:?}"),
     }
 }
 
