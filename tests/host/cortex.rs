@@ -550,6 +550,66 @@ fn a_module_without_what_runs_its_tools_or_a_memory_is_refused_with_what_is_miss
     );
 }
 
+/// A plugin's folder with this manifest and a module that echoes and exports this.
+fn folder(manifest: &str, exports: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cortex.json"), manifest).unwrap();
+    std::fs::write(folder.path().join("p.wasm"), wat::parse_str(module(exports, ECHO)).unwrap()).unwrap();
+    folder
+}
+
+#[test]
+fn a_manifest_says_how_large_the_memory_of_tools_is() {
+    let manifest = r#"{"name":"sized","entryPoint":"p.wasm","wasm":{"memoryPages":10,"maxMemoryPages":13}}"#;
+    let exports =
+        r#"(func (export "plugin_init") (if (i32.ne (memory.size) (i32.const 10)) (then unreachable)))"#;
+    let folder = folder(manifest, exports);
+    let plugin = host().load_blocking(folder.path(), LoadOptions::new()).unwrap();
+    assert_eq!(answer(&plugin, "t", &["1"]), "1");
+    // 200 KB of arguments and what comes back do not fit into three pages.
+    let long = format!("\"{}\"", "x".repeat(200_000));
+    let error = plugin.invoke_blocking("t", Input::Json(long)).expect_err("it does not fit");
+    assert_eq!(error.code(), "limit-memory");
+}
+
+#[test]
+fn a_file_that_is_another_than_its_manifests_hash_is_refused_whenever_it_is_loaded() {
+    let wasm = wat::parse_str(module("", ECHO)).unwrap();
+    let manifest = |hash: &str| format!(r#"{{"name":"hashed","entryPoint":"p.wasm","hash":"{hash}"}}"#);
+    let digest = airlock_host::Digest::of(&wasm);
+    let folder = folder(&manifest(&format!("sha256:{digest}")), "");
+    let load = || host().load_blocking(folder.path(), LoadOptions::new());
+    assert_eq!(answer(&load().unwrap(), "t", &["1"]), "1");
+    // The same module with one section more.
+    let other = [wasm.as_slice(), &[0, 2, 1, b'x']].concat();
+    std::fs::write(folder.path().join("p.wasm"), &other).unwrap();
+    let error = load().expect_err("another file");
+    assert_eq!((error.code(), error.exit_code()), ("hash-mismatch", 125));
+    assert!(error.to_string().contains(&airlock_host::Digest::of(&other).to_string()), "{error}");
+    // What CortexPrism computes: of the file as text.
+    let as_text = airlock_host::Digest::of(String::from_utf8_lossy(&other).as_bytes()).to_string();
+    std::fs::write(folder.path().join("cortex.json"), manifest(&as_text)).unwrap();
+    let plugin = load().expect("it is that file");
+    let warnings = &plugin.manifest().expect("its manifest").warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("read as text")), "{warnings:?}");
+}
+
+#[test]
+fn the_modules_own_tools_count_and_differences_to_the_manifest_are_told() {
+    let manifest = r#"{"name":"tools","entryPoint":"p.wasm","kind":"wasm","tools":[{"name":"gone"}]}"#;
+    let folder = folder(manifest, &tools(r#"{"tools":[{"name":"there"}]}"#));
+    let plugin = host().load_blocking(folder.path(), LoadOptions::new()).unwrap();
+    assert_eq!((plugin.name(), plugin.functions()), ("tools", ["there".to_owned()].as_slice()));
+    let warnings = &plugin.manifest().expect("its manifest").warnings;
+    assert_eq!(
+        warnings,
+        &[
+            "its manifest names the tool `gone`, which the module does not",
+            "it has the tool `there`, which its manifest does not name"
+        ]
+    );
+}
+
 #[test]
 fn many_sessions_at_once_each_have_their_own() {
     let plugin = Arc::new(load(&host(), &module("", ECHO), text()));

@@ -18,9 +18,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use airlock_core::{
-    AbiId, CapabilityKind, Error, ErrorKind, HttpRequest, LimitKind, Manifest, Result, ServiceError, nearest,
+    AbiId, CapabilityKind, Error, ErrorKind, HttpRequest, LimitKind, Manifest, MemoryRequest, Result,
+    ServiceError, nearest,
 };
-use airlock_engine::Shape;
+use airlock_engine::{ExternType, Shape};
 use bytes::Bytes;
 use wasmtime::{Linker, Memory};
 use wasmtime_wasi::I32Exit;
@@ -314,6 +315,39 @@ impl Hooks {
 /// The memory exported as `memory`, which every ABI that hands bytes over has checked to be there.
 fn memory_of(live: &mut Live) -> Result<Memory, Failure> {
     Ok(live.memory().ok_or_else(|| bad("memory", "the export is gone".to_owned()))?)
+}
+
+/// What the manifest wants the memory to have at the start, where that is more than the
+/// module gives it. The module's own maximum comes first: it may be below that wish.
+fn pages_to_grow_to(shape: &Shape, asked: &MemoryRequest) -> Option<u64> {
+    let asked = u64::from(asked.initial_pages?);
+    let Some(ExternType::Memory { minimum, maximum, .. }) = shape.export("memory") else { return None };
+    let wanted = maximum.map_or(asked, |maximum| asked.min(maximum));
+    (wanted > *minimum).then_some(wanted)
+}
+
+/// Refuses a module whose memory starts larger than its own manifest lets it be.
+fn check_memory(shape: &Shape, asked: &MemoryRequest, abi: AbiId) -> Result<()> {
+    let (Some(ExternType::Memory { minimum, .. }), Some(maximum)) =
+        (shape.export("memory"), asked.maximum_pages)
+    else {
+        return Ok(());
+    };
+    if *minimum > u64::from(maximum) {
+        let reason =
+            format!("its memory starts with {minimum} pages, and `wasm.maxMemoryPages` is {maximum}");
+        return Err(Error::new(ErrorKind::AbiMismatch { abi, reason }));
+    }
+    Ok(())
+}
+
+/// Grows the memory to so many pages, where it has fewer.
+fn grow_to(live: &mut Live, pages: Option<u64>) -> Result<(), Failure> {
+    let Some(wanted) = pages else { return Ok(()) };
+    let memory = memory_of(live)?;
+    let has = memory.size(&live.store);
+    memory.grow(&mut live.store, wanted.saturating_sub(has))?;
+    Ok(())
 }
 
 /// The error of a guest that breaks its ABI's rules in `function`.

@@ -20,8 +20,8 @@ use wasmtime::{Linker, Memory};
 
 use super::imports::cortex as imports;
 use super::{
-    Abi, Adapter, Describer, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, initialiser,
-    link_common, memory_of, run, unknown_function,
+    Abi, Adapter, Describer, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, check_memory,
+    grow_to, initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
@@ -132,6 +132,8 @@ struct CortexAdapter {
     hooks: Hooks,
     has_version: bool,
     has_capabilities: bool,
+    /// What the memory grows to before anything runs.
+    pages: Option<u64>,
     /// Whether it is only asked for its tools.
     describes: bool,
     shape: Arc<Shape>,
@@ -159,12 +161,15 @@ impl CortexAdapter {
             let reason = "it neither exports a 32-bit memory named `memory` nor imports `env.memory`";
             return mismatch(reason.to_owned());
         }
+        let memory = manifest.map(|manifest| manifest.memory).unwrap_or_default();
+        check_memory(shape, &memory, AbiId::Cortex)?;
         Ok(CortexAdapter {
             tools: manifest.map(|manifest| manifest.functions.clone()).unwrap_or_default(),
             initialiser: initialiser(shape, true),
             hooks: Hooks::of(shape, None),
             has_version: has(VERSION, 0),
             has_capabilities: has(CAPABILITIES, 2),
+            pages: pages_to_grow_to(shape, &memory),
             describes: false,
             shape: shape.clone(),
         })
@@ -231,6 +236,7 @@ impl Adapter for CortexAdapter {
 
     fn start<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
         Some(Box::pin(async move {
+            grow_to(live, self.pages)?;
             if let Some(name) = self.initialiser {
                 run(live, name).await?;
             }

@@ -11,10 +11,8 @@ mod ladder;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use airlock_core::{
-    AbiId, Error, ErrorKind, LimitKind, Manifest, ManifestFormat, MemoryRequest, Result, ValueType,
-};
-use airlock_engine::{ExternType, Shape, Signature};
+use airlock_core::{AbiId, Error, ErrorKind, LimitKind, Manifest, ManifestFormat, Result, ValueType};
+use airlock_engine::{Shape, Signature};
 use serde_json::value::RawValue;
 use wasmtime::Linker;
 use wasmtime_wasi::I32Exit;
@@ -23,8 +21,8 @@ use self::allocate::{Allocate, allocator_of};
 use self::ladder::{Found, Returned};
 use super::imports::cortex as imports;
 use super::{
-    Abi, Adapter, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, initialiser, link_common,
-    memory_of, run, unknown_function,
+    Abi, Adapter, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, check_memory, grow_to,
+    initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
@@ -164,7 +162,7 @@ impl Abi for Json {
             return Err(mismatch("it exports no function `(i32, i32) -> i32`".to_owned()));
         }
         let memory = manifest.map(|manifest| manifest.memory).unwrap_or_default();
-        check_memory(shape, &memory)?;
+        check_memory(shape, &memory, AbiId::Json)?;
         let has_start = shape.function("_start").is_some_and(|ty| ty.is(&[], &[]));
         let bound = functions.iter().map(|name| (name.clone(), Bound::of(shape, name))).collect();
         Ok(Arc::new(JsonAdapter {
@@ -180,30 +178,6 @@ impl Abi for Json {
             shape: shape.clone(),
         }))
     }
-}
-
-/// What the manifest wants the memory to have at the start, where that is more than the
-/// module gives it. The module's own maximum comes first: it may be below that wish.
-fn pages_to_grow_to(shape: &Shape, asked: &MemoryRequest) -> Option<u64> {
-    let asked = u64::from(asked.initial_pages?);
-    let Some(ExternType::Memory { minimum, maximum, .. }) = shape.export("memory") else { return None };
-    let wanted = maximum.map_or(asked, |maximum| asked.min(maximum));
-    (wanted > *minimum).then_some(wanted)
-}
-
-/// Refuses a module whose memory starts larger than its own manifest lets it be.
-fn check_memory(shape: &Shape, asked: &MemoryRequest) -> Result<()> {
-    let (Some(ExternType::Memory { minimum, .. }), Some(maximum)) =
-        (shape.export("memory"), asked.maximum_pages)
-    else {
-        return Ok(());
-    };
-    if *minimum > u64::from(maximum) {
-        let reason =
-            format!("its memory starts with {minimum} pages, and `wasm.maxMemoryPages` is {maximum}");
-        return Err(Error::new(ErrorKind::AbiMismatch { abi: AbiId::Json, reason }));
-    }
-    Ok(())
 }
 
 struct JsonAdapter {
@@ -261,11 +235,7 @@ impl Adapter for JsonAdapter {
             return None;
         }
         Some(Box::pin(async move {
-            if let Some(wanted) = self.pages {
-                let memory = memory_of(live)?;
-                let has = memory.size(&live.store);
-                memory.grow(&mut live.store, wanted.saturating_sub(has))?;
-            }
+            grow_to(live, self.pages)?;
             self.hooks.start(live).await?;
             match self.start {
                 true => run_start(run(live, "_start").await),
