@@ -129,6 +129,23 @@ fn init_runs_once_before_the_tools_are_asked_for_and_destroy_at_the_end() {
 }
 
 #[test]
+fn a_single_call_is_a_session_of_one_call() {
+    let exports = r#"(import "env" "host_log" (func $log (param i32 i32)))
+        (data (i32.const 512) "init destroy run")
+        (func (export "plugin_init") (call $log (i32.const 512) (i32.const 4)))
+        (func (export "plugin_destroy") (call $log (i32.const 517) (i32.const 7)))"#;
+    let body = format!(
+        "(call $log (i32.const 525) (i32.const 3)) (if (i32.eq (local.get $args_length) (i32.const 2)) (then unreachable)) {ECHO}"
+    );
+    let (fakes, plugin) = with_fakes(&module(exports, &body), text());
+    let outcome = plugin.invoke_blocking("t", Input::Json("1".to_owned())).expect("it runs");
+    assert_eq!(outcome.log, b"info: init\ninfo: run\ninfo: destroy\n");
+    error(&plugin, "t", &["12"]);
+    let messages: Vec<String> = fakes.log.messages().into_iter().map(|logged| logged.message).collect();
+    assert_eq!(messages, ["init", "run", "destroy", "init", "run"], "one that trapped is called no more");
+}
+
+#[test]
 fn an_init_that_fails_is_told_as_one() {
     let plugin = load(&host(), &module(r#"(func (export "plugin_init") unreachable)"#, ECHO), text());
     let error = error(&plugin, "t", &["1"]);

@@ -96,6 +96,9 @@ impl Plugin {
                 let cancel = job.options.and_then(|options| options.cancel.as_ref());
                 let call = self.adapter().call(&mut live, job.function, job.input);
                 let result = bounded(deadline, self.cuts(cancel), call).await;
+                if result.as_ref().is_ok_and(Result::is_ok) && !job.is_ours {
+                    self.wind_up(&mut live, deadline).await;
+                }
                 *account = Account::of(&mut live.store, Some(started));
                 let answer = self.conclude(&live, result)?;
                 Ok(self.outcome(answer, &live, account.usage.clone()))
@@ -106,6 +109,19 @@ impl Plugin {
             return result;
         }
         self.recorded(function, result, |outcome| Some(outcome.usage.clone()), || account.uses.clone())
+    }
+
+    /// Has the instance of an answered call clean up, where its ABI's plugins live on from call to call
+    /// and this one was for one only. What that comes to makes no difference to the answer.
+    async fn wind_up(&self, live: &mut Live, deadline: Instant) {
+        if !self.inner().parts.abi.profile().keeps_state {
+            return;
+        }
+        let Some(stop) = self.adapter().stop(live) else { return };
+        let stopped = bounded(deadline, self.cuts(None), stop).await;
+        if !matches!(stopped, Ok(Ok(()))) {
+            tracing::warn!("its clean-up failed");
+        }
     }
 
     pub(crate) async fn open(&self, awaited: bool) -> Result<Session> {
