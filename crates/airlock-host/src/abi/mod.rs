@@ -158,10 +158,12 @@ pub(crate) struct Describer {
     pub(crate) adapter: Arc<dyn Adapter>,
     /// Whether what it answers is a manifest in the place of a file, which can be kept with it.
     pub(crate) is_manifest: bool,
-    /// Makes a manifest of what it answered, or of why it did not, beside the one that it has
-    /// from a file. The name is for a module that has none.
-    pub(crate) read: fn(Result<Arc<[u8]>>, Option<Manifest>, &str) -> Result<Manifest>,
+    pub(crate) read: ReadAnswer,
 }
+
+/// Makes a manifest of what a module answered, or of why it did not, beside the one that it has
+/// from a file. The name is for a module that has none.
+type ReadAnswer = fn(Result<Arc<[u8]>>, Option<Manifest>, &str) -> Result<Manifest>;
 
 /// How to call one module.
 pub(crate) trait Adapter: Send + Sync {
