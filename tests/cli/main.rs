@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails to get what it needs has failed")]
 
 mod bad_input;
+mod bench;
 mod call;
 mod compile;
 mod docs;

@@ -3,6 +3,7 @@
 mod plugins;
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -64,6 +65,8 @@ pub(crate) enum Verb {
     Run(Run),
     /// Show what a plugin is, needs and asks for
     Inspect(Inspect),
+    /// Measure how long a plugin's calls take
+    Bench(Bench),
     /// Run the plugins of folders, follow their files, and print what happens to them
     Watch(Watch),
     /// Show what calls came to, as `airlock watch --metrics` wrote it
@@ -319,6 +322,31 @@ pub(crate) struct Run {
 pub(crate) struct Inspect {
     /// An installed plugin's name, a `.wasm` or `.wat` file, or a folder with a manifest
     pub(crate) plugin: PathBuf,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// An installed plugin's name, a `.wasm` or `.wat` file, or a folder with a manifest
+    pub(crate) plugin: PathBuf,
+    /// The function; for a program its first argument
+    pub(crate) function: Option<String>,
+    /// What `airlock call` takes for it; for a program its other arguments
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) input: Vec<String>,
+    /// How long to measure, about
+    #[arg(long, value_name = "TIME", default_value = "4s")]
+    pub(crate) time: humantime::Duration,
+    /// Threads that call at once at most: one for each processor where nothing is said
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) threads: Option<NonZero<usize>>,
+    /// Another plugin, such as this one's last version, that takes turns with it
+    #[arg(long, value_name = "PLUGIN")]
+    pub(crate) compare: Option<PathBuf>,
+    /// Draw how many calls took how long
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) load: Load,
 }

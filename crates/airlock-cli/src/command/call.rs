@@ -30,7 +30,7 @@ pub(super) fn run(session: &Session, call: &Call) -> Result<u8, Error> {
 }
 
 /// The words as typed, with a single `@FILE` or `-` read from there.
-fn read_input(plugin: &Plugin, words: &[String]) -> Result<Input, Error> {
+pub(super) fn read_input(plugin: &Plugin, words: &[String]) -> Result<Input, Error> {
     let maximum = plugin.limits().value(LimitKind::Input);
     let text = match words {
         [word] if word == "-" => read_all(std::io::stdin().lock(), "standard input", maximum)?,

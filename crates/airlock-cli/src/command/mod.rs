@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod audit;
+mod bench;
 mod build;
 mod cache;
 mod call;
@@ -95,6 +96,7 @@ impl Session {
             Verb::Call(call) => call::run(self, &call),
             Verb::Run(run) => run::run(self, run),
             Verb::Inspect(inspect) => inspect::run(self, &inspect),
+            Verb::Bench(bench) => bench::run(self, &bench),
             Verb::Watch(watch) => watch::run(self, &watch),
             Verb::Metrics { file } => metrics::run(self, &file),
             Verb::Install(install) => install::run(self, &install),
@@ -172,26 +174,36 @@ impl Session {
         SecretFile::new(data, redactor).with_credentials(self.config.credentials.iter().cloned())
     }
 
+    /// A host for plugins that are called: with this user's services, and grants that are asked for.
+    fn approving(&self, builder: HostBuilder) -> Result<HostBuilder, Error> {
+        let store = self.store()?;
+        let approval =
+            Approval::new(store.clone()).prompt(Terminal).carry_over(self.config.grants.keep_on_update);
+        Ok(builder.approval(approval).services(self.services(store.data())))
+    }
+
     /// Loads a plugin to be called: with what was granted to it, asking for the rest, and
     /// with its calls in the audit log.
     fn load(&self, plugin: &Path, load: &Load) -> Result<Plugin, Error> {
+        let mut builder = self.approving(self.host(load)?)?;
+        if self.config.audit.calls {
+            builder = builder.audit(self.store()?.clone(), self.config.audit.on_failure());
+        }
+        self.load_on(plugin, load, builder)
+    }
+
+    /// The same on such a host.
+    fn load_on(&self, plugin: &Path, load: &Load, builder: HostBuilder) -> Result<Plugin, Error> {
         let (source, options) = self.locate(plugin, load.options()?)?;
         let path = match &source {
             Source::Path(path) => Some(path.clone()),
             _ => None,
         };
-        let store = self.store()?;
-        let approval =
-            Approval::new(store.clone()).prompt(Terminal).carry_over(self.config.grants.keep_on_update);
-        let mut builder = self.host(load)?.approval(approval).services(self.services(store.data()));
-        if self.config.audit.calls {
-            builder = builder.audit(store.clone(), self.config.audit.on_failure());
-        }
         let host = self.compiling(builder, load.no_cache)?;
         let message = format!("compiling {}", plugin.display());
         let plugin = spinner::while_doing(&message, self.quiet, || host.load_blocking(source, options))?;
         if let Some(path) = path {
-            refuse_namesake(store, &plugin, &path)?;
+            refuse_namesake(self.store()?, &plugin, &path)?;
             self.tell_what_is_missing(&plugin);
         }
         for warning in plugin.manifest().map(|manifest| manifest.warnings.as_slice()).unwrap_or_default() {
