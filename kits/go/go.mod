@@ -1,0 +1,3 @@
+module airlock.example/cortex
+
+go 1.24
