@@ -17,6 +17,7 @@ mod func;
 mod gated;
 mod http;
 mod json;
+mod languages;
 mod limits;
 mod manager;
 mod metadata;

@@ -72,9 +72,15 @@ pub(super) fn handed_over<'a>(
     }
 }
 
+/// wasm-pack's output, and what it is made of.
+const WASM_BINDGEN: &str = "wasm-bindgen's JavaScript glue; build with `cargo build --release --target wasm32-wasip1` and not with wasm-pack";
+
+const GO_JS: &str =
+    "Go's JavaScript runtime; build with `GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared`";
+
 /// Imports of systems whose plugins are not run (yet), to say so when one is missing:
 /// a module, the start of a name there, and whose it is.
-const OWNERS: [(&str, &str, &str); 16] = [
+const OWNERS: [(&str, &str, &str); 17] = [
     ("wasi_snapshot_preview1", "", "WASI preview 1, which has no such function"),
     ("wasi_unstable", "", "WASI preview 0; build the plugin for `wasm32-wasip1`"),
     ("wasix_32v1", "", "WASIX, an extension of WASI"),
@@ -87,14 +93,11 @@ const OWNERS: [(&str, &str, &str); 16] = [
     ("env", "log", "an older CortexPrism plugin ABI or a host function of MoFA's page"),
     ("env", "http_request", "an older CortexPrism plugin ABI; it needs the capability `net`"),
     ("env", "emscripten_", "Emscripten's JavaScript runtime; build with `-sSTANDALONE_WASM`"),
-    ("wbg", "", "wasm-bindgen's JavaScript glue; build for `wasm32-wasip1` without wasm-pack"),
-    (
-        "__wbindgen_placeholder__",
-        "",
-        "wasm-bindgen's JavaScript glue; build for `wasm32-wasip1` without wasm-pack",
-    ),
-    ("gojs", "", "Go's JavaScript runtime; build with `GOOS=wasip1`"),
-    ("go", "", "Go's JavaScript runtime; build with `GOOS=wasip1`"),
+    ("wbg", "", WASM_BINDGEN),
+    ("__wbindgen_placeholder__", "", WASM_BINDGEN),
+    ("__wbindgen_externref_xform__", "", WASM_BINDGEN),
+    ("gojs", "", GO_JS),
+    ("go", "", GO_JS),
 ];
 
 /// Whose import it is, when known.
@@ -102,6 +105,10 @@ pub(crate) fn owner_of(module: &str, name: &str) -> Option<String> {
     if let Some((_, _, owner)) = OWNERS.iter().find(|(of, start, _)| *of == module && name.starts_with(start))
     {
         return Some((*owner).to_owned());
+    }
+    // For a bundler, wasm-pack has the module import a script of the same name.
+    if module.ends_with("_bg.js") {
+        return Some(WASM_BINDGEN.to_owned());
     }
     // Component interfaces are named `namespace:package/interface`.
     (module.contains(':') && module.contains('/'))

@@ -159,7 +159,11 @@ impl Abi for Json {
             _ => capabilities,
         };
         if functions.is_empty() {
-            return Err(mismatch("it exports no function `(i32, i32) -> i32`".to_owned()));
+            let error = mismatch("it exports no function `(i32, i32) -> i32`".to_owned());
+            return Err(match how_to_export(shape) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            });
         }
         let memory = manifest.map(|manifest| manifest.memory).unwrap_or_default();
         check_memory(shape, &memory, AbiId::Json)?;
@@ -178,6 +182,21 @@ impl Abi for Json {
             shape: shape.clone(),
         }))
     }
+}
+
+/// How the compiler of a program makes a module with functions to be called instead.
+fn how_to_export(shape: &Shape) -> Option<&'static str> {
+    shape.function("_start")?;
+    Some(match shape.custom_sections.iter().any(|name| name == "go:buildid") {
+        true => {
+            "it is a program in Go, which ignores `//export`: write `//go:wasmexport NAME` before each function \
+             and build with `GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared`"
+        }
+        false => {
+            "it is a program, and has `_start` only: build a library, in Rust with `crate-type = [\"cdylib\"]`, \
+             in C with `-mexec-model=reactor`, in Zig with `-fno-entry -rdynamic`"
+        }
+    })
 }
 
 struct JsonAdapter {
