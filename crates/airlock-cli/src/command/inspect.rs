@@ -71,7 +71,7 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
         (
             "memory",
             manifest
-                .filter(|manifest| manifest.format == ManifestFormat::Cortex)
+                .filter(|manifest| manifest.format == ManifestFormat::Cortex && asks_for_pages(manifest))
                 .map(memory)
                 .into_iter()
                 .collect(),
@@ -120,6 +120,10 @@ fn tools(manifest: &Manifest) -> Vec<String> {
 /// Who made the plugin, where it comes from and under what terms.
 fn details(manifest: &Manifest) -> Vec<String> {
     manifest.details.iter().map(|(key, value)| format!("{key}: {value}")).collect()
+}
+
+fn asks_for_pages(manifest: &Manifest) -> bool {
+    manifest.memory.initial_pages.is_some() || manifest.memory.maximum_pages.is_some()
 }
 
 /// What the manifest says about memory.
