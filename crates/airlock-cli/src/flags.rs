@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use airlock_host::{
     AbiId, CAPABILITIES, Capability, CapabilityRow, Error, Feature, LIMITS, LimitKind, LimitRow, LoadOptions,
-    Overrides,
+    Overrides, Unit,
 };
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
@@ -69,6 +69,12 @@ pub(crate) enum Verb {
     Bench(Bench),
     /// Run the plugins of folders, follow their files, and print what happens to them
     Watch(Watch),
+    /// Load and call plugins for another program, as JSON-RPC on standard input and output
+    Rpc {
+        /// The longest line that is taken
+        #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = read_size)]
+        max_line: usize,
+    },
     /// Show what calls came to, as `airlock watch --metrics` wrote it
     Metrics {
         /// The file
@@ -375,6 +381,11 @@ pub(crate) struct Watch {
     pub(crate) metrics: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) load: Load,
+}
+
+fn read_size(text: &str) -> Result<usize, String> {
+    let size = Unit::Bytes.read(text)?;
+    usize::try_from(size).map_err(|_| format!("`{text}` is more than this machine can hold"))
 }
 
 /// When a plugin is loaded again.

@@ -47,6 +47,17 @@ impl Printer {
         answered(writeln!(anstream::stdout(), "{text}"))
     }
 
+    /// A line of a conversation on standard output, all of it at once.
+    ///
+    /// # Errors
+    /// Where nobody reads it any more.
+    pub(crate) fn spoken(&self, line: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(line.as_bytes())?;
+        stdout.write_all(b"\n")?;
+        stdout.flush()
+    }
+
     /// What a program wrote to standard output: to a terminal nothing it could act on, unless
     /// it was granted the terminal as it is.
     pub(crate) fn program_output(&self, bytes: &[u8], raw: bool) -> Result<(), Error> {

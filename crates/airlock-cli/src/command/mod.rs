@@ -21,6 +21,7 @@ mod plugins;
 mod remove;
 mod revoke;
 mod rollback;
+mod rpc;
 mod run;
 mod secret;
 mod update;
@@ -69,6 +70,21 @@ fn idle(plugin: &Plugin, capability: &Capability) -> Option<&'static str> {
     }
 }
 
+/// What is odd about a plugin that was loaded, and about what was `allowed` to it by the flag or key of this
+/// name.
+fn warnings(plugin: &Plugin, allow: &str, allowed: &[Capability]) -> Vec<String> {
+    let mut warnings = plugin.manifest().map(|manifest| manifest.warnings.clone()).unwrap_or_default();
+    for (capability, reason) in plugin.left_out() {
+        warnings.push(format!("`{capability}` is not there for the plugin: {reason}"));
+    }
+    for capability in allowed {
+        if let Some(reason) = idle(plugin, capability) {
+            warnings.push(format!("`{allow} {capability}` grants nothing: {reason}"));
+        }
+    }
+    warnings
+}
+
 /// Runs the verb and returns the process's exit code.
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let Global { json, verbose, usage } = cli.global;
@@ -98,6 +114,7 @@ impl Session {
             Verb::Inspect(inspect) => inspect::run(self, &inspect),
             Verb::Bench(bench) => bench::run(self, &bench),
             Verb::Watch(watch) => watch::run(self, &watch),
+            Verb::Rpc { max_line } => rpc::run(self, max_line),
             Verb::Metrics { file } => metrics::run(self, &file),
             Verb::Install(install) => install::run(self, &install),
             Verb::List => list::run(self),
@@ -147,7 +164,11 @@ impl Session {
 
     /// The same with compiling: in a process of its own, since whose plugin it is nobody
     /// knows, and not again what was compiled before.
-    fn compiling(&self, mut builder: HostBuilder, no_cache: bool) -> Result<Host, Error> {
+    fn compiling(&self, builder: HostBuilder, no_cache: bool) -> Result<Host, Error> {
+        self.compiled_by(builder, no_cache)?.build()
+    }
+
+    fn compiled_by(&self, mut builder: HostBuilder, no_cache: bool) -> Result<HostBuilder, Error> {
         if let Some(settings) = self.config.cache().filter(|_| !no_cache) {
             match Cache::open(settings) {
                 Ok(cache) => builder = builder.cache(cache),
@@ -155,7 +176,7 @@ impl Session {
             }
         }
         match std::env::current_exe() {
-            Ok(program) => builder.compiler(Worker::new(program, ["compile-worker"])).build(),
+            Ok(program) => Ok(builder.compiler(Worker::new(program, ["compile-worker"]))),
             Err(error) => Err(Error::host("cannot find this program to compile with").with_source(error)),
         }
     }
@@ -174,50 +195,63 @@ impl Session {
         SecretFile::new(data, redactor).with_credentials(self.config.credentials.iter().cloned())
     }
 
-    /// A host for plugins that are called: with this user's services, and grants that are asked for.
-    fn approving(&self, builder: HostBuilder) -> Result<HostBuilder, Error> {
-        let store = self.store()?;
-        let approval =
-            Approval::new(store.clone()).prompt(Terminal).carry_over(self.config.grants.keep_on_update);
-        Ok(builder.approval(approval).services(self.services(store.data())))
+    /// What is granted, without anybody to ask.
+    fn approval(&self) -> Result<Approval, Error> {
+        Ok(Approval::new(self.store()?.clone()).carry_over(self.config.grants.keep_on_update))
+    }
+
+    /// A host for plugins that are called, with this user's services.
+    fn approving(&self, builder: HostBuilder, approval: Approval) -> Result<HostBuilder, Error> {
+        Ok(builder.approval(approval).services(self.services(self.store()?.data())))
+    }
+
+    /// The same with calls in the audit log, where the operator has them there.
+    fn recording(&self, builder: HostBuilder) -> Result<HostBuilder, Error> {
+        Ok(match self.config.audit.calls {
+            true => builder.audit(self.store()?.clone(), self.config.audit.on_failure()),
+            false => builder,
+        })
     }
 
     /// Loads a plugin to be called: with what was granted to it, asking for the rest, and
     /// with its calls in the audit log.
     fn load(&self, plugin: &Path, load: &Load) -> Result<Plugin, Error> {
-        let mut builder = self.approving(self.host(load)?)?;
-        if self.config.audit.calls {
-            builder = builder.audit(self.store()?.clone(), self.config.audit.on_failure());
-        }
-        self.load_on(plugin, load, builder)
+        let approval = self.approval()?.prompt(Terminal);
+        self.load_on(plugin, load, self.recording(self.approving(self.host(load)?, approval)?)?)
     }
 
     /// The same on such a host.
     fn load_on(&self, plugin: &Path, load: &Load, builder: HostBuilder) -> Result<Plugin, Error> {
-        let (source, options) = self.locate(plugin, load.options()?)?;
+        let (_, plugin, is_path) = self.load_as(plugin, load.options()?, load.no_cache, builder)?;
+        if is_path {
+            self.tell_what_is_missing(&plugin);
+        }
+        for warning in warnings(&plugin, "--allow", &load.allowed()?) {
+            self.printer.warning(&warning);
+        }
+        Ok(plugin)
+    }
+
+    /// The same with nothing said about it; whether the plugin was given by its path.
+    fn load_as(
+        &self,
+        plugin: &Path,
+        options: LoadOptions,
+        no_cache: bool,
+        builder: HostBuilder,
+    ) -> Result<(Host, Plugin, bool), Error> {
+        let (source, options) = self.locate(plugin, options)?;
         let path = match &source {
             Source::Path(path) => Some(path.clone()),
             _ => None,
         };
-        let host = self.compiling(builder, load.no_cache)?;
+        let host = self.compiling(builder, no_cache)?;
         let message = format!("compiling {}", plugin.display());
         let plugin = spinner::while_doing(&message, self.quiet, || host.load_blocking(source, options))?;
-        if let Some(path) = path {
-            refuse_namesake(self.store()?, &plugin, &path)?;
-            self.tell_what_is_missing(&plugin);
+        if let Some(path) = &path {
+            refuse_namesake(self.store()?, &plugin, path)?;
         }
-        for warning in plugin.manifest().map(|manifest| manifest.warnings.as_slice()).unwrap_or_default() {
-            self.printer.warning(warning);
-        }
-        for (capability, reason) in plugin.left_out() {
-            self.printer.warning(&format!("`{capability}` is not there for the plugin: {reason}"));
-        }
-        for capability in load.allowed()? {
-            if let Some(reason) = idle(&plugin, &capability) {
-                self.printer.warning(&format!("`--allow {capability}` grants nothing: {reason}"));
-            }
-        }
-        Ok(plugin)
+        Ok((host, plugin, path.is_some()))
     }
 
     /// Says what a plugin that nobody decided over is run without, where it goes on without it and

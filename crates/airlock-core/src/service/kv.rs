@@ -82,6 +82,21 @@ impl MemoryKv {
         MemoryKv::default()
     }
 
+    /// Has a plugin find this under a key, as if it had kept it, whatever its quota.
+    ///
+    /// # Errors
+    /// [`ServiceError::Invalid`] for a key that is none.
+    pub fn put(&self, plugin: &str, key: &str, value: &[u8]) -> Result<(), ServiceError> {
+        KvChange::Set(key, value).check()?;
+        self.plugins().entry(plugin.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    /// What a plugin keeps, by key.
+    pub fn entries(&self, plugin: &str) -> BTreeMap<String, Vec<u8>> {
+        self.plugins().get(plugin).cloned().unwrap_or_default()
+    }
+
     fn plugins(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }

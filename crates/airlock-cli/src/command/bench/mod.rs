@@ -16,6 +16,7 @@ use self::measure::{Comparison, Samples, nanoseconds, rate};
 use super::Session;
 use super::call::read_input;
 use crate::flags::Bench;
+use crate::prompt::Terminal;
 use crate::spinner;
 
 /// Classes of the histogram on a terminal.
@@ -95,7 +96,8 @@ fn work<'a>(plugin: &Plugin, bench: &'a Bench) -> Result<Work<'a>, Error> {
 
 /// A host as an application has it, with instances that wait for calls. Calls are not in the audit log.
 fn builder(session: &Session, bench: &Bench) -> Result<HostBuilder, Error> {
-    session.approving(session.config.host(&bench.load.limits()?))
+    let approval = session.approval()?.prompt(Terminal);
+    session.approving(session.config.host(&bench.load.limits()?), approval)
 }
 
 /// A host of the same settings whose plugins are loaded anew each time, and what is loaded.
