@@ -1,0 +1,1 @@
+export { AirlockError, TestPlugin, testWasmPlugin } from "airlock-plugin-testing";
