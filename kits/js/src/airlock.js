@@ -58,15 +58,20 @@ export class Airlock {
    */
   async request(method, params) {
     if (this.#over !== undefined) {
-      throw this.#over;
+      throw new AirlockError(this.#over.message, this.#over);
     }
     const id = ++this.#count;
     const line = write({ jsonrpc: "2.0", id, method, params });
-    return new Promise((resolve, reject) => {
-      this.#asked.set(id, { resolve, reject });
+    const { result, error } = await new Promise((resolve) => {
+      this.#asked.set(id, resolve);
       this.#hold(true);
       this.#child.stdin.write(`${line}\n`);
     });
+    if (error !== undefined) {
+      // Made here, where its stack leads to who asked.
+      throw new AirlockError(error.message, error.data ?? {});
+    }
+    return result;
   }
 
   /** Ends the process and waits for its end. */
@@ -80,27 +85,23 @@ export class Airlock {
   }
 
   #answered(line) {
-    const { id, result, error } = read(line);
-    const asked = this.#asked.get(id);
+    const answer = read(line);
+    const asked = this.#asked.get(answer.id);
     if (asked === undefined) {
       return;
     }
-    this.#asked.delete(id);
+    this.#asked.delete(answer.id);
     if (this.#asked.size === 0 && this.#over === undefined) {
       this.#hold(false);
     }
-    if (error === undefined) {
-      asked.resolve(result);
-    } else {
-      asked.reject(new AirlockError(error.message, error.data ?? {}));
-    }
+    asked(answer);
   }
 
   /** Nothing is answered any more, for this reason. */
   #finish(reason) {
     this.#over ??= reason;
-    for (const { reject } of this.#asked.values()) {
-      reject(this.#over);
+    for (const asked of this.#asked.values()) {
+      asked({ error: { message: this.#over.message, data: this.#over } });
     }
     this.#asked.clear();
     this.#hold(false);
