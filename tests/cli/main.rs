@@ -16,6 +16,7 @@ mod inspect;
 mod install;
 mod json;
 mod plugins;
+mod rpc;
 mod run;
 mod sen;
 mod services;

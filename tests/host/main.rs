@@ -27,6 +27,7 @@ mod raw;
 mod sen;
 mod services;
 mod support;
+mod testing;
 mod tools;
 
 #[path = "../hostile/mod.rs"]

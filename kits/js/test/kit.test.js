@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -61,6 +61,23 @@ test("the document's test runs as it stands there, and ends by itself", async ()
   const [code, signal] = await once(child, "close");
   // A failed `console.assert` prints, and changes no code.
   assert.deepEqual([code, signal, Buffer.concat(printed).toString()], [0, null, ""]);
+});
+
+test("the name that the document imports is found by its path from anywhere", async () => {
+  const cwd = folder();
+  const sdk = `file:${repository("kits/js/cortexprism-plugin-sdk")}`;
+  const manifest = { type: "module", devDependencies: { "@cortexprism/plugin-sdk": sdk } };
+  writeFileSync(join(cwd, "package.json"), JSON.stringify(manifest));
+  copyFileSync(fileURLToPath(new URL("document.mjs", import.meta.url)), join(cwd, "document.mjs"));
+  copyFileSync(join(TEXT, "text_processor.wasm"), join(cwd, "text_processor.wasm"));
+  for (const command of ["npm install --offline --no-audit --no-fund --silent", "node document.mjs"]) {
+    const child = spawn(command, { cwd, shell: true, stdio: ["ignore", "pipe", "pipe"], timeout: 60_000 });
+    const printed = [];
+    child.stdout.on("data", (piece) => printed.push(piece));
+    child.stderr.on("data", (piece) => printed.push(piece));
+    const [code] = await once(child, "close");
+    assert.deepEqual([code, Buffer.concat(printed).toString().trim()], [0, ""], command);
+  }
 });
 
 test("whole numbers beyond 2^53 stay exact on both ways", async (context) => {
