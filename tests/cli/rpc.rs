@@ -270,10 +270,10 @@ fn every_class_of_error_has_its_number() {
         params("a limit is a number or a text such as `64MiB` or `5s`")
     );
     assert!(told("shutdown", json!({ "now": true })).starts_with("-32602 "), "and it goes on");
-    assert_eq!(told("unload", json!({ "plugin": "7" })), "-32027 not-loaded: no plugin `7` is loaded");
+    assert_eq!(told("unload", json!({ "plugin": "7" })), "-32027 not-loaded: no plugin is loaded as `7`");
     assert_eq!(
         told("call", json!({ "plugin": "7", "function": "f" })),
-        "-32027 not-loaded: no plugin `7` is loaded"
+        "-32027 not-loaded: no plugin is loaded as `7`"
     );
     assert!(told("load", json!({ "path": "no/such.wasm" })).starts_with("-32027 plugin-not-found: "));
     assert!(told("load", json!({ "path": TEXT, "abi": "jso" })).starts_with("-32002 unknown-name: "));
@@ -289,7 +289,7 @@ fn every_class_of_error_has_its_number() {
     let answer = json!({ "http": [{ "url": "https://a.example", "status": 1 }] });
     assert!(told("load", json!({ "path": TEXT, "fakes": answer })).starts_with("-32002 invalid-setting: "));
     assert!(told("initialize", json!({ "protocol": 2 })).starts_with("-32002 invalid-setting: `protocol`: "));
-    let denied = peer.fails("load", json!({ "path": "plugins/script" }));
+    let denied = peer.fails("load", json!({ "path": "plugins/sen-fetch/sen_fetch.wasm" }));
     assert_eq!((&denied["code"], &denied["data"]["code"]), (&json!(-32026), &json!("denied")), "{denied}");
     assert_eq!(denied["data"]["culprit"], "policy");
 }

@@ -169,11 +169,11 @@ fn programs_facts_and_state_of_a_fledge_plugin_are_what_is_written_down() {
         metadata = { language = "COBOL" }
         kv = { k = "before" }
         [[exec]]
-        program = "echo"
+        program = "sh"
         stdout = "any\n"
         [[exec]]
-        program = "echo"
-        args = ["hi"]
+        program = "sh"
+        args = ["-c", "echo hi"]
         stdout = "faked\n"
         code = 3
     "#;
@@ -188,8 +188,8 @@ fn programs_facts_and_state_of_a_fledge_plugin_are_what_is_written_down() {
         "{printed}"
     );
     let observed = written(&plugin.observed());
-    assert_eq!(observed["exec"][0]["program"], "echo", "{observed}");
-    assert_eq!(observed["exec"][0]["args"], json!(["hi"]), "{observed}");
+    assert_eq!(observed["exec"][0]["program"], "sh", "{observed}");
+    assert_eq!(observed["exec"][0]["args"], json!(["-c", "echo hi"]), "{observed}");
     assert_eq!(observed["kv"]["k"], "v");
 }
 

@@ -40,21 +40,25 @@ const PIECE: usize = 64 << 10;
 pub(super) fn run(session: &Session, longest: usize) -> Result<u8, Error> {
     let mut input = BufReader::with_capacity(PIECE, std::io::stdin().lock());
     let peer = Peer { printer: session.printer, cancel: Cancel::new(), calls: Calls::default() };
-    let unreadable = |error| Error::host("cannot read from standard input").with_source(error);
-    let result = thread::scope(|scope| {
+    thread::scope(|scope| {
         let mut server = Server { session, longest, peer: &peer, loaded: BTreeMap::new(), count: 0 };
-        while let Some(line) =
-            lines::next(&mut input, longest).map_err(unreadable).inspect_err(|_| peer.leave())?
-        {
-            if server.line(scope, line).is_break() {
-                return Ok(0);
+        loop {
+            let read = lines::next(&mut input, longest)
+                .map_err(|error| Error::host("cannot read from standard input").with_source(error));
+            match read {
+                Ok(Some(line)) => {
+                    if server.line(scope, line).is_break() {
+                        return Ok(0);
+                    }
+                }
+                // Whoever asked has gone.
+                other => {
+                    peer.leave();
+                    return other.map(|_| 0);
+                }
             }
         }
-        // Whoever asked has gone.
-        peer.leave();
-        Ok(0)
-    });
-    result
+    })
 }
 
 /// Who asks.
