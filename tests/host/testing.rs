@@ -330,6 +330,23 @@ fn a_plugin_that_keeps_state_does_so_under_test_unless_told_otherwise() {
 }
 
 #[test]
+fn a_plugin_that_is_closed_cleans_up() {
+    let cleans = r#"(module
+        (import "env" "host_set_state" (func $set (param i32 i32 i32 i32)))
+        (memory (export "memory") 1) (data (i32.const 16) "cleanup")
+        (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+        (func (export "touch") (param i32 i32) (result i32) (i32.const 1))
+        (func (export "_cleanup")
+            (call $set (i32.const 16) (i32.const 5) (i32.const 21) (i32.const 2))))"#;
+    let builder = TestPlugin::builder().wat(true).allow("kv".parse().unwrap()).keep_state(true);
+    let plugin = builder.load(cleans.as_bytes()).unwrap();
+    call(&plugin, "touch");
+    assert!(plugin.observed().kv.is_empty());
+    plugin.close().unwrap();
+    assert_eq!(written(&plugin.observed())["kv"], json!({ "clean": "up" }));
+}
+
+#[test]
 fn several_plugins_can_share_their_fakes() {
     let shared: Fakes = fakes();
     shared.settings.set("key", "shared");

@@ -18,6 +18,9 @@ use crate::source::Source;
 
 /// Loads a plugin from its file or folder, among fakes and with all that it asks for allowed.
 ///
+/// A module without a manifest asks by its imports, of which only what gives nothing away is
+/// allowed then; [`TestPluginBuilder::allow`] allows more.
+///
 /// # Errors
 /// Every way loading can fail.
 pub fn test_plugin(path: impl AsRef<Path>) -> Result<TestPlugin> {

@@ -197,6 +197,11 @@ impl<'a> Server<'a> {
                 let ends = told.is_ok();
                 if ends {
                     drop(self.peer.calls.until_fewer_than(1));
+                    for loaded in std::mem::take(&mut self.loaded).into_values() {
+                        if let Err(error) = loaded.unload() {
+                            tracing::debug!(%error, "cannot be ended");
+                        }
+                    }
                 }
                 self.peer.answer(id, told);
                 if ends {

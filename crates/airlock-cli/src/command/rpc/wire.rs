@@ -159,7 +159,7 @@ impl Fault {
             Fault::TooLong(longest) => format!("the line is longer than {longest} bytes"),
             Fault::NoMethod(name) => format!("there is no method `{name}`"),
             Fault::Params(reason) => format!("the parameters are not as they should be: {reason}"),
-            Fault::Failed(error) => return error.to_string(),
+            Fault::Failed(error) => error.to_string(),
         }
     }
 
