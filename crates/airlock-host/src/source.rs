@@ -105,7 +105,7 @@ fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
         // The manifest's text cannot leave the folder; a symbolic link in it could.
         let inside = |path: &Path| path.canonicalize().map_err(|error| unreadable(path, error));
         if !entry.exists()
-            && let Some(hint) = how_to_build(folder, &manifest.entry_point)
+            && let Some(hint) = manifest.how_to_build(|file| folder.join(file).exists())
         {
             return Err(Error::new(ErrorKind::PluginNotFound(entry)).with_hint(hint));
         }
@@ -117,26 +117,6 @@ fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
         return Ok((Some(manifest), entry));
     }
     Err(Error::new(ErrorKind::NoManifest(folder.to_owned())))
-}
-
-/// What makes the file that a manifest names, by what the languages of CortexPrism's document have
-/// in a plugin's folder: a file of theirs, and the command.
-const BUILDS: [(&str, &str); 4] = [
-    ("Cargo.toml", "cargo build --release --target wasm32-wasip1"),
-    ("go.mod", "GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o plugin.wasm ."),
-    ("build.zig", "zig build -Dtarget=wasm32-wasi"),
-    ("package.json", "npx asc plugin.ts -o plugin.wasm"),
-];
-
-/// How a plugin is built whose file `entry` is not there.
-fn how_to_build(folder: &Path, entry: &str) -> Option<String> {
-    let (_, command) = BUILDS.iter().find(|(file, _)| folder.join(file).exists())?;
-    // Its target had another name once, and `entry` may still be below a folder of that name.
-    let renamed = match entry.split('/').any(|part| part == "wasm32-wasi") {
-        true => "; `wasm32-wasi` is named `wasm32-wasip1` now, in `entryPoint` too",
-        false => "",
-    };
-    Some(format!("it has to be built first: `{command}` makes it{renamed}"))
 }
 
 /// Refuses what is no file, such as a pipe, that a folder has where a file should be: reading it

@@ -113,6 +113,15 @@ pub struct ToolParam {
     pub default: Option<serde_json::Value>,
 }
 
+/// What makes a plugin's file, by what the languages of CortexPrism's document have in its folder:
+/// a file of theirs, and the command.
+const BUILDS: [(&str, &str); 4] = [
+    ("Cargo.toml", "cargo build --release --target wasm32-wasip1"),
+    ("go.mod", "GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o plugin.wasm ."),
+    ("build.zig", "zig build -Dtarget=wasm32-wasi"),
+    ("package.json", "npx asc plugin.ts -o plugin.wasm"),
+];
+
 /// What a plugin says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -253,6 +262,22 @@ impl Manifest {
             }
         }
         files
+    }
+
+    /// How a plugin is built whose files are not there, for a hint; `has` says whether there is
+    /// a file of a name beside the manifest. For CortexPrism's only: the others have a command of
+    /// their own for that.
+    pub fn how_to_build(&self, has: impl Fn(&str) -> bool) -> Option<String> {
+        if self.format != ManifestFormat::Cortex {
+            return None;
+        }
+        let (_, command) = BUILDS.iter().find(|(file, _)| has(file))?;
+        // A target that had another name once, below whose folder the manifest may still look.
+        let renamed = match self.entry_point.split('/').any(|part| part == "wasm32-wasi") {
+            true => "; `wasm32-wasi` is named `wasm32-wasip1` now, in `entryPoint` too",
+            false => "",
+        };
+        Some(format!("it has to be built first: `{command}` makes it{renamed}"))
     }
 }
 

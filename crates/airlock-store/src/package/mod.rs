@@ -149,7 +149,8 @@ impl Package {
             for file in manifest.files() {
                 let path = folder.join(file);
                 if !path.exists() {
-                    return Err(not_built(&source, file, &manifest));
+                    let how = manifest.how_to_build(|file| folder.join(file).exists());
+                    return Err(not_built(&source, file, &manifest, how));
                 }
                 let maximum = limits.value(LimitKind::ArtifactSize);
                 let bytes = read_file(&inside(folder, &path, name)?, maximum)?;
@@ -173,7 +174,7 @@ impl Package {
             for file in manifest.files() {
                 let path = normalised(&format!("{root}{file}")).unwrap_or_default();
                 let Some(bytes) = files.remove(&path) else {
-                    return Err(not_built(&source, file, &manifest));
+                    return Err(not_built(&source, file, &manifest, None));
                 };
                 kept.insert(file.to_owned(), bytes);
             }
@@ -247,7 +248,7 @@ fn refused(source: &str, reason: &str) -> Error {
     Error::new(ErrorKind::NotInstallable { source: source.to_owned(), reason: reason.to_owned() })
 }
 
-fn not_built(source: &str, file: &str, manifest: &Manifest) -> Error {
+fn not_built(source: &str, file: &str, manifest: &Manifest, how: Option<String>) -> Error {
     let error = refused(source, &format!("there is no `{file}` in it"));
     match manifest.hooks.get("build") {
         Some(_) => {
@@ -256,7 +257,7 @@ fn not_built(source: &str, file: &str, manifest: &Manifest) -> Error {
                 "it has to be built first: `airlock install --build {source}` shows how, and asks"
             ))
         }
-        None => error.with_hint("it has to be built first"),
+        None => error.with_hint(how.unwrap_or_else(|| "it has to be built first".to_owned())),
     }
 }
 

@@ -175,6 +175,9 @@ fn a_folder_that_is_not_built_says_how() {
     let cortex = folder(&[("manifest.json", MANIFEST.as_bytes())]);
     assert_eq!(reason(cortex.path()), "there is no `a.wasm` in it");
     assert_eq!(refused(cortex.path()).hint(), Some("it has to be built first"));
+    let go = folder(&[("manifest.json", MANIFEST.as_bytes()), ("go.mod", b"")]);
+    let error = refused(go.path());
+    assert!(error.hint().is_some_and(|hint| hint.contains("go build -buildmode=c-shared")), "{error:?}");
     let toml = "[plugin]\nname = \"a\"\nversion = \"1\"\nruntime = \"wasm\"\n[[commands]]\nname = \"a\"\n\
                 binary = \"a.wasm\"\n[hooks]\nbuild = \"make\"\n";
     let hooked = folder(&[("plugin.toml", toml.as_bytes())]);

@@ -154,12 +154,12 @@ fn read_files(
             Ok(canonical) => match canonical.metadata() {
                 Ok(metadata) if metadata.is_file() => (canonical, metadata.len()),
                 _ => {
-                    findings.push(missing(manifest, file, "is no file"));
+                    findings.push(missing(&folder, manifest, file, "is no file"));
                     continue;
                 }
             },
             Err(_) => {
-                findings.push(missing(manifest, file, "is not there"));
+                findings.push(missing(&folder, manifest, file, "is not there"));
                 continue;
             }
         };
@@ -184,14 +184,16 @@ fn read_files(
     Ok(files)
 }
 
-fn missing(manifest: &Manifest, file: &str, what: &str) -> Finding {
+fn missing(folder: &Path, manifest: &Manifest, file: &str, what: &str) -> Finding {
     let command = manifest.commands.iter().find(|command| command.file == file);
     let message = match command {
         Some(command) => format!("the command `{}` runs `{file}`, which {what}", command.name),
         None => format!("`{file}` {what}"),
     };
     Finding::error("missing-binary", message).hint(match manifest.hooks.contains_key("build") {
-        true => "`airlock build` builds it",
-        false => "it has to be built first",
+        true => "`airlock build` builds it".to_owned(),
+        false => manifest
+            .how_to_build(|file| folder.join(file).exists())
+            .unwrap_or_else(|| "it has to be built first".to_owned()),
     })
 }
