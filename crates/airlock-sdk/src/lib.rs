@@ -1,8 +1,24 @@
 //! What plugins written in Rust are built on.
 //!
-//! One module for each way of being a plugin. There is one so far:
+//! One module for each way of being a plugin:
 //!
+//! - [`cortex`]: functions from JSON to JSON, CortexPrism's capabilities.
 //! - [`fledge`]: programs that exchange JSON messages with their host, `fledge-v1`.
+//!
+//! A capability is a function and a line:
+//!
+//! ```
+//! use airlock_sdk::{CapabilityContext, register_capability};
+//!
+//! fn greet(name: String, _: CapabilityContext) -> String {
+//!     format!("hello, {name}")
+//! }
+//!
+//! register_capability!("greet", greet);
+//! # fn main() {}
+//! ```
+//!
+//! A program has a `main`:
 //!
 //! ```no_run
 //! use airlock_sdk::fledge::{Error, Plugin};
@@ -22,8 +38,9 @@
 //! cargo build --release --target wasm32-wasip1
 //! ```
 //!
-//! What this crate imports into the module is `fledge.send`, `fledge.recv` and `fledge.exit`;
-//! the rest is WASI preview 1, by the standard library. A small module needs a profile:
+//! What this crate imports into a module is what the plugin uses of it: `fledge.send`,
+//! `fledge.recv` and `fledge.exit`, or functions of `env` for what a [`CapabilityContext`] is
+//! asked. The rest is WASI preview 1, by the standard library. A small module needs a profile:
 //!
 //! ```toml
 //! [profile.release]
@@ -34,7 +51,12 @@
 //! strip = true
 //! ```
 
+#[cfg(feature = "cortex")]
+pub mod cortex;
 pub mod fledge;
+
+#[cfg(feature = "cortex")]
+pub use cortex::CapabilityContext;
 
 /// The version of `serde_json` whose values are in this crate's interface.
 pub use serde_json;
