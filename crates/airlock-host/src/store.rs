@@ -581,6 +581,12 @@ impl Live {
         self.func(name)?.typed(&self.store).ok()
     }
 
+    /// The exported global `name`, when it is an `i32`: its value.
+    pub(crate) fn global_i32(&mut self, name: &str) -> Option<u32> {
+        let value = self.export(name)?.into_global()?.get(&mut self.store).i32()?;
+        Some(value.cast_unsigned())
+    }
+
     /// The memory exported as `memory`, or else the one that the host made.
     pub(crate) fn memory(&mut self) -> Option<Memory> {
         if self.memory.is_none() {

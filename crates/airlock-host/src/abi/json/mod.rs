@@ -26,7 +26,7 @@ use super::{
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
-use crate::store::{CallState, Live};
+use crate::store::{CallState, Live, explain};
 use crate::wasi;
 
 pub(super) struct Json;
@@ -71,6 +71,13 @@ const RESERVED_PREFIXES: [&str; 5] = ["asyncify_", "canonical_abi_", "__wbindgen
 
 /// Exports that tell the length of the last result, besides `NAME_len` and `NAME_result_len`.
 const LENGTHS: [&str; 4] = ["result_len", "get_result_len", "cortex_result_len", "last_result_len"];
+
+/// An `i32` global: the address of two `u32`, which are the address and the length of the message of
+/// the panic that the instance ended with. Both are 0 where there was none.
+const PANIC: &str = "cortex_panic";
+
+/// Bytes of such a message that are read.
+const MAX_PANIC: u32 = 4096;
 
 fn is_capability(name: &str, ty: &Signature) -> bool {
     let pair = [ValueType::I32, ValueType::I32];
@@ -276,7 +283,10 @@ impl Adapter for JsonAdapter {
             let memory = memory_of(live)?;
             let length = u32::try_from(text.len()).map_err(|_| too_large(live, text.len()))?;
             let pointer = self.allocate.input(live, memory, text.as_bytes()).await?;
-            let returned = self.invoke(live, bound, function, pointer, length).await?;
+            let returned = match self.invoke(live, bound, function, pointer, length).await {
+                Err(Failure::Wasm(error)) => return Err(with_panic(live, error)),
+                returned => returned?,
+            };
             let told = match &bound.length {
                 Some(name) => live.invoke::<(), u32>(name, ()).await.transpose()?,
                 None => None,
@@ -322,6 +332,30 @@ impl JsonAdapter {
         };
         Err(Error::new(ErrorKind::UnsuitableExport { export: function.to_owned(), reason }).into())
     }
+}
+
+/// What a call ended with, told by the plugin's own words where it trapped in a panic: what the
+/// export [`PANIC`] leads to.
+#[cold]
+fn with_panic(live: &mut Live, error: wasmtime::Error) -> Failure {
+    let error = explain(error, live.store.data());
+    let ErrorKind::Trap { frames, phase, .. } = error.kind() else { return error.into() };
+    match panic_message(live) {
+        Some(message) => {
+            let reason = format!("panic: {message}");
+            Error::new(ErrorKind::Trap { reason, frames: frames.clone(), phase: *phase }).into()
+        }
+        None => error.into(),
+    }
+}
+
+fn panic_message(live: &mut Live) -> Option<String> {
+    let at = live.global_i32(PANIC)?;
+    let memory = live.memory()?;
+    let view = guest::view(&live.store, &memory);
+    let (pointer, length) = (guest::read_u32(view, at)?, guest::read_u32(view, at.checked_add(4)?)?);
+    let message = guest::slice(view, pointer, length.min(MAX_PANIC)).ok()?;
+    (!message.is_empty()).then(|| String::from_utf8_lossy(message).into_owned())
 }
 
 /// A program's `_start` that is run as an initialiser: leaving with 0 is fine.
