@@ -10,13 +10,13 @@ use airlock_sdk::cortex::{HttpError, Request};
 use airlock_sdk::{CapabilityContext, register_capability};
 use serde::{Deserialize, Serialize};
 
-register_capability!("log", |message: String, context: CapabilityContext| context.log(message));
+register_capability!("log-line", |message: String, context: CapabilityContext| context.log(message));
 register_capability!("config", |key: String, context: CapabilityContext| context.config(&key));
 register_capability!("state-get", |key: String, context: CapabilityContext| context.state_get(&key));
 register_capability!("state-set", state_set);
 register_capability!("http", http);
 register_capability!("now-ms", |(): (), context: CapabilityContext| context.now_ms());
-register_capability!("random", random);
+register_capability!("random-bytes", random);
 register_capability!("repeat", repeat);
 register_capability!("count", count);
 

@@ -89,9 +89,17 @@
 //! they use of the context, and nothing of it when they use none: then any runtime can load
 //! them, as `wasmtime run --invoke transform plugin.wasm 0 0`.
 //!
+//! A capability's name is also the name of a symbol. For `wasm32-wasip1` the C library is linked
+//! in, so names of its functions, such as `log`, `read`, `time` or `write`, are not free there:
+//! one with a hyphen never collides.
+//!
+//! A capability that greets by name takes 56,771 bytes for `wasm32-unknown-unknown` and 60,702
+//! (59.3 KiB) for `wasm32-wasip1` with the profile above, by rustc 1.96. The same written by
+//! hand with `serde_json` takes 53,109 and 57,537.
+//!
 //! In `.cargo/config.toml`, a stack of 64 KiB below the data keeps the memory that a call
-//! writes to together, which makes calls on fresh instances about twice as fast. A plugin that
-//! recurses deeply wants more:
+//! writes to together, so that there is less to clear for the next. A plugin that recurses
+//! deeply wants more:
 //!
 //! ```toml
 //! [build]
