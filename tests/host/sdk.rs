@@ -182,7 +182,7 @@ fn a_panic_is_told_with_its_message_and_place() {
     let source = include_str!("../../plugins/cortex-context/src/ways_to_fail.rs");
     let place = |text: &str| {
         let line = source.lines().position(|line| line.trim_start().starts_with(text)).unwrap() + 1;
-        format!("(src/ways_to_fail.rs:{line}:")
+        format!("src/ways_to_fail.rs:{line}:")
     };
     each(&[], |_, plugin| {
         assert_eq!(ask(plugin, "panic-at", &json!(2)), 3);
