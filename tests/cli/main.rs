@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod call;
 mod compile;
+mod cortex;
 mod docs;
 mod environment;
 mod files;

@@ -468,7 +468,7 @@ fn a_request_has_its_true_status_where_it_is_granted_and_403_where_not() {
     // Not granted, no URL, no answer.
     let denied = "\"-403    host: network:fetch permission denied\"";
     assert_eq!(answer(&plugin, "https://b.example/", &["1"]), denied);
-    assert!(answer(&plugin, "", &["1"]).starts_with("\"-400    host: "));
+    assert_eq!(answer(&plugin, "", &["1"]), "\"-400    host: empty URL\"");
     assert!(answer(&plugin, "https://a.example/y", &["1"]).starts_with("\"-502    host: fetch error: "));
     let (_, ungranted) = with_fakes(&wat, text());
     assert_eq!(answer(&ungranted, "https://a.example/x", &["1"]), denied);

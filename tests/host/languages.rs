@@ -31,7 +31,8 @@ struct Language {
     classes: bool,
 }
 
-const LANGUAGES: [Language; 6] = [
+const LANGUAGES: [Language; 7] = [
+    language("text-processor-sdk", Letters::Full, "cortex_alloc"),
     language("text-processor", Letters::Full, "malloc"),
     language("text-processor-c", Letters::European, "malloc"),
     language("text-processor-cpp", Letters::European, "malloc"),

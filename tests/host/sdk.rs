@@ -141,7 +141,7 @@ fn requests_go_where_they_may_and_come_back_whole() {
         assert!(fakes.http.requests().is_empty());
         assert_eq!(
             fails(plugin, "http", &json!({ "method": "GET", "url": "" })),
-            "the plugin failed: no response (400): host: this is no URL: relative URL without a base"
+            "the plugin failed: no response (400): host: empty URL"
         );
     });
 }

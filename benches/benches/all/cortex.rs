@@ -13,8 +13,9 @@ use crate::guests::repository;
 use crate::memory::resident;
 
 /// Languages that the example is in, each with what a call of 64 bytes may take.
-const LANGUAGES: [(&str, &str, Option<f64>); 6] = [
-    ("rust", "plugins/text-processor", Some(7_000.0)),
+const LANGUAGES: [(&str, &str, Option<f64>); 7] = [
+    ("rust", "plugins/text-processor-sdk", Some(7_000.0)),
+    ("rust, by hand, with libc's allocator", "plugins/text-processor", None),
     ("c", "plugins/text-processor-c", Some(3_000.0)),
     ("c++", "plugins/text-processor-cpp", None),
     ("zig", "plugins/text-processor-zig", None),

@@ -50,7 +50,13 @@
 //! panic = "abort"
 //! strip = true
 //! ```
+//!
+//! A plugin that gets fresh memory for every call, which every capability does, is called several times
+//! as fast with the feature `allocator`: a global allocator that begins with memory that is there. It goes
+//! with a stack that is small and comes first ([`cortex`] has the flags).
 
+#[cfg(all(feature = "allocator", target_arch = "wasm32"))]
+mod allocator;
 #[cfg(feature = "cortex")]
 pub mod cortex;
 pub mod fledge;

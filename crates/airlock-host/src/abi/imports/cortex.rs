@@ -258,6 +258,9 @@ async fn http(mut guest: Guest<'_>, arguments: HttpArguments) -> wasmtime::Resul
 
 /// The request that a guest describes; its headers are a JSON object of texts.
 fn request(method: &str, url: &str, body: Vec<u8>, headers: &str) -> Result<HttpRequest, ServiceError> {
+    if url.is_empty() {
+        return Err(ServiceError::Invalid("empty URL".to_owned()));
+    }
     let method = if method.is_empty() { "GET" } else { method };
     let mut request = HttpRequest::new(method, url)?.body(body).timeout(HTTP_TIME);
     if !headers.trim().is_empty() {
@@ -274,7 +277,6 @@ fn request(method: &str, url: &str, body: Vec<u8>, headers: &str) -> Result<Http
 fn refusal(error: &ServiceError) -> (u16, String) {
     match error {
         ServiceError::Denied(_) => (403, "host: network:fetch permission denied".to_owned()),
-        ServiceError::Invalid(reason) if reason.contains("empty") => (400, "host: empty URL".to_owned()),
         ServiceError::Invalid(reason) => (400, format!("host: {}", visible(reason, false))),
         ServiceError::TimedOut => (408, "host: request timeout or failed".to_owned()),
         other => (502, format!("host: fetch error: {other}")),
