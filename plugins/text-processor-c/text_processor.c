@@ -1,9 +1,10 @@
 /* Transforms text: CortexPrism's example plugin in C, one capability named `transform`.
  *
  * Input is JSON at (pointer, length), the answer a pointer to JSON that ends with a NUL. The host
- * takes memory for the input from libc's malloc, which the manifest names. */
+ * takes memory for the input from malloc, which the manifest names (it calls that `wasi`). */
 
 #include "cortex-json.h"
+#include "cortex-malloc.h"
 #include "letters.h"
 
 /* Eight bytes, all of them ASCII, to eight. */

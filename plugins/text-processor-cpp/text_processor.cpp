@@ -1,7 +1,8 @@
 // Transforms text: CortexPrism's example plugin in C++, one capability named `transform`.
 //
 // Input is JSON at (pointer, length), the answer a pointer to JSON whose length `transform_len`
-// tells. The host takes memory for the input from libc's malloc, which the manifest names.
+// tells. The host takes memory for the input from malloc, which the manifest names (it
+// calls that `wasi`).
 
 #include <array>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "cortex-json.h"
+#include "cortex-malloc.h"
 
 namespace {
 

@@ -14,6 +14,8 @@ pub enum Input {
     /// JSON text. A `raw` function takes an array of numbers, one number, or `null` for
     /// none.
     Json(String),
+    /// The same, of which it is known that it is JSON, so that nobody looks again.
+    Raw(Box<RawValue>),
     /// Arguments as a person typed them, read by a `raw` function's own types.
     Words(Vec<String>),
     /// Numbers of a `raw` function's types.
@@ -54,32 +56,53 @@ pub(crate) const MAX_DEPTH: usize = 127;
 
 /// Whether arrays and objects of valid JSON are nested deeper than `levels`.
 pub(crate) fn is_nested_deeper_than(json: &str, levels: usize) -> bool {
+    let mut rest = json.as_bytes();
     // Text with no more brackets than that has no deeper levels, and is skipped fast.
-    if memchr::memchr2_iter(b'[', b'{', json.as_bytes()).take(levels + 1).count() <= levels {
+    if memchr::memchr2_iter(b'[', b'{', rest).take(levels + 1).count() <= levels {
         return false;
     }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                if depth > levels {
-                    return true;
-                }
+    let mut depth = 0_usize;
+    // From one string to the next, whose insides count for nothing.
+    loop {
+        let quote = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+        for byte in &rest[..quote] {
+            // `[` and `{`, `]` and `}` differ in one bit.
+            match byte | 0x20 {
+                b'{' => depth += 1,
+                b'}' => depth = depth.saturating_sub(1),
+                _ => continue,
             }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
+            if depth > levels {
+                return true;
+            }
+        }
+        match rest.get(quote + 1..).and_then(after_string) {
+            Some(after) => rest = after,
+            None => return false,
         }
     }
-    false
+}
+
+/// What comes after a string that `rest` begins in.
+fn after_string(rest: &[u8]) -> Option<&[u8]> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', &rest[at..])?;
+        match rest[at] {
+            b'"' => return Some(&rest[at + 1..]),
+            // What is escaped is no end.
+            _ => at = (at + 2).min(rest.len()),
+        }
+    }
 }
 
 /// Checks that a text is JSON, naming line and column when it is none.
 fn check_json(text: &str) -> Result<()> {
     serde_json::from_str::<IgnoredAny>(text).map_err(invalid)?;
+    check_depth(text)
+}
+
+fn check_depth(text: &str) -> Result<()> {
     match is_nested_deeper_than(text, MAX_DEPTH) {
         true => {
             let reason = format!("it is nested deeper than {MAX_DEPTH} levels");
@@ -105,15 +128,25 @@ impl Input {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when it has no JSON form.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        serde_json::to_string(value)
-            .map(Input::Json)
+        serde_json::value::to_raw_value(value)
+            .map(Input::Raw)
             .map_err(|error| Error::new(ErrorKind::InvalidInput { at: None, reason: error.to_string() }))
+    }
+
+    /// The text, where it is JSON.
+    pub(crate) fn as_json(&self) -> Option<&str> {
+        match self {
+            Input::Json(text) => Some(text),
+            Input::Raw(json) => Some(json.get()),
+            _ => None,
+        }
     }
 
     /// How many bytes it is.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Input::Json(text) => text.len() as u64,
+            Input::Raw(json) => json.get().len() as u64,
             Input::Words(words) => words.iter().map(|word| word.len() as u64).sum(),
             Input::Values(values) => values.len() as u64 * 8,
         }
@@ -124,6 +157,7 @@ impl Input {
     pub(crate) fn into_json_text(self) -> Result<String> {
         match self {
             Input::Json(text) => check_json(&text).map(|()| text),
+            Input::Raw(json) => check_depth(json.get()).map(|()| Box::<str>::from(json).into_string()),
             Input::Words(words) => match words.as_slice() {
                 [] => Ok("{}".to_owned()),
                 [text] => check_json(text).map(|()| text.clone()),
@@ -187,5 +221,7 @@ mod tests {
         assert!(!is_nested_deeper_than(&format!("[{}]", ["[[]]"; 300].join(",")), 3));
         assert!(is_nested_deeper_than(&format!("[{}]", ["[[]]"; 300].join(",")), 2));
         assert!(!is_nested_deeper_than(&format!("[\"{}\\\"{}\"]", "[".repeat(200), "{".repeat(200)), 1));
+        assert!(is_nested_deeper_than(&format!("[\"\\\\\",{}1{}]", "[".repeat(5), "]".repeat(5)), 5));
+        assert!(!is_nested_deeper_than(&format!("[\"\\\\\",{}1{}]", "[".repeat(5), "]".repeat(5)), 6));
     }
 }

@@ -18,27 +18,45 @@ struct Output {
 
 register_capability!("transform", transform);
 
-fn transform(input: Input) -> Output {
-    let result = match input.mode.as_str() {
-        "reverse" => input.text.chars().rev().collect(),
-        "uppercase" => input.text.to_uppercase(),
-        "lowercase" => input.text.to_lowercase(),
-        "rot13" => input.text.chars().map(rot13).collect(),
-        _ => input.text,
+fn transform(Input { text, mode }: Input) -> Output {
+    let result = match mode.as_str() {
+        "reverse" if text.is_ascii() => ascii(text, |bytes| bytes.reverse()),
+        "reverse" => text.chars().rev().collect(),
+        "uppercase" if text.is_ascii() => ascii(text, |bytes| bytes.make_ascii_uppercase()),
+        "uppercase" => text.to_uppercase(),
+        "lowercase" if text.is_ascii() => ascii(text, |bytes| bytes.make_ascii_lowercase()),
+        "lowercase" => text.to_lowercase(),
+        "rot13" => ascii(text, |bytes| bytes.iter_mut().for_each(|byte| *byte = rot13(*byte))),
+        _ => text,
     };
     Output { length: result.len(), hash: hash(&result), result }
 }
 
-fn rot13(c: char) -> char {
-    let turn = |first: u8| ((c as u8 - first + 13) % 26 + first) as char;
-    match c {
-        'a'..='z' => turn(b'a'),
-        'A'..='Z' => turn(b'A'),
-        _ => c,
+/// Changes letters of ASCII where they are, which needs no second text.
+fn ascii(text: String, change: impl FnOnce(&mut [u8])) -> String {
+    let mut bytes = text.into_bytes();
+    change(&mut bytes);
+    String::from_utf8(bytes).expect("letters of ASCII have become others")
+}
+
+/// Any other byte as it is, those of longer characters too.
+fn rot13(byte: u8) -> u8 {
+    let turn = |first: u8| (byte - first + 13) % 26 + first;
+    match byte {
+        b'a'..=b'z' => turn(b'a'),
+        b'A'..=b'Z' => turn(b'A'),
+        _ => byte,
     }
 }
 
-/// The document's polynomial hash over UTF-8 bytes, modulo 2^64.
+/// The document's polynomial hash over UTF-8 bytes, modulo 2^64. Eight bytes at a time wait once for the
+/// sum of those before them.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)))
+    let step = |sum: u64, byte: &u8| sum.wrapping_mul(31).wrapping_add(u64::from(*byte));
+    const EIGHT: u64 = 31_u64.pow(8);
+    let (chunks, rest) = text.as_bytes().as_chunks::<8>();
+    let sum = chunks
+        .iter()
+        .fold(0, |sum: u64, chunk| sum.wrapping_mul(EIGHT).wrapping_add(chunk.iter().fold(0, step)));
+    rest.iter().fold(sum, step)
 }

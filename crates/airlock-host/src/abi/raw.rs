@@ -140,11 +140,15 @@ fn arguments(function: &str, bound: &Bound, input: Input) -> Result<Vec<Value>> 
             })),
         }),
         Input::Words(words) => read(words.len(), &|index, ty| ty.parse(&words[index])),
-        Input::Json(text) => match crate::answer::parse_json(&text)? {
-            serde_json::Value::Null => read(0, &|_, _| Err(wrong_count(0))),
-            serde_json::Value::Array(items) => read(items.len(), &|index, ty| ty.from_json(&items[index])),
-            single => read(1, &|_, ty| ty.from_json(&single)),
-        },
+        Input::Json(_) | Input::Raw(_) => {
+            match crate::answer::parse_json(input.as_json().unwrap_or_default())? {
+                serde_json::Value::Null => read(0, &|_, _| Err(wrong_count(0))),
+                serde_json::Value::Array(items) => {
+                    read(items.len(), &|index, ty| ty.from_json(&items[index]))
+                }
+                single => read(1, &|_, ty| ty.from_json(&single)),
+            }
+        }
     }
 }
 

@@ -225,7 +225,7 @@ impl Call {
     pub(super) fn call(self, loaded: &Loaded, cancel: &Cancel) -> Result<Called, Error> {
         let options = call_options(cancel, self.timeout.as_deref())?;
         let input = match self.input {
-            Some(input) => Input::Json(input.get().to_owned()),
+            Some(input) => Input::Raw(input.to_owned()),
             None => Input::Words(Vec::new()),
         };
         let Outcome { value, usage, log, .. } =

@@ -315,7 +315,7 @@ impl SenAdapter {
 
 fn resumption(input: &Input) -> Result<Resumption> {
     let invalid = |at, reason| Error::new(ErrorKind::InvalidInput { at, reason });
-    let Input::Json(text) = input else {
+    let Some(text) = input.as_json() else {
         return Err(invalid(None, "an effect's `id` and `result` are JSON".to_owned()));
     };
     serde_json::from_str(text).map_err(|error| {
@@ -347,8 +347,9 @@ fn arguments(input: Input) -> Result<Vec<String>> {
     match input {
         Input::Words(words) => Ok(words),
         Input::Values(values) => Ok(values.iter().map(ToString::to_string).collect()),
-        Input::Json(text) => {
-            let value = crate::answer::parse_json(&text)?;
+        Input::Json(_) | Input::Raw(_) => {
+            let text = input.as_json().unwrap_or_default();
+            let value = crate::answer::parse_json(text)?;
             let text = |value: serde_json::Value| match value {
                 serde_json::Value::String(text) => Ok(text),
                 other => {
