@@ -86,7 +86,9 @@ mod fledge {
     /// Says something beside the output. Levels are `debug`, `info`, `warn` and `error`.
     pub fn log(level: &str, message: &str) {
         let (level, text) = (json(level), json(message));
-        send(&format!(r#"{{"type":"log","level":{level},"message":{text}}}"#));
+        send(&format!(
+            r#"{{"type":"log","level":{level},"message":{text}}}"#
+        ));
     }
 
     /// What the host has to say; empty when that is nothing.
