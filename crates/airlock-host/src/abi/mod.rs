@@ -357,6 +357,16 @@ fn bad(function: &str, reason: String) -> Error {
     Error::new(ErrorKind::BadGuest { function: function.to_owned(), reason })
 }
 
+/// Calls an export that was there with this type when the plugin was bound.
+async fn invoke<P, R>(live: &mut Live, name: &'static str, params: P) -> Result<R, Failure>
+where
+    P: crate::func::Params,
+    R: crate::func::Results,
+{
+    let gone = || bad(name, "the export is not the function it was".to_owned());
+    Ok(live.invoke::<P, R>(name, params).await.ok_or_else(gone)??)
+}
+
 /// Refuses a program that has no `_start` to be run by. A component that is loaded has what it is run by.
 fn check_start(shape: &Shape, abi: AbiId) -> Result<()> {
     if shape.is_component {

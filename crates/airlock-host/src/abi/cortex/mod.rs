@@ -21,7 +21,7 @@ use wasmtime::{Linker, Memory};
 use super::imports::cortex as imports;
 use super::{
     Abi, Adapter, Describer, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, check_memory,
-    grow_to, initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
+    grow_to, initialiser, invoke, link_common, memory_of, pages_to_grow_to, run, unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
@@ -248,9 +248,14 @@ impl Adapter for CortexAdapter {
                 }
             }
             self.hooks.start(live).await?;
-            // Its host asks each instance, and a plugin may set up its tools when it is asked.
-            if self.has_capabilities && !self.describes {
-                Self::capabilities(live).await?;
+            // Its host asks each instance, and a plugin may set up its tools when it is asked. One that does
+            // not say them has been told of when it was loaded.
+            if self.has_capabilities
+                && !self.describes
+                && let Err(failure) = Self::capabilities(live).await
+                && !matches!(&failure, Failure::Known(error) if matches!(error.kind(), ErrorKind::BadGuest { .. }))
+            {
+                return Err(failure);
             }
             Ok(())
         }))
@@ -325,13 +330,4 @@ impl Frame {
         let length = guest::read_u32(view, self.length).unwrap_or(0).min(self.capacity);
         Ok(guest::slice(view, self.room, length).map_err(|outside| outside.error(function, "its answer"))?)
     }
-}
-
-async fn invoke<P, R>(live: &mut Live, name: &'static str, params: P) -> Result<R, Failure>
-where
-    P: crate::func::Params,
-    R: crate::func::Results,
-{
-    let gone = || bad(name, "the export is not the function it was".to_owned());
-    Ok(live.invoke::<P, R>(name, params).await.ok_or_else(gone)??)
 }

@@ -19,8 +19,8 @@ use serde::Deserialize;
 use wasmtime_wasi::I32Exit;
 
 use super::{
-    Abi, Adapter, Describer, Failure, Fit, GuestFuture, Match, Profile, bad, initialiser, memory_of, run,
-    unknown_function,
+    Abi, Adapter, Describer, Failure, Fit, GuestFuture, Match, Profile, bad, initialiser, invoke, memory_of,
+    run, unknown_function,
 };
 use crate::answer::{Answer, Input, Program};
 use crate::guest;
@@ -439,15 +439,6 @@ impl Buffer {
             live.store.data_mut().is_worn = true;
         }
     }
-}
-
-async fn invoke<P, R>(live: &mut Live, name: &'static str, params: P) -> Result<R, Failure>
-where
-    P: crate::func::Params,
-    R: crate::func::Results,
-{
-    let gone = || bad(name, "the export is not the function it was".to_owned());
-    Ok(live.invoke::<P, R>(name, params).await.ok_or_else(gone)??)
 }
 
 /// What a process that did this would leave behind.
