@@ -12,7 +12,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::p2::bindings::CommandPre;
 
-use crate::abi::{self, Abi, Failure};
+use crate::abi::{self, Abi, Failure, MEMORY};
 use crate::host::Host;
 use crate::store::CallState;
 use crate::wasi;
@@ -33,9 +33,6 @@ pub(crate) struct Dependent {
     memory: MemoryType,
     imports: Arc<Shape>,
 }
-
-/// Where the memory is imported from.
-const MEMORY: (&str, &str) = ("env", "memory");
 
 impl Dependent {
     /// The module, where it imports a memory that its ABI provides.

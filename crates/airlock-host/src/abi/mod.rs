@@ -52,6 +52,9 @@ pub(crate) struct Profile {
     pub(crate) stays_inside: bool,
 }
 
+/// Where a module imports its memory from that has it from the host.
+pub(crate) const MEMORY: (&str, &str) = ("env", "memory");
+
 /// How well a module fits an ABI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fit {
@@ -125,7 +128,7 @@ pub(crate) trait Abi: Sync {
         wasi::waits(module, name)
     }
 
-    /// Pages of the memory that modules import as `env.memory`: at the start and at most, as far as
+    /// Pages of the memory that modules import as [`MEMORY`]: at the start and at most, as far as
     /// what they declare is no other. None where there is no such memory.
     fn memory_pages(&self) -> Option<(u64, u64)> {
         None

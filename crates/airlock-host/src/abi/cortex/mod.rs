@@ -20,8 +20,9 @@ use wasmtime::{Linker, Memory};
 
 use super::imports::cortex as imports;
 use super::{
-    Abi, Adapter, Describer, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, check_memory,
-    grow_to, initialiser, invoke, link_common, memory_of, pages_to_grow_to, run, unknown_function,
+    Abi, Adapter, Describer, Dialect, Failure, Fit, GuestFuture, Hooks, MEMORY, Match, Profile, bad,
+    check_memory, grow_to, initialiser, invoke, link_common, memory_of, pages_to_grow_to, run,
+    unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
@@ -155,7 +156,7 @@ impl CortexAdapter {
         }
         let imports_memory = shape.imports.iter().any(|import| {
             let is_memory = matches!(import.ty, ExternType::Memory { memory64: false, .. });
-            is_memory && (import.module.as_str(), import.name.as_str()) == ("env", "memory")
+            is_memory && (import.module.as_str(), import.name.as_str()) == MEMORY
         });
         if !shape.exports_memory() && !imports_memory {
             let reason = "it neither exports a 32-bit memory named `memory` nor imports `env.memory`";
