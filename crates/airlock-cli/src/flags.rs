@@ -1,6 +1,7 @@
 //! What a person types. Limits, ABIs and features come from their tables.
 
 mod plugins;
+mod test;
 
 use std::ffi::OsString;
 use std::num::NonZero;
@@ -17,6 +18,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use self::plugins::{New, PluginsInstall, PluginsTask, PluginsUpdate};
+pub(crate) use self::test::Test;
 
 /// Runs WebAssembly plugins in a sandbox that keeps what it promises.
 #[derive(Debug, Parser)]
@@ -97,6 +99,8 @@ pub(crate) enum Verb {
         #[arg(long)]
         strict: bool,
     },
+    /// Run a plugin's test cases, each among fakes of its own
+    Test(Test),
     /// Install a plugin
     Install(Install),
     /// Show the installed plugins

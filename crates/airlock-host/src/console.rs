@@ -192,8 +192,8 @@ impl Audience {
 
 impl Shown<'_> {
     /// As a line on standard error of a plugin's, where nobody looks while it runs; none where a
-    /// line would say nothing.
-    pub(crate) fn line(&self, plugin: &str) -> Option<String> {
+    /// line would say nothing, and of bytes that go to a stream as they are.
+    pub fn line(&self, plugin: &str) -> Option<String> {
         match self {
             Shown::Output(_) | Shown::Errors(_) => None,
             Shown::Log { level, message } => Some(format!("{level} [{plugin}] {message}\n")),

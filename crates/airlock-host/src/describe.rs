@@ -16,7 +16,7 @@ use crate::bounded::block_on;
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
 use crate::standing::{Ground, Standing};
-use crate::wasi::{PathRules, WasiInput};
+use crate::wasi::{PathRules, StandIns, WasiInput};
 
 /// What asking may take, unless less is set for its calls: what a manifest is made in takes
 /// microseconds, and no more memory than its text.
@@ -61,7 +61,7 @@ impl Descriptions {
 impl Host {
     /// What was said by the module of this digest, when it was asked before.
     pub(crate) fn described(&self, digest: Digest) -> Option<Arc<[u8]>> {
-        self.0.descriptions.get(digest)
+        self.0.made.descriptions.get(digest)
     }
 
     /// Asks a module what it is.
@@ -97,6 +97,7 @@ impl Host {
             requests: Vec::new(),
             inherits: false,
             keeps_state: false,
+            stand_ins: StandIns::default(),
             limits: Arc::new(limits.clone().with(&own_limits(limits))),
             compiled,
         })?;
@@ -107,7 +108,7 @@ impl Host {
             return Err(Error::host("a module that said what it is with something else than bytes"));
         };
         let said = said.into();
-        self.0.descriptions.keep(digest, &said);
+        self.0.made.descriptions.keep(digest, &said);
         Ok(said)
     }
 }

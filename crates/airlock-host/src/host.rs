@@ -39,6 +39,12 @@ pub(crate) struct HostInner {
     pub(crate) running: Running,
     budget: HostBudget,
     slots: Slots,
+    pub(crate) made: Arc<Made>,
+}
+
+/// What was made of plugins and for them, and depends on no service.
+#[derive(Default)]
+pub(crate) struct Made {
     linkers: Mutex<Linkers>,
     /// What components are provided, of whichever ABI, once per engine.
     component_linkers: Mutex<HashMap<EngineKey, Arc<component::Linker<CallState>>>>,
@@ -87,10 +93,30 @@ impl Host {
             running: Running::new(),
             budget: HostBudget::new(host_memory),
             slots: Slots::new(concurrent as usize),
-            linkers: Mutex::default(),
-            component_linkers: Mutex::default(),
-            prepared: Shelf::default(),
-            descriptions: Descriptions::default(),
+            made: Arc::default(),
+        }))
+    }
+
+    /// A host of the same settings with other services, which has the engines, the code and the linkers
+    /// of this one: what is loaded on both is compiled and linked once. Calls, slots and memory are
+    /// counted for each of them alone, and each is shut down alone.
+    ///
+    /// It is for services that differ from plugin to plugin, such as the fakes of tests; making one
+    /// takes microseconds.
+    #[must_use]
+    pub fn beside(&self, services: Services) -> Host {
+        let HostInner { engines, overrides, rules, approval, recorder, budget, slots, made, .. } = &*self.0;
+        Host(Arc::new(HostInner {
+            engines: engines.clone(),
+            overrides: overrides.clone(),
+            rules: rules.clone(),
+            approval: approval.clone(),
+            recorder: recorder.clone(),
+            services,
+            running: Running::new(),
+            budget: HostBudget::new(budget.maximum()),
+            slots: Slots::new(slots.len()),
+            made: made.clone(),
         }))
     }
 
@@ -122,7 +148,7 @@ impl Host {
         key: EngineKey,
         allocation: Allocation,
     ) -> Result<Arc<Linker<CallState>>> {
-        let mut linkers = self.0.linkers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut linkers = self.0.made.linkers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(linker) = linkers.get(&(abi.id(), dialect, key, allocation)) {
             return Ok(linker.clone());
         }
@@ -145,7 +171,7 @@ impl Host {
         engine: &Engine,
         key: EngineKey,
     ) -> Result<Arc<component::Linker<CallState>>> {
-        let mut linkers = self.0.component_linkers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut linkers = self.0.made.component_linkers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(linker) = linkers.get(&key) {
             return Ok(linker.clone());
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use airlock_core::{
     AbiId, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Identity, LimitKind, Limits, Manifest,
@@ -19,7 +19,7 @@ use crate::requests::requests;
 use crate::service::exec;
 use crate::source::{self, Source};
 use crate::standing::{Followed, Ground, Standing};
-use crate::wasi::PathRules;
+use crate::wasi::{PathRules, StandIns};
 
 /// How a plugin is loaded.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +37,7 @@ pub struct LoadOptions {
     inherits: bool,
     keeps_state: Option<bool>,
     deterministic: bool,
+    stand_ins: StandIns,
     features: Vec<Feature>,
 }
 
@@ -171,6 +172,23 @@ impl LoadOptions {
         self
     }
 
+    /// Where the virtual clock begins that a plugin has in place of a real one: at 2020-01-01 where
+    /// nothing is said. A time before 1970 is 1970.
+    #[must_use]
+    pub fn virtual_clock(mut self, start: SystemTime) -> Self {
+        let since = start.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.stand_ins.clock = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// What the random numbers are made of that a plugin has in place of real ones: of 0 where nothing
+    /// is said.
+    #[must_use]
+    pub fn random_seed(mut self, seed: u64) -> Self {
+        self.stand_ins.seed = seed;
+        self
+    }
+
     /// The same with nothing granted.
     #[must_use]
     pub(crate) fn without_allowed(mut self) -> Self {
@@ -301,6 +319,7 @@ impl Host {
             limits: Arc::new(limits),
             waits,
             inherits: options.inherits,
+            stand_ins: options.stand_ins,
             keeps_state: !abi.id().is_program() && options.keeps_state.unwrap_or(abi.profile().keeps_state),
         })
     }

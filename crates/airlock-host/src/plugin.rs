@@ -32,7 +32,7 @@ use crate::session::{Manner, Session};
 use crate::slots::{Crowd, Patience, SHARDS, Slot, shard};
 use crate::standing::Standing;
 use crate::store::Account;
-use crate::wasi::{StdinSource, WasiInput};
+use crate::wasi::{StandIns, StdinSource, WasiInput};
 
 use self::calling::Job;
 pub(crate) use self::calling::cannot_arm;
@@ -105,6 +105,7 @@ pub(crate) struct PluginParts {
     /// Whether its standard streams are this process's.
     pub(crate) inherits: bool,
     pub(crate) keeps_state: bool,
+    pub(crate) stand_ins: StandIns,
 }
 
 impl PluginParts {
@@ -166,6 +167,11 @@ impl PluginInner {
     /// Who it is to the services, and what bounds it there.
     pub(crate) fn caller(&self) -> (Arc<Identity>, Arc<Limits>) {
         (self.caller.clone(), self.parts.limits.clone())
+    }
+
+    /// Where its virtual clock and its seeded numbers begin.
+    pub(crate) fn stand_ins(&self) -> StandIns {
+        self.parts.stand_ins
     }
 
     /// Whether its standard streams are this process's.

@@ -123,7 +123,7 @@ impl Host {
         allocation: Allocation,
     ) -> Result<Arc<Prepared>> {
         let key = (compiled.artifact().digest(), compiled.key(), abi.id(), allocation);
-        if let Some(prepared) = self.0.prepared.get(&key) {
+        if let Some(prepared) = self.0.made.prepared.get(&key) {
             return Ok(prepared);
         }
         let shape = compiled.shape();
@@ -141,7 +141,7 @@ impl Host {
             .collect();
         let memory64 = matches!(shape.export("memory"), Some(ExternType::Memory { memory64: true, .. }));
         let prepared = Arc::new(Prepared { linked, exports, memory64 });
-        self.0.prepared.put(key, &prepared);
+        self.0.made.prepared.put(key, &prepared);
         Ok(prepared)
     }
 
@@ -157,7 +157,7 @@ impl Host {
         abi: &'static dyn Abi,
     ) -> Result<Arc<Prepared>> {
         let key = (compiled.artifact().digest(), compiled.key(), abi.id(), Allocation::OnDemand);
-        if let Some(prepared) = self.0.prepared.get(&key) {
+        if let Some(prepared) = self.0.made.prepared.get(&key) {
             return Ok(prepared);
         }
         let shape = compiled.shape();
@@ -170,7 +170,7 @@ impl Host {
             Error::new(ErrorKind::AbiMismatch { abi: abi.id(), reason })
         })?);
         let prepared = Arc::new(Prepared { linked, exports: HashMap::new(), memory64: false });
-        self.0.prepared.put(key, &prepared);
+        self.0.made.prepared.put(key, &prepared);
         Ok(prepared)
     }
 }

@@ -47,17 +47,20 @@ pub(super) fn read(
     let command = command.bin_name(&shown).display_name(shown);
     match line.parse_as(command, words) {
         Ok(values) => Ok(Typed::Values(values)),
-        Err(error) if printer.json && error.use_stderr() => {
-            let text = error.to_string();
-            let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Err(Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason }))
-        }
+        Err(error) if printer.json && error.use_stderr() => Err(wrong(&error)),
         Err(error) => {
             // Whoever closed the stream does not want to know.
             let _ = error.print();
             Ok(Typed::Answered(u8::try_from(error.exit_code()).unwrap_or(2)))
         }
     }
+}
+
+/// What is wrong with what was typed, as an error of ours.
+pub(super) fn wrong(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    Error::new(ErrorKind::InvalidSetting { name: "ARGS".to_owned(), reason })
 }
 
 fn texts(words: Vec<OsString>) -> Result<Vec<String>, Error> {

@@ -24,6 +24,7 @@ mod rollback;
 mod rpc;
 mod run;
 mod secret;
+mod test;
 mod update;
 mod watch;
 
@@ -122,6 +123,7 @@ impl Session {
             Verb::Build { folder } => build::run(self, &folder),
             Verb::Plugins { task } => plugins::run(self, task),
             Verb::Check { source, strict } => check::run(self, &source, strict),
+            Verb::Test(test) => test::run(self, &test),
             Verb::Info { name } => info::run(self, &name),
             Verb::Update(update) => update::run(self, &update),
             Verb::Rollback { name } => rollback::run(self, &name),

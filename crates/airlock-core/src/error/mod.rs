@@ -388,6 +388,17 @@ pub enum ErrorKind {
         /// What is wrong.
         reason: String,
     },
+    /// A file of test cases is not what its format says.
+    InvalidCases {
+        /// The file.
+        file: PathBuf,
+        /// Where, when it is known.
+        at: Option<Location>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is no test case to be run.
+    NoCases(String),
     /// Somebody was asked and did not agree.
     Declined(String),
     /// The machine or Airlock itself failed.
@@ -531,6 +542,8 @@ impl Error {
             ErrorKind::Reentered(_) => ("reentered", Operator, 125),
             ErrorKind::NotLoaded { .. } => ("not-loaded", Operator, 127),
             ErrorKind::AuditBroken { .. } => ("audit-broken", Operator, 125),
+            ErrorKind::InvalidCases { .. } => ("invalid-cases", Operator, 2),
+            ErrorKind::NoCases(_) => ("no-cases", Operator, 1),
             ErrorKind::Declined(_) => ("declined", Operator, 126),
             ErrorKind::Host(_) => ("host", Host, 125),
         }

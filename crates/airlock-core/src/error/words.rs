@@ -220,6 +220,10 @@ impl fmt::Display for Error {
             ErrorKind::AuditBroken { seq, reason } => {
                 write!(f, "the audit log is broken at record {seq}: {}", v(reason))
             }
+            ErrorKind::InvalidCases { file, at, reason } => {
+                write!(f, "cases `{}` are not valid: {}{}", v(&file.to_string_lossy()), v(reason), At(*at))
+            }
+            ErrorKind::NoCases(reason) => write!(f, "no case to run: {}", v(reason)),
             ErrorKind::Declined(what) => write!(f, "{} was not agreed to", v(what)),
             ErrorKind::Host(what) => f.write_str(what),
         }

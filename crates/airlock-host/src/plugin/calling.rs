@@ -208,8 +208,8 @@ impl Plugin {
         if self.inner().inherits() {
             wasi.get_or_insert_with(WasiInput::none).inherits = true;
         }
-        let mut state =
-            CallState::new(self.0.reference(allocation), Wasi::new(wasi).looked_at(looked), awaited);
+        let wasi = Wasi::new(wasi, self.inner().stand_ins()).looked_at(looked);
+        let mut state = CallState::new(self.0.reference(allocation), wasi, awaited);
         if let Some(permit) = job.inside {
             state.inside(permit.clone());
         }

@@ -227,6 +227,25 @@ impl Fakes {
 }
 
 impl FakeData {
+    /// The same with more, which goes before what is there for the same.
+    #[must_use]
+    pub fn with(mut self, more: FakeData) -> Self {
+        let FakeData { http, kv, config, secrets, exec, resolver, metadata, tools } = more;
+        let same = |a: &HttpRow, b: &HttpRow| (&a.method, &a.url) == (&b.method, &b.url);
+        self.http.retain(|row| !http.iter().any(|other| same(row, other)));
+        self.http.extend(http);
+        let same = |a: &ExecRow, b: &ExecRow| (&a.program, &a.args) == (&b.program, &b.args);
+        self.exec.retain(|row| !exec.iter().any(|other| same(row, other)));
+        self.exec.extend(exec);
+        self.kv.extend(kv);
+        self.config.extend(config);
+        self.secrets.extend(secrets);
+        self.resolver.extend(resolver);
+        self.metadata.extend(metadata);
+        self.tools.extend(tools);
+        self
+    }
+
     fn answers(&self) -> Result<Vec<FakeAnswer>> {
         let mut answers: Vec<FakeAnswer> = Vec::new();
         for row in &self.http {

@@ -1,6 +1,7 @@
 //! A plugin among fakes.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use airlock_core::{AbiId, Capability, LimitKind, Outcome, Overrides, Result};
 use serde::Serialize;
@@ -102,6 +103,7 @@ impl TestPlugin {
 #[derive(Debug, Clone, Default)]
 pub struct TestPluginBuilder {
     host: Option<HostBuilder>,
+    beside: Option<Host>,
     options: LoadOptions,
     only_allowed: bool,
     fakes: Fakes,
@@ -173,10 +175,25 @@ impl TestPluginBuilder {
     }
 
     /// Gives it a clock and random numbers that are the same in every run, whatever is allowed.
-    /// That clock begins at 2020-01-01, moves at every look, and passes sleeps at once.
+    /// That clock begins at 2020-01-01 where [`virtual_clock`](TestPluginBuilder::virtual_clock) says
+    /// nothing else, moves at every look, and passes sleeps at once.
     #[must_use]
     pub fn deterministic(mut self, deterministic: bool) -> Self {
         self.options = self.options.deterministic(deterministic);
+        self
+    }
+
+    /// Where the virtual clock begins, where it has one.
+    #[must_use]
+    pub fn virtual_clock(mut self, start: SystemTime) -> Self {
+        self.options = self.options.virtual_clock(start);
+        self
+    }
+
+    /// What its random numbers are made of, where they are not real.
+    #[must_use]
+    pub fn random_seed(mut self, seed: u64) -> Self {
+        self.options = self.options.random_seed(seed);
         self
     }
 
@@ -191,6 +208,14 @@ impl TestPluginBuilder {
     #[must_use]
     pub fn host(mut self, host: HostBuilder) -> Self {
         self.host = Some(host);
+        self
+    }
+
+    /// Loads it on a host [beside](Host::beside) this one, with services of its own: many tests of the
+    /// same bytes compile and link them once. Goes before [`host`](TestPluginBuilder::host).
+    #[must_use]
+    pub fn beside(mut self, host: &Host) -> Self {
+        self.beside = Some(host.clone());
         self
     }
 
@@ -214,10 +239,14 @@ impl TestPluginBuilder {
     /// Every way loading can fail; what cannot be answered of what was [written
     /// down](TestPluginBuilder::fake).
     pub fn load(self, source: impl Into<Source>) -> Result<TestPlugin> {
-        let TestPluginBuilder { host, options, only_allowed, fakes, data } = self;
+        let TestPluginBuilder { host, beside, options, only_allowed, fakes, data } = self;
         let options = if only_allowed { options } else { options.allow_all_requested() };
-        // A test makes few calls: instances made ahead would be for nothing.
-        let host = host.unwrap_or_else(|| Host::builder().on_demand()).services(fakes.services()).build()?;
+        let host = match (beside, host) {
+            (Some(other), _) => other.beside(fakes.services()),
+            (None, Some(host)) => host.services(fakes.services()).build()?,
+            // A test makes few calls: instances made ahead would be for nothing.
+            (None, None) => Host::builder().on_demand().services(fakes.services()).build()?,
+        };
         let plugin = host.load_blocking(source, options)?;
         data.iter().try_for_each(|data| fakes.put(data, plugin.name()))?;
         let manager = Manager::new(host);

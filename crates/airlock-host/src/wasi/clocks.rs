@@ -8,9 +8,9 @@ use wasmtime_wasi::p2::Pollable;
 
 use crate::bounded::sleep_until;
 
-/// The wall clock a virtual guest starts at: 2020-01-01T00:00:00Z, in nanoseconds since
-/// the Unix epoch.
-const VIRTUAL_EPOCH: u64 = 1_577_836_800_000_000_000;
+/// The wall clock a virtual guest starts at where nothing else is said: 2020-01-01T00:00:00Z, in
+/// nanoseconds since the Unix epoch.
+pub(super) const VIRTUAL_EPOCH: u64 = 1_577_836_800_000_000_000;
 
 /// How far a virtual clock moves at every read, so that a guest which waits for it to
 /// move does not wait for ever.
@@ -26,8 +26,10 @@ pub(super) enum Which {
 }
 
 /// A guest's clocks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Clocks {
+    /// Where the virtual wall clock began, in nanoseconds since the Unix epoch.
+    epoch: u64,
     /// Nanoseconds that have passed on the virtual clock.
     elapsed: u64,
     /// What it has come to by timers that ended, once there was one.
@@ -37,6 +39,11 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
+    /// Clocks of which the virtual wall clock begins there.
+    pub(super) fn beginning_at(epoch: u64) -> Self {
+        Clocks { epoch, elapsed: 0, passed: None, started: None }
+    }
+
     /// The time in nanoseconds; `real` when the guest may know it.
     pub(super) fn now(&mut self, which: Which, real: bool) -> u64 {
         if real {
@@ -98,7 +105,7 @@ impl Clocks {
 
     fn virtual_now(&self, which: Which) -> u64 {
         match which {
-            Which::Realtime => VIRTUAL_EPOCH.saturating_add(self.elapsed),
+            Which::Realtime => self.epoch.saturating_add(self.elapsed),
             Which::Monotonic => self.elapsed,
         }
     }
@@ -159,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_virtual_clock_moves_at_reads_and_sleeps_only() {
-        let mut clocks = Clocks::default();
+        let mut clocks = Clocks::beginning_at(VIRTUAL_EPOCH);
         assert_eq!(clocks.now(Which::Monotonic, false), VIRTUAL_STEP);
         assert_eq!(clocks.now(Which::Realtime, false), VIRTUAL_EPOCH + 2 * VIRTUAL_STEP);
         clocks.pass(Which::Monotonic, Until::After(75_000_000_000));
@@ -172,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_timer_passes_virtual_time_when_it_is_waited_for() {
-        let mut clocks = Clocks::default();
+        let mut clocks = Clocks::beginning_at(VIRTUAL_EPOCH);
         let mut long = clocks.timer(Until::After(75_000_000_000), false, false);
         let mut short = clocks.timer(Until::At(5), false, false);
         assert_eq!(clocks.now(Which::Monotonic, false), VIRTUAL_STEP);

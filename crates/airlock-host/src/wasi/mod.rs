@@ -26,7 +26,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::filesystem::WasiFilesystemView as _;
 use wasmtime_wasi::p1::{WasiP1Ctx, wasi_snapshot_preview1};
 
-use self::clocks::{Clocks, Until, Which};
+use self::clocks::{Clocks, Until, VIRTUAL_EPOCH, Which};
 use self::files::Files;
 use self::stdio::{Capture, Stdin};
 use crate::console::{Audience, Shown};
@@ -112,6 +112,20 @@ impl WasiInput {
     }
 }
 
+/// Where what stands in for the clock and for random numbers begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StandIns {
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) clock: u64,
+    pub(crate) seed: u64,
+}
+
+impl Default for StandIns {
+    fn default() -> Self {
+        StandIns { clock: VIRTUAL_EPOCH, seed: 0 }
+    }
+}
+
 /// A guest's WASI state.
 pub(crate) struct Wasi {
     /// What it is started with, until `opened` is made of it.
@@ -130,6 +144,7 @@ pub(crate) struct Wasi {
     /// What was logged, before anything else was needed.
     log: Option<Capture>,
     clocks: Clocks,
+    seed: u64,
     /// Boxed: few guests draw numbers, and all of this is moved at every fresh call.
     seeded: Option<Box<ChaCha12Rng>>,
     hostcall_fuel: usize,
@@ -150,7 +165,7 @@ impl Opened {
 }
 
 impl Wasi {
-    pub(crate) fn new(input: Option<WasiInput>) -> Self {
+    pub(crate) fn new(input: Option<WasiInput>, stand_ins: StandIns) -> Self {
         let is_program = input.as_ref().is_some_and(|input| input.is_program);
         let audience = input.as_ref().and_then(|input| input.audience.clone());
         let feed = input.as_ref().and_then(|input| input.feed.clone());
@@ -164,7 +179,8 @@ impl Wasi {
             looked: None,
             opened: None,
             log: None,
-            clocks: Clocks::default(),
+            clocks: Clocks::beginning_at(stand_ins.clock),
+            seed: stand_ins.seed,
             seeded: None,
             hostcall_fuel: 0,
             network: None,
@@ -344,6 +360,7 @@ impl Wasi {
 
     /// Fills `bytes` with the same numbers in every run.
     pub(crate) fn fill_seeded(&mut self, bytes: &mut [u8]) {
-        self.seeded.get_or_insert_with(|| Box::new(ChaCha12Rng::seed_from_u64(0))).fill_bytes(bytes);
+        let seeded = || Box::new(ChaCha12Rng::seed_from_u64(self.seed));
+        self.seeded.get_or_insert_with(seeded).fill_bytes(bytes);
     }
 }
