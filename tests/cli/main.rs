@@ -26,6 +26,7 @@ mod state;
 mod streams;
 mod support;
 mod terminal;
+mod test;
 mod tools;
 mod walkthrough;
 mod wasi;

@@ -464,8 +464,8 @@ fn read_clock(value: &toml::Value) -> Result<SystemTime, String> {
     let time: jiff::Timestamp = text
         .parse()
         .map_err(|_| format!("`clock`: `{text}` is no time with its zone such as 2026-01-01T00:00:00Z"))?;
-    match SystemTime::try_from(time) {
-        Ok(time) if time >= SystemTime::UNIX_EPOCH => Ok(time),
+    match SystemTime::from(time) {
+        time if time >= SystemTime::UNIX_EPOCH => Ok(time),
         _ => Err(format!("`clock`: `{text}` is before 1970, which a virtual clock cannot be")),
     }
 }

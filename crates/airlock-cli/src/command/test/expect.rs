@@ -143,10 +143,10 @@ impl Failure {
         Some(failure.with_texts(expected.pretty() + "\n", seen + "\n"))
     }
 
-    /// That a text is not the expected one.
-    pub(super) fn of_texts(subject: &str, expected: &str, found: &str) -> Self {
+    /// That a text is not the expected one, which `what` says.
+    pub(super) fn of_texts(what: &str, expected: &str, found: &str) -> Self {
         let line = expected.lines().zip(found.lines()).take_while(|(one, other)| one == other).count() + 1;
-        Failure::new(format!("{subject} differs from line {line} on")).with_texts(expected, found)
+        Failure::new(format!("{what}, from line {line} on")).with_texts(expected, found)
     }
 
     /// That a call failed, with all that is known of that.
@@ -210,7 +210,10 @@ impl Text {
         let found = String::from_utf8_lossy(found);
         match self {
             Text::Exactly(expected) if *expected == found => Vec::new(),
-            Text::Exactly(expected) => vec![Failure::of_texts(subject, expected, &found)],
+            Text::Exactly(expected) => {
+                let what = format!("{subject} is not as expected");
+                vec![Failure::of_texts(&what, expected, &found)]
+            }
             Text::Parts { contains, matches } => {
                 let missing = contains.iter().filter(|part| !found.contains(part.as_str()));
                 let missing = missing.map(|part| format!("{subject} does not contain `{part}`"));

@@ -180,9 +180,7 @@ impl Stage {
         if let Some(keep) = among.keep_state.or(case.has_steps.then_some(true)) {
             options = options.keep_state(keep);
         }
-        if let Some(folder) = &among.folder
-            && let Err(failure) = self.is_inside(folder)
-        {
+        if let Some(failure) = among.folder.as_ref().and_then(|folder| self.outside(folder)) {
             ran.failures.push(failure);
             return;
         }
@@ -243,15 +241,14 @@ impl Stage {
         }
     }
 
-    fn is_inside(&self, inner: &Path) -> Result<(), Failure> {
-        let path = self.folder.join(inner);
-        match path.canonicalize() {
-            Ok(real) if real.starts_with(&self.folder) && real.is_dir() => Ok(()),
-            Ok(_) => {
-                Err(Failure::new(format!("`folder`: `{}` is no folder within the plugin's", inner.display())))
-            }
-            Err(error) => Err(Failure::new(format!("`folder`: `{}`: {error}", inner.display()))),
-        }
+    /// Why a folder within the plugin's is none.
+    fn outside(&self, inner: &Path) -> Option<Failure> {
+        let reason = match self.folder.join(inner).canonicalize() {
+            Ok(real) if real.starts_with(&self.folder) && real.is_dir() => return None,
+            Ok(_) => "it is no folder within the plugin's".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Some(Failure::new(format!("`folder`: `{}`: {reason}", inner.display())))
     }
 }
 

@@ -64,10 +64,11 @@ impl Content {
         if let Content::Json(found) = self
             && let Ok(expected) = Json::read(kept)
         {
-            return Failure::of_values("the snapshot's value", &expected, found, How::Exactly);
+            let failure = Failure::of_values("the output", &expected, found, How::Exactly)?;
+            return Some(Failure { what: format!("{}, as its snapshot has it", failure.what), ..failure });
         }
         let text = self.text();
-        (kept != text).then(|| Failure::of_texts("the output and its snapshot", kept, &text))
+        (kept != text).then(|| Failure::of_texts("the output differs from its snapshot", kept, &text))
     }
 }
 
