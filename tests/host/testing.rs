@@ -1,14 +1,15 @@
 //! The test kit: plugins among fakes, and fakes that are written down.
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use airlock_host::testing::{
     Content, FakeAnswer, FakeData, FakeTool, Fakes, Observed, TestPlugin, TestPluginBuilder, fakes,
     test_plugin,
 };
 use airlock_host::{
-    CapabilityKind, Error, ErrorKind, HttpRequest, LimitKind, LoadOptions, Need, ProgramInput, ServiceError,
-    StdinSource,
+    CapabilityKind, Error, ErrorKind, Host, HttpRequest, LimitKind, LoadOptions, Need, Origin, ProgramInput,
+    ServiceError, StdinSource,
 };
 use serde_json::{Value, json};
 
@@ -379,4 +380,62 @@ fn input_of_a_program_is_what_it_is_given() {
     let plugin = load("plugins/jsonfmt/jsonfmt.wasm", "", &["stdin=inherit"]);
     let input = ProgramInput::new().args(["--indent", "0"]).stdin(StdinSource::bytes(&b"{ \"a\": 1 }"[..]));
     assert_eq!(plugin.run(input).unwrap().value.stdout, b"{\"a\":1}\n");
+}
+
+#[test]
+fn stand_ins_begin_where_they_are_told_to() {
+    let said = |builder: TestPluginBuilder, word: &str| {
+        let plugin = builder.allow_nothing().load(repository("plugins/greet/greet.wasm")).unwrap();
+        let ran = plugin.run(ProgramInput::new().args([word])).unwrap();
+        String::from_utf8(ran.value.stdout).unwrap()
+    };
+    let at = |seconds: u64| TestPlugin::builder().virtual_clock(UNIX_EPOCH + Duration::from_secs(seconds));
+    assert_eq!(said(TestPlugin::builder(), "--time"), "1577836800\n");
+    assert_eq!(said(at(1_769_860_800), "--time"), "1769860800\n");
+    assert_eq!(
+        said(TestPlugin::builder().virtual_clock(UNIX_EPOCH - Duration::from_secs(9)), "--time"),
+        "0\n"
+    );
+    let of = |seed: u64| said(TestPlugin::builder().random_seed(seed), "--random");
+    assert_eq!(of(0), said(TestPlugin::builder(), "--random"));
+    assert_eq!(of(7), of(7));
+    assert_ne!(of(0), of(7));
+}
+
+#[test]
+fn hosts_beside_one_another_share_code_and_no_service() {
+    let host = Host::builder().on_demand().build().unwrap();
+    let load = |toml: &str| {
+        let builder = among(toml, &["kv"]).beside(&host);
+        builder.load(repository("plugins/cortex-context/cortex_context.wasm")).unwrap()
+    };
+    let get = |plugin: &TestPlugin| plugin.call::<_, Value>("state-get", "a").unwrap().value;
+    let (one, other) = (load("kv = { a = \"one\" }"), load("kv = { a = \"other\" }"));
+    assert_eq!((get(&one), get(&other)), (json!("one"), json!("other")));
+    one.call::<_, Value>("state-set", &("a", "changed")).unwrap();
+    assert_eq!((get(&one), get(&other)), (json!("changed"), json!("other")));
+    assert_eq!(one.plugin().code_origin(), Origin::Compiler);
+    assert_eq!(other.plugin().code_origin(), Origin::Memory);
+    // Each ends alone.
+    one.close().unwrap();
+    assert_eq!(get(&other), json!("other"));
+}
+
+#[test]
+fn of_what_is_written_down_twice_the_later_counts() {
+    let all = data(
+        "kv = { a = \"1\", b = \"1\" }\nhttp = [{ url = \"x\", status = 201 }, { url = \"y\" }]\n\
+         exec = [{ program = \"p\", code = 1 }]\ntools = { t = { output = 1 } }",
+    );
+    let own = data(
+        "kv = { b = \"2\" }\nhttp = [{ url = \"x\", status = 202 }]\n\
+         exec = [{ program = \"p\", code = 2 }, { program = \"p\", args = [\"a\"] }]\ntools = { t = { output = 2 } }",
+    );
+    let both = all.with(own);
+    let expected = data(
+        "kv = { a = \"1\", b = \"2\" }\nhttp = [{ url = \"y\" }, { url = \"x\", status = 202 }]\n\
+         exec = [{ program = \"p\", code = 2 }, { program = \"p\", args = [\"a\"] }]\ntools = { t = { output = 2 } }",
+    );
+    assert_eq!(both, expected);
+    fakes().put(&both, "any").unwrap();
 }
