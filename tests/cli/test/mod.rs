@@ -335,13 +335,58 @@ fn what_is_wrong_with_the_plugin_is_told_once() {
     exit 127
     --- stderr
     error: no plugin at `plugins/none`
-      caused by: No such file or directory (os error 2)
+    ");
+    assert_snapshot!(bench.place.show(&["test", "plugins/none"]), @"
+    exit 127
+    --- stderr
+    error: no plugin at `plugins/none`
     ");
     assert_snapshot!(bench.show("plugins/csv/src/main.rs", &[]), @r"
     exit 125
     --- stderr
     error: not WebAssembly: it starts with [2f, 2f, 21, 20], not with `\0asm`
     ");
+}
+
+#[test]
+fn what_is_installed_is_tested_by_cases_from_elsewhere() {
+    let bench = Bench::new(&[("some.toml", SOME)]);
+    bench.place.ok(&["install", TEXT]);
+    assert_snapshot!(bench.place.show(&["test", "text-processor"]), @"
+    exit 1
+    --- stderr
+    error: no case to run: `text-processor` is installed, and no cases are kept with what is installed
+    hint: `--cases DIR` names a folder of some
+    ");
+    let (object, _) = bench.json("text-processor", &["-k", "reverses"]);
+    assert_eq!(object["counts"]["passed"], 1, "{object}");
+}
+
+#[test]
+fn what_a_plugin_requires_and_is_not_given_is_denied() {
+    let case = |name: &str, more: &str| format!("[[case]]\nname = \"{name}\"\nrun = [\"a\"]\n{more}\n");
+    let cases =
+        [case("expected", "allow = []\nerror = \"denied\""), case("not", "allow = []"), case("files", "")];
+    let bench = Bench::new(&[("a.toml", &cases.concat())]);
+    assert_snapshot!(bench.show("plugins/sen-cat/sen_cat.wasm", &[]), @r#"
+    exit 1
+    --- stdout
+    ok [TIME] a::expected
+    FAIL [TIME] a::not
+    FAIL [TIME] a::files
+
+    FAIL a::not
+      at [FOLDER]/sources/cases/a.toml:6
+      it failed with `denied`: `fs.read=data` is needed and not granted
+      hint: `allow = ["fs.read=data"]` in the case grants it
+
+    FAIL a::files
+      at [FOLDER]/sources/cases/a.toml:10
+      it failed with `denied`: `fs.write=out/*` is needed and not granted
+      hint: cases read in the plugin's folder and write in `@`; `--allow 'fs.write=out/*'` with `airlock test` goes beyond that
+
+    3 cases: 1 passed, 2 failed ([TIME])
+    "#);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use airlock_host::{Error, ErrorKind, Examined, visible};
+use airlock_host::{Error, ErrorKind, Examined, LoadOptions, Source, visible};
 
 use self::case::Case;
 use self::report::{Report, Told};
@@ -66,14 +66,14 @@ impl Selected<'_> {
 
 pub(super) fn run(session: &Session, test: &Test) -> Result<u8, Error> {
     let started = Instant::now();
-    let folder = plugin_folder(&test.plugin);
-    let place = test.cases.clone().unwrap_or_else(|| folder.join(FOLDER));
+    let (source, options) = session.locate(&test.plugin, test.load.options()?)?;
+    let place = place(&source, test)?;
     let files = read_files(&place)?;
     let cases = select(&files, test.pattern.as_deref(), &place)?;
     if test.list {
         return list(session, &cases);
     }
-    let (stage, examined) = prepare(session, test, &folder)?;
+    let (stage, examined) = prepare(session, test, source, options)?;
     let printer = session.printer;
     if !printer.json {
         for warning in examined.manifest.iter().flat_map(|manifest| &manifest.warnings) {
@@ -96,27 +96,48 @@ pub(super) fn run(session: &Session, test: &Test) -> Result<u8, Error> {
     }
 }
 
-fn prepare(session: &Session, test: &Test, folder: &Path) -> Result<(Stage, Examined), Error> {
-    let (source, options) = session.locate(&test.plugin, test.load.options()?)?;
+fn prepare(
+    session: &Session,
+    test: &Test,
+    source: Source,
+    options: LoadOptions,
+) -> Result<(Stage, Examined), Error> {
     let builder = session.config.host(&test.load.limits()?).on_demand();
     let host = session.compiling(builder, test.load.no_cache)?;
     let allowed = test.load.allowed()?;
+    let folder = match &source {
+        Source::Path(path) => plugin_folder(path),
+        // What is installed has no folder here but that of its cases.
+        _ => test.cases.as_deref().map(plugin_folder).unwrap_or_default(),
+    };
     let message = format!("compiling {}", test.plugin.display());
-    let (mut stage, examined) =
-        spinner::while_doing(&message, session.quiet, || Stage::new(host, source, options, allowed, folder))?;
+    let (mut stage, examined) = spinner::while_doing(&message, session.quiet, || {
+        Stage::new(host, source, options, allowed, &folder)
+    })?;
     stage.metered = session.printer.usage;
     stage.update = test.update;
     Ok((stage, examined))
 }
 
-/// The folder that a plugin's cases and files are in.
-fn plugin_folder(plugin: &Path) -> PathBuf {
-    if plugin.is_dir() {
-        return plugin.to_owned();
+/// Where the cases are.
+fn place(source: &Source, test: &Test) -> Result<PathBuf, Error> {
+    match (source, &test.cases) {
+        (Source::Path(path), _) if !path.exists() => Err(Error::new(ErrorKind::PluginNotFound(path.clone()))),
+        (_, Some(cases)) => Ok(cases.clone()),
+        (Source::Path(path), None) => Ok(plugin_folder(path).join(FOLDER)),
+        (_, None) => {
+            let name = test.plugin.display();
+            let reason = format!("`{name}` is installed, and no cases are kept with what is installed");
+            Err(Error::new(ErrorKind::NoCases(reason)).with_hint("`--cases DIR` names a folder of some"))
+        }
     }
-    match plugin.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
+}
+
+/// The folder of a plugin, which may be a file in it.
+fn plugin_folder(plugin: &Path) -> PathBuf {
+    match plugin.is_dir() {
+        true => plugin.to_owned(),
+        false => folder_of(plugin),
     }
 }
 

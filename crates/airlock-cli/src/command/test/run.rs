@@ -163,6 +163,25 @@ impl Stage {
         Ceiling::new().allow_only(all.chain(self.allowed.iter().cloned()))
     }
 
+    /// An error of loading, with what to do about it in a case.
+    fn explained(&self, error: Error, among: &Surroundings) -> Error {
+        let ErrorKind::Denied(capability) = error.kind() else { return error };
+        let kind = capability.kind();
+        if among.allow.as_ref().is_some_and(|allow| allow.iter().all(|allowed| allowed.kind() != kind)) {
+            let text = capability.to_string();
+            return error.with_hint(format!("`allow = [{text:?}]` in the case grants it"));
+        }
+        let reason = match kind {
+            CapabilityKind::FsRead | CapabilityKind::FsWrite => {
+                "cases read in the plugin's folder and write in `@`"
+            }
+            CapabilityKind::Net if self.is_component => "what a component connects to is no fake",
+            _ => return error,
+        };
+        let allow = airlock_host::allow_arguments([capability]);
+        error.with_hint(format!("{reason}; `{allow}` with `airlock test` goes beyond that"))
+    }
+
     /// Runs one case.
     fn run(&self, selected: &Selected<'_>, index: usize) -> Ran {
         let started = Instant::now();
@@ -189,7 +208,8 @@ impl Stage {
             Ok(test) => test,
             // As if the first call had come to that: what is not granted is told when it is loaded.
             Err(error) => {
-                let failures = case.steps.first().map(|step| step.expect.judge(&Came::Failed(error)));
+                let came = Came::Failed(self.explained(error, among));
+                let failures = case.steps.first().map(|step| step.expect.judge(&came));
                 ran.failures.extend(failures.unwrap_or_default());
                 return;
             }
