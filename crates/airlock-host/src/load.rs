@@ -32,6 +32,7 @@ pub struct LoadOptions {
     allow_requested: bool,
     ceiling: Ceiling,
     working: Option<PathBuf>,
+    is_project: bool,
     own: Option<PathBuf>,
     paths: PathRules,
     inherits: bool,
@@ -117,6 +118,14 @@ impl LoadOptions {
     #[must_use]
     pub fn working_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.working = Some(folder.into());
+        self
+    }
+
+    /// Whether the working folder is the project itself, for an ABI whose plugins are run in one. Where
+    /// not, the project is the nearest folder upwards from there with a mark of one.
+    #[must_use]
+    pub fn working_is_project(mut self, is_project: bool) -> Self {
+        self.is_project = is_project;
         self
     }
 
@@ -439,7 +448,11 @@ impl Host {
         let asked = requests.iter().map(|request| &request.capability);
         let programs = exec::located(asked.chain(&grants).chain(ceiling.capabilities()));
         // A folder that is gone covers nothing, and most plugins ask for none.
-        let working = project_root(working.unwrap_or_default(), abi.profile().root);
+        let working = working.unwrap_or_default();
+        let working = match options.is_project {
+            true => working,
+            false => project_root(working, abi.profile().root),
+        };
         let inside = abi.profile().stays_inside.then(|| working.clone());
         let paths = PathRules { inside, ..options.paths.clone() };
         let place = Place { working, home: std::env::home_dir(), own: options.own.clone(), programs };

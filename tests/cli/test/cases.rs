@@ -101,7 +101,7 @@ fn questions_are_answered_by_the_case() {
         bench.told("plugins/fledge-messages", &[]).iter().map(|(_, _, said)| said.join("; ")).collect();
     assert_eq!(said[0], "");
     assert!(said[1].starts_with("it asked `Name?`, and no answer is left"), "{}", said[1]);
-    assert_eq!(said[2], "1 of its answer is left: it did not ask");
+    assert_eq!(said[2], "1 answer is left that it did not ask for");
     assert!(said[3].starts_with("it asked `Which?`, to which "), "{}", said[3]);
 }
 

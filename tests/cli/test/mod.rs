@@ -417,8 +417,9 @@ fn the_plugins_that_are_here_pass_their_own_cases() {
         ("sen-greet/sen_greet.wasm", 4),
         ("cortex-context/cortex_context.wasm", 7),
         ("fledge-messages", 5),
+        ("fledge-lint", 3),
         ("csv/csv.wasm", 4),
-        ("jsonfmt/jsonfmt.wasm", 3),
+        ("jsonfmt/jsonfmt.wasm", 4),
     ] {
         let path = Path::new("plugins").join(plugin);
         let output = place.output(&["--json", "test", path.to_str().unwrap()]);

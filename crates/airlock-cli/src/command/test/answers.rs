@@ -73,7 +73,7 @@ impl Script {
         let mut faults = std::mem::take(&mut kept.faults);
         if left > 0 {
             let answers = if left == 1 { "answer is" } else { "answers are" };
-            faults.push(format!("{left} of its {answers} left: it did not ask"));
+            faults.push(format!("{left} {answers} left that it did not ask for"));
         }
         Told { stdout: std::mem::take(&mut kept.stdout), stderr: std::mem::take(&mut kept.stderr), faults }
     }
@@ -153,6 +153,6 @@ mod tests {
         assert_eq!(ask(&text), None);
         let faults = script.told().faults;
         assert_eq!(faults.len(), 2, "{faults:?}");
-        assert!(faults[0].contains("it asked `name`") && faults[1].starts_with("1 of its answer is left"));
+        assert!(faults[0].contains("it asked `name`") && faults[1].starts_with("1 answer is left"));
     }
 }

@@ -358,7 +358,7 @@ impl Budgets {
         let memory = beyond(usage.memory_bytes, self.memory)
             .map(|(used, most)| format!("it used {} of memory, and may use {}", bytes(used), bytes(most)));
         let host_calls = beyond(usage.host_calls, self.host_calls)
-            .map(|(used, most)| format!("it called the host {used} times, and may {most} times"));
+            .map(|(used, most)| format!("it made {used} host calls, and may make {most}"));
         [fuel, memory, host_calls].into_iter().flatten().map(Failure::new).collect()
     }
 }

@@ -121,6 +121,7 @@ impl Stage {
             .deterministic(among.deterministic)
             .limits(&among.limits)
             .working_folder(working)
+            .working_is_project(true)
             .own_folder(self.scratch.path().join(index.to_string()))
             .ceiling(self.ceiling())
             // A link in the plugin's folder could lead anywhere; a path that a person typed may.
