@@ -490,6 +490,15 @@ static ALLOW_HELP: LazyLock<String> = LazyLock::new(|| {
 impl Load {
     /// The options that flags set.
     pub(crate) fn options(&self) -> Result<LoadOptions, Error> {
+        let options = self.decide.allow()?.into_iter().fold(self.undecided()?, LoadOptions::allow);
+        Ok(match self.decide.allow_all_requested {
+            true => options.allow_all_requested(),
+            false => options,
+        })
+    }
+
+    /// The same with nothing allowed.
+    pub(crate) fn undecided(&self) -> Result<LoadOptions, Error> {
         let mut options = LoadOptions::new().wat(self.wat).limits(&self.limits.read()?);
         if let Some(abi) = &self.abi {
             options = options.abi(abi.parse()?);
@@ -497,11 +506,7 @@ impl Load {
         if let Some(name) = &self.name {
             options = options.name(name);
         }
-        options = self.decide.allow()?.into_iter().fold(options, LoadOptions::allow);
         options = self.decide.deny()?.into_iter().fold(options, LoadOptions::deny);
-        if self.decide.allow_all_requested {
-            options = options.allow_all_requested();
-        }
         options = options.deterministic(self.deterministic);
         for name in &self.wasm_feature {
             options = Feature::ALL

@@ -167,6 +167,17 @@ fn a_component_connects_to_nobody_that_a_case_names() {
 }
 
 #[test]
+fn what_a_case_allows_is_all_that_it_has_whatever_flags_say_of_requests() {
+    let cases =
+        "[[case]]\nname = \"a\"\nrun = [\"https://api.example.com/\"]\nallow = []\nerror = \"denied\"\n";
+    let bench = Bench::new(&[("a.toml", cases)]);
+    let told = bench.told("plugins/sen-fetch/sen_fetch.wasm", &["--allow-all-requested"]);
+    assert_eq!(told[0].1, "passed", "{told:?}");
+    let told = bench.told("plugins/sen-fetch/sen_fetch.wasm", &["--allow", "net=*"]);
+    assert_eq!(told[0].1, "failed", "{told:?}");
+}
+
+#[test]
 fn limits_of_a_case_go_before_those_of_flags() {
     let cases = "[[case]]\nname = \"a\"\nrun = [\"x\"]\nerror = \"limit-host-calls\"\n\
                  [[case]]\nname = \"b\"\nrun = [\"x\"]\nlimits = { host_calls = 100000 }\n";

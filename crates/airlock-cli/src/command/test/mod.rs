@@ -1,6 +1,6 @@
 //! `airlock test`: a plugin's cases, each among fakes of its own, and what came of them.
 //!
-//! [`case`] reads what is to be tested, [`run`] does it on some threads, [`expect`] says in what it
+//! [`case`] reads what is to be tested, [`mod@run`] does it on some threads, [`expect`] says in what it
 //! came to something else, and [`report`] and [`junit`] tell. All cases are of one plugin, whose code is
 //! there once; what they reach is made anew for each, so that none sees what another one has done.
 
@@ -66,7 +66,7 @@ impl Selected<'_> {
 
 pub(super) fn run(session: &Session, test: &Test) -> Result<u8, Error> {
     let started = Instant::now();
-    let (source, options) = session.locate(&test.plugin, test.load.options()?)?;
+    let (source, options) = session.locate(&test.plugin, test.load.undecided()?)?;
     let place = place(&source, test)?;
     let files = read_files(&place)?;
     let cases = select(&files, test.pattern.as_deref(), &place)?;
