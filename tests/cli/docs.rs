@@ -21,6 +21,7 @@ fn commands_in_the_pages_print_what_the_pages_say() {
         "docs/fledge.md",
         "docs/cortexprism.md",
         "docs/testing.md",
+        "docs/lang/wat.md",
     ] {
         let text = std::fs::read_to_string(repository().join(page)).unwrap();
         for block in text.split("```console\n").skip(1) {

@@ -324,7 +324,16 @@ fn a_new_plugin_has_all_that_it_needs_and_its_manifest_is_read() {
     let folder = place.path("");
     fs::create_dir_all(&folder).unwrap();
     let output = text(&folder);
-    let new = ["new", "fledge-my-lint", "-o", &output, "-d", "Custom \"linting\" {{name}} rules"];
+    let new = [
+        "new",
+        "fledge-my-lint",
+        "--abi",
+        "fledge",
+        "-o",
+        &output,
+        "-d",
+        "Custom \"linting\" {{name}} rules",
+    ];
     let mut made = place.airlock();
     made.args(new).env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "user.name");
     let made = made.env("GIT_CONFIG_VALUE_0", "An \"Author\"").output().unwrap();
@@ -333,12 +342,21 @@ fn a_new_plugin_has_all_that_it_needs_and_its_manifest_is_read() {
     --- stdout
     created [FOLDER]/sources/fledge-my-lint
     --- stderr
-    next: `cd [FOLDER]/sources/fledge-my-lint`, `airlock build`, `airlock check`, `airlock install .`
+    next: `cd [FOLDER]/sources/fledge-my-lint`, `airlock build`, `airlock check`, `airlock test`, `airlock install .`
     ");
     let folder = folder.join("fledge-my-lint");
     assert_eq!(
         files(&folder),
-        [".cargo/config.toml", ".gitignore", "Cargo.toml", "README.md", "plugin.toml", "src/main.rs"]
+        [
+            ".cargo/config.toml",
+            ".gitignore",
+            "Cargo.toml",
+            "README.md",
+            "plugin.toml",
+            "src/main.rs",
+            "tests/lint.toml",
+            "tests/project/long.txt"
+        ]
     );
     let manifest = fs::read_to_string(folder.join("plugin.toml")).unwrap();
     let manifest: toml::Table = toml::from_str(&manifest).unwrap();
@@ -354,40 +372,11 @@ fn a_new_plugin_has_all_that_it_needs_and_its_manifest_is_read() {
         ["error missing-binary: the command `my-lint` runs \
           `target/wasm32-wasip1/release/fledge-my-lint.wasm`, which is not there"]
     );
-    assert_snapshot!(place.show(&["new", "fledge-my-lint", "-o", &output]), @r"
-    exit 2
-    --- stderr
-    error: `[FOLDER]/sources/fledge-my-lint`: it is there and not empty
-    ");
-    // An empty folder is as good as none.
-    fs::create_dir(place.path("lint")).unwrap();
-    place.ok(&["new", "lint", "-o", &output]);
 }
 
 #[test]
-fn what_there_is_nothing_to_start_from_for_and_bad_names_are_refused() {
+fn a_native_plugin_is_not_made() {
     let place = Place::new();
-    for name in ["9lives", "-x", "a/b", "..", "a b", "\u{e4}", "", &"a".repeat(65)] {
-        let output = place.output(&["new", "--", name]);
-        assert_eq!(output.status.code(), Some(2), "{name}");
-    }
-    assert_snapshot!(place.show(&["new", "9lives"]), @r"
-    exit 2
-    --- stderr
-    error: `NAME`: `9lives` is not a letter, then up to 63 letters, digits, `-` or `_`
-    ");
-    assert_snapshot!(place.show(&["new", "x", "--abi", "json"]), @r"
-    exit 2
-    --- stderr
-    error: `--abi`: there is no plugin to start from for `json`
-    hint: there is `--abi fledge --lang rust`
-    ");
-    assert_snapshot!(place.show(&["new", "x", "--lang", "zig"]), @r"
-    exit 2
-    --- stderr
-    error: `--lang`: there is no plugin to start from for `zig`
-    hint: there is `--abi fledge --lang rust`
-    ");
     assert_snapshot!(place.show(&["plugins", "create", "x"]), @r"
     exit 2
     --- stderr
@@ -410,7 +399,7 @@ fn a_plugin_is_built_in_its_own_folder_by_its_own_command() {
     --- stdout
     built lint.wasm (136 B, 63b42b112047)
     --- stderr
-    building `lint`: sh build.sh 'two words'
+    building `lint` with its manifest's build command: sh build.sh 'two words'
     making two words
     ");
     assert!(folder.join("lint.wasm").exists());
@@ -420,30 +409,32 @@ fn a_plugin_is_built_in_its_own_folder_by_its_own_command() {
     assert_snapshot!(place.show(&["build", &source]), @r"
     exit 1
     --- stderr
-    building `lint`: sh -c 'exit 3'
-    error: the plugin failed: its build command ended with exit status: 3
+    building `lint` with its manifest's build command: sh -c 'exit 3'
+    error: it is not built: its build command ended with exit status: 3
     ");
     plugin(&place, &hook("true"), b"");
     fs::remove_file(folder.join("lint.wasm")).unwrap();
     assert_snapshot!(place.show(&["build", &source]), @r"
     exit 1
     --- stderr
-    building `lint`: true
-    error: the plugin failed: its build command made no `lint.wasm`
+    building `lint` with its manifest's build command: true
+    error: it is not built: its build command made no `lint.wasm`
       caused by: No such file or directory (os error 2)
     hint: its manifest names what is built, relative to its folder
     ");
     plugin(&place, MANIFEST, b"");
     assert_snapshot!(place.show(&["build", &source]), @r"
-    exit 2
+    exit 1
     --- stderr
-    error: `[FOLDER]/sources/lint`: its manifest has no build command
+    error: it is not built: there is nothing in its folder that could be built
+    hint: `Cargo.toml`, `go.mod`, `asconfig.json`, `package.json`, `build.zig`, a `Makefile`, or a source in Zig, C or WebAssembly text is looked for
     ");
     fs::remove_file(folder.join("plugin.toml")).unwrap();
     assert_snapshot!(place.show(&["build", &source]), @r"
-    exit 2
+    exit 1
     --- stderr
-    error: `[FOLDER]/sources/lint`: only a folder with a manifest can be built
+    error: it is not built: there is nothing in its folder that could be built
+    hint: `Cargo.toml`, `go.mod`, `asconfig.json`, `package.json`, `build.zig`, a `Makefile`, or a source in Zig, C or WebAssembly text is looked for
     ");
 }
 

@@ -63,7 +63,7 @@ fn each_verb_prints_one_object_whose_keys_the_page_names() {
     let folder = place.path("");
     fs::create_dir_all(&folder).unwrap();
     let sources = text(&folder);
-    let new = object(&place, &["new", "fledge-hello", "-o", &sources]);
+    let new = object(&place, &["new", "fledge-hello", "--abi", "fledge", "-o", &sources]);
     let source = text(&folder.join("fledge-hello"));
     let unbuilt = object(&place, &["check", &source]);
     // What builds it here is no compiler.
@@ -101,11 +101,11 @@ fn each_verb_prints_one_object_whose_keys_the_page_names() {
     }
     assert_snapshot!(shown, @r#"
     $ airlock new fledge-hello
-    {"schema":1,"ok":true,"name":"fledge-hello","path":"[FOLDER]/sources/fledge-hello","abi":"fledge","lang":"rust","command":"hello","description":"Lists lines that are too long","files":["plugin.toml","Cargo.toml",".cargo/config.toml","src/main.rs","README.md",".gitignore"]}
+    {"schema":1,"ok":true,"name":"fledge-hello","path":"[FOLDER]/sources/fledge-hello","abi":"fledge","lang":"rust","command":"hello","description":"Lists lines that are too long","files":["Cargo.toml",".cargo/config.toml","src/main.rs","plugin.toml","tests/lint.toml","tests/project/long.txt","README.md",".gitignore"]}
     $ airlock check
     {"schema":1,"ok":false,"path":"[FOLDER]/sources/fledge-hello","plugin":null,"facts":null,"findings":[{"code":"missing-binary","severity":"error","message":"the command `hello` runs `target/wasm32-wasip1/release/fledge-hello.wasm`, which is not there","hint":"`airlock build` builds it"}],"counts":{"errors":1,"warnings":0,"notes":0}}
     $ airlock build [FOLDER]/sources/fledge-hello
-    {"schema":1,"ok":true,"name":"fledge-hello","version":"0.1.0","command":["sh","build.sh"],"files":[{"path":"target/wasm32-wasip1/release/fledge-hello.wasm","size":136,"digest":"[DIGEST]"}]}
+    {"schema":1,"ok":true,"name":"fledge-hello","version":"0.1.0","language":null,"target":null,"tools":[],"commands":[["sh","build.sh"]],"source":{"digest":"[DIGEST]","files":10},"optimised":null,"files":[{"path":"target/wasm32-wasip1/release/fledge-hello.wasm","size":136,"digest":"[DIGEST]"}],"command":["sh","build.sh"],"record":"fledge-hello.build.json"}
     $ airlock check [FOLDER]/sources/fledge-hello
     {"schema":1,"ok":true,"path":"[FOLDER]/sources/fledge-hello","plugin":{"name":"fledge-hello","digest":"[DIGEST]"},"facts":{"abi":"fledge","size":136,"requests":[{"capability":"kv=1MiB","required":false}],"imports":["fledge.send"],"limits":"[LIMITS]","commands":{"hello":"target/wasm32-wasip1/release/fledge-hello.wasm"},"hooks":{"build":"sh build.sh"}},"findings":[],"counts":{"errors":0,"warnings":0,"notes":0}}
     $ airlock install [FOLDER]/sources/fledge-hello

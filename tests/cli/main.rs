@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bench;
+mod build;
 mod call;
 mod compile;
 mod cortex;
@@ -16,6 +17,7 @@ mod fledge_tools;
 mod inspect;
 mod install;
 mod json;
+mod new;
 mod plugins;
 mod rpc;
 mod run;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ fn put(folder: &Path, name: &str, number: u32, permissions: &str) {
     std::fs::write(path.join("cortex.json"), manifest).unwrap();
 }
 
-/// A running `airlock watch`.
-struct Watching {
-    child: Child,
+/// A running `airlock watch`, or another verb that does not end by itself.
+pub(crate) struct Watching {
+    pub(crate) child: Child,
     lines: Receiver<String>,
-    seen: Vec<String>,
+    pub(crate) seen: Vec<String>,
     /// What was seen before is not looked for.
     from: usize,
     _home: tempfile::TempDir,
@@ -42,9 +42,14 @@ struct Watching {
 
 impl Watching {
     fn start(arguments: &[&str], stdin: Stdio) -> (Self, Option<ChildStdin>) {
-        let home = tempfile::tempdir().unwrap();
         let mut command = airlock();
-        command.arg("watch").args(arguments).env("AIRLOCK_HOME", home.path());
+        command.arg("watch").args(arguments);
+        Watching::run(command, stdin)
+    }
+
+    pub(crate) fn run(mut command: Command, stdin: Stdio) -> (Self, Option<ChildStdin>) {
+        let home = tempfile::tempdir().unwrap();
+        command.env("AIRLOCK_HOME", home.path());
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let streams: [Box<dyn std::io::Read + Send>; 2] =
@@ -63,7 +68,7 @@ impl Watching {
 
     /// Does something, after which [`Watching::until`] looks for what is said from then on: of the
     /// streams and threads that say something, any may be first.
-    fn after(&mut self, work: impl FnOnce()) {
+    pub(crate) fn after(&mut self, work: impl FnOnce()) {
         self.seen.extend(self.lines.try_iter());
         self.from = self.seen.len();
         work();
@@ -78,7 +83,7 @@ impl Watching {
     }
 
     /// Waits for a line with this in it.
-    fn until(&mut self, what: &str) -> String {
+    pub(crate) fn until(&mut self, what: &str) -> String {
         let mut looked = self.from;
         loop {
             if let Some(line) = self.seen[looked..].iter().find(|line| line.contains(what)) {
@@ -93,13 +98,13 @@ impl Watching {
     }
 
     /// Waits until it has said everything.
-    fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(60)) {
             self.seen.push(line);
         }
     }
 
-    fn end(mut self) -> i32 {
+    pub(crate) fn end(mut self) -> i32 {
         let status = self.child.wait().unwrap();
         status.code().unwrap_or_else(|| panic!("it was ended by {status}"))
     }

@@ -17,7 +17,7 @@ use airlock_host::{
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
-pub(crate) use self::plugins::{New, PluginsInstall, PluginsTask, PluginsUpdate};
+pub(crate) use self::plugins::{Build, New, PluginsInstall, PluginsTask, PluginsUpdate};
 pub(crate) use self::test::Test;
 
 /// Runs WebAssembly plugins in a sandbox that keeps what it promises.
@@ -84,12 +84,8 @@ pub(crate) enum Verb {
     },
     /// Make a plugin to start from, in a folder of its own
     New(New),
-    /// Build the plugin in a folder, with the build command of its manifest
-    Build {
-        /// The folder
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-    },
+    /// Build the plugin in a folder, with its language's tool or the build command of its manifest
+    Build(Build),
     /// Check that a plugin could be installed, and what is odd about it, without installing it
     Check {
         /// A folder with a manifest, a `.wasm` file, or an archive (`.tar.gz`, `.zip`)

@@ -7,7 +7,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use airlock_host::{Capability, Error, Grant, Lasting, Prompt, Question, Request, visible};
+use airlock_host::{Capability, Error, ErrorKind, Grant, Lasting, Prompt, Question, Request, visible};
 
 use crate::spinner;
 
@@ -167,4 +167,32 @@ fn by_risk(requests: &[Request]) -> impl Iterator<Item = &Request> {
 pub(crate) fn tell(text: &str) -> Result<(), Error> {
     write!(anstream::stderr(), "{text}")
         .map_err(|error| Error::host("cannot ask on the terminal").with_source(error))
+}
+
+/// Asks for one of several, each a word and what it is; the first for an empty line. Its place
+/// in the list.
+///
+/// # Errors
+/// [`Declined`](ErrorKind::Declined) at the end of input, and when none of the answers is one.
+pub(crate) fn pick(question: &str, known: &[(&str, &str)]) -> Result<usize, Error> {
+    let width = known.iter().map(|(word, _)| word.len()).max().unwrap_or_default();
+    let mut text = format!("{question}\n");
+    for (number, (word, about)) in (1..).zip(known) {
+        text.push_str(&format!("  {number}  {word:<width$}  {about}\n"));
+    }
+    tell(&text)?;
+    let first = known.first().map_or("", |(word, _)| word);
+    for _ in 0..TRIES {
+        let Some(typed) = typed(&format!("A number or a word [{first}]:"))? else { break };
+        let typed = typed.to_lowercase();
+        if typed.is_empty() {
+            return Ok(0);
+        }
+        let number = typed.parse::<usize>().ok().filter(|number| (1..=known.len()).contains(number));
+        let word = known.iter().position(|(word, _)| *word == typed);
+        if let Some(index) = number.map(|number| number - 1).or(word) {
+            return Ok(index);
+        }
+    }
+    Err(Error::new(ErrorKind::Declined("making a choice".to_owned())))
 }

@@ -52,6 +52,7 @@ use crate::spinner;
 pub(crate) struct Session {
     pub(crate) printer: Printer,
     quiet: bool,
+    verbose: bool,
     config: Config,
     store: OnceCell<Arc<Store>>,
 }
@@ -95,7 +96,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::CompileWorker { order } => Ok(airlock_host::serve_worker(order.as_deref())),
         verb => config::read().and_then(|config| {
             let quiet = json || verbose > 0;
-            Session { printer, quiet, config, store: OnceCell::new() }.run(verb)
+            Session { printer, quiet, verbose: verbose > 0, config, store: OnceCell::new() }.run(verb)
         }),
     };
     match result {
@@ -120,7 +121,7 @@ impl Session {
             Verb::Install(install) => install::run(self, &install),
             Verb::List => list::run(self),
             Verb::New(new) => new::run(self, &new),
-            Verb::Build { folder } => build::run(self, &folder),
+            Verb::Build(build) => build::run(self, &build),
             Verb::Plugins { task } => plugins::run(self, task),
             Verb::Check { source, strict } => check::run(self, &source, strict),
             Verb::Test(test) => test::run(self, &test),

@@ -21,7 +21,8 @@ pub(super) fn run(session: &Session, task: PluginsTask) -> Result<u8, Error> {
                     invalid("create", "without `--wasm` it is a native program, which Airlock does not run");
                 return Err(error.with_hint("`--wasm` makes a plugin in WebAssembly"));
             }
-            super::new::run(session, &New { name, abi: "fledge".to_owned(), lang: "rust".to_owned(), place })
+            let (abi, lang) = (Some("fledge".to_owned()), Some("rust".to_owned()));
+            super::new::run(session, &New { name: Some(name), abi, lang, sdk: None, place })
         }
         PluginsTask::Validate { path, strict } => super::check::run(session, &path, strict),
         PluginsTask::Install(install) => self::install(session, &install),

@@ -9,16 +9,34 @@ use super::{Call, Decide, Load};
 
 #[derive(Debug, Args)]
 pub(crate) struct New {
-    /// Its name, which is its crate's: letters, digits, `-` and `_`, a letter first
-    pub(crate) name: String,
-    /// How it is called by its host
-    #[arg(long, value_name = "ABI", default_value = "fledge")]
-    pub(crate) abi: String,
-    /// The language that it is written in
-    #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
-    pub(crate) lang: String,
+    /// Its name: letters, digits, `-` and `_`, a letter first. Asked for on a terminal
+    pub(crate) name: Option<String>,
+    /// How it is called by its host: `json`, `raw`, `fledge`, `sen` or `cortex`; `json` where nothing is
+    /// said, or the first that goes with the language. Asked for on a terminal
+    #[arg(long, value_name = "ABI")]
+    pub(crate) abi: Option<String>,
+    /// The language that it is written in: `rust`, `c`, `zig`, `go`, `assemblyscript` or `wat`; `rust` where
+    /// nothing is said, or the first that goes with the ABI. Asked for on a terminal
+    #[arg(long, value_name = "LANGUAGE")]
+    pub(crate) lang: Option<String>,
+    /// Use the crate `airlock-sdk` in this folder, and not a copy of it in the plugin's
+    #[arg(long, value_name = "PATH")]
+    pub(crate) sdk: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: NewPlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The folder
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// Leave the module as its compiler made it, whether or not `wasm-opt` is here
+    #[arg(long)]
+    pub(crate) no_optimize: bool,
+    /// Build, check and test it each time a file of it is saved, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// Where a new plugin goes, and what it says of itself.

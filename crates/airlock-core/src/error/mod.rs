@@ -399,6 +399,15 @@ pub enum ErrorKind {
     },
     /// There is no test case to be run.
     NoCases(String),
+    /// A program that builds plugins is needed, and is not here or cannot be used.
+    ToolMissing {
+        /// The program, or what of it is missing.
+        tool: String,
+        /// Why it cannot be used; none where it is not here.
+        reason: Option<String>,
+    },
+    /// A plugin could not be built.
+    NotBuilt(String),
     /// Somebody was asked and did not agree.
     Declined(String),
     /// The machine or Airlock itself failed.
@@ -544,6 +553,8 @@ impl Error {
             ErrorKind::AuditBroken { .. } => ("audit-broken", Operator, 125),
             ErrorKind::InvalidCases { .. } => ("invalid-cases", Operator, 2),
             ErrorKind::NoCases(_) => ("no-cases", Operator, 1),
+            ErrorKind::ToolMissing { .. } => ("tool-missing", Operator, 125),
+            ErrorKind::NotBuilt(_) => ("not-built", Guest, 1),
             ErrorKind::Declined(_) => ("declined", Operator, 126),
             ErrorKind::Host(_) => ("host", Host, 125),
         }

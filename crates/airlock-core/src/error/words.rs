@@ -224,6 +224,13 @@ impl fmt::Display for Error {
                 write!(f, "cases `{}` are not valid: {}{}", v(&file.to_string_lossy()), v(reason), At(*at))
             }
             ErrorKind::NoCases(reason) => write!(f, "no case to run: {}", v(reason)),
+            ErrorKind::ToolMissing { tool, reason: None } => {
+                write!(f, "`{}` is needed and not here", v(tool))
+            }
+            ErrorKind::ToolMissing { tool, reason: Some(reason) } => {
+                write!(f, "`{}` cannot be used: {}", v(tool), v(reason))
+            }
+            ErrorKind::NotBuilt(reason) => write!(f, "it is not built: {}", v(reason)),
             ErrorKind::Declined(what) => write!(f, "{} was not agreed to", v(what)),
             ErrorKind::Host(what) => f.write_str(what),
         }

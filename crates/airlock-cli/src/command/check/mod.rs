@@ -190,7 +190,8 @@ fn missing(folder: &Path, manifest: &Manifest, file: &str, what: &str) -> Findin
         Some(command) => format!("the command `{}` runs `{file}`, which {what}", command.name),
         None => format!("`{file}` {what}"),
     };
-    Finding::error("missing-binary", message).hint(match manifest.hooks.contains_key("build") {
+    let can_build = manifest.hooks.contains_key("build") || super::build::can_build(folder);
+    Finding::error("missing-binary", message).hint(match can_build {
         true => "`airlock build` builds it".to_owned(),
         false => manifest
             .how_to_build(|file| folder.join(file).exists())
