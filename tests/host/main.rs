@@ -24,6 +24,7 @@ mod metadata;
 mod modes;
 mod nested;
 mod raw;
+mod sampler;
 mod sdk;
 mod sen;
 mod services;

@@ -16,7 +16,7 @@ use crate::code::{Code, CodeKind, CompiledCode, Hex, Variant};
 use crate::compiler::over_limit;
 use crate::engines::{Allocation, EngineKey, Engines};
 use crate::loads::Once;
-use crate::{Artifact, Job, Shape};
+use crate::{Artifact, Job, Lines, Shape};
 
 /// Native code for an admitted artifact, ready for each engine that can run it. Cheap to clone.
 #[derive(Clone)]
@@ -47,25 +47,31 @@ pub(crate) struct Modules {
     on_demand: OnceLock<Module>,
     /// The code of a component, which is in no pool.
     component: Option<Component>,
+    /// Read when somebody first asks.
+    lines: OnceLock<Lines>,
 }
 
 impl Modules {
+    fn of(pooled: Option<Module>, on_demand: Option<Module>, component: Option<Component>) -> Self {
+        let on_demand = on_demand.map_or_else(OnceLock::new, OnceLock::from);
+        Modules { pooled, on_demand, component, lines: OnceLock::new() }
+    }
+
     /// Code that is in no pool.
     fn on_demand(code: Code) -> Self {
         match code {
-            Code::Module(module) => Modules { pooled: None, on_demand: module.into(), component: None },
-            Code::Component(component) => {
-                Modules { pooled: None, on_demand: OnceLock::new(), component: Some(component) }
-            }
+            Code::Module(module) => Modules::of(None, Some(module), None),
+            Code::Component(component) => Modules::of(None, None, Some(component)),
         }
     }
 
-    /// Bytes of code and data, as they are in memory.
+    /// Bytes of code and data, as they are in memory, and of line tables.
     pub(crate) fn bytes(&self) -> u64 {
         let modules = self.pooled.iter().chain(self.on_demand.get()).map(Module::image_range);
         modules
             .chain(self.component.iter().map(Component::image_range))
             .map(|image| (image.end as usize - image.start as usize) as u64)
+            .chain(self.lines.get().map(Lines::bytes))
             .sum()
     }
 }
@@ -146,6 +152,15 @@ impl Compiled {
     /// The component for instances, which are made on demand; `None` for a module.
     pub fn component(&self) -> Option<&Component> {
         self.modules.component.as_ref()
+    }
+
+    /// Where it comes from in its source, as far as its DWARF tells. That is read at the first call,
+    /// within some tens of milliseconds, and kept in at most 40 MiB.
+    pub fn lines(&self) -> &Lines {
+        self.modules.lines.get_or_init(|| match self.shape.has_dwarf {
+            true => Lines::of(self.artifact.bytes()),
+            false => Lines::default(),
+        })
     }
 
     /// Where the code came from.
@@ -254,9 +269,7 @@ fn place(
         loaded => loaded.map_err(cannot_load)?,
     };
     Ok(match loaded {
-        Code::Module(pooled) if is_pool => {
-            Modules { pooled: Some(pooled), on_demand: OnceLock::new(), component: None }
-        }
+        Code::Module(pooled) if is_pool => Modules::of(Some(pooled), None, None),
         loaded => Modules::on_demand(loaded),
     })
 }

@@ -6,6 +6,7 @@
 //! and for modules that do not fit a slot.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airlock_core::{Error, Result};
@@ -27,8 +28,10 @@ pub struct EngineKey {
     pub fuel: bool,
     /// NaNs are canonical, so that results are the same on every machine.
     pub canonical_nan: bool,
-    /// DWARF is kept, so that traps name file and line.
-    pub dwarf: bool,
+    /// A trap leaves a core dump. The code is the same.
+    pub core_dump: bool,
+    /// Stacks are looked at while a guest runs, so that all of them is kept. The code is the same.
+    pub sampled: bool,
 }
 
 /// Where an instance's memory comes from.
@@ -65,6 +68,12 @@ const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 
 /// Elements of a pooled table; a module that declares more goes on demand.
 const POOLED_TABLE_ELEMENTS: usize = 20_000;
+
+/// Frames of a trap's backtrace that are kept.
+const MAX_TRAP_FRAMES: usize = 30;
+
+/// Frames of a stack that is looked at while a guest runs.
+pub const MAX_SAMPLED_FRAMES: usize = 200;
 
 /// The engines of a host.
 #[derive(Debug)]
@@ -127,7 +136,12 @@ impl Engines {
         let mut config = compiler_config(key);
         config
             .max_wasm_stack(self.settings.stack_bytes)
-            .async_stack_size(self.settings.stack_bytes + HOST_STACK);
+            .async_stack_size(self.settings.stack_bytes + HOST_STACK)
+            .coredump_on_trap(key.core_dump)
+            .wasm_backtrace_max_frames(NonZeroUsize::new(match key.sampled {
+                true => MAX_SAMPLED_FRAMES,
+                false => MAX_TRAP_FRAMES,
+            }));
         if allocation == Allocation::Pool {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool()));
         }
@@ -164,10 +178,8 @@ pub(crate) fn compiler_config(key: EngineKey) -> Config {
         .epoch_interruption(true)
         .consume_fuel(key.fuel)
         .cranelift_nan_canonicalization(key.canonical_nan)
-        .wasm_backtrace_details(match key.dwarf {
-            true => WasmBacktraceDetails::Enable,
-            false => WasmBacktraceDetails::Disable,
-        });
+        // `Lines` tells places in the source, and reads less of what the guest says of itself.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config
 }
 

@@ -98,6 +98,8 @@ impl Host {
             inherits: false,
             keeps_state: false,
             stand_ins: StandIns::default(),
+            core_dump: None,
+            sampling: None,
             limits: Arc::new(limits.clone().with(&own_limits(limits))),
             compiled,
         })?;

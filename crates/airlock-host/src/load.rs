@@ -9,13 +9,15 @@ use airlock_core::{
     AbiId, Capability, CapabilityKind, Ceiling, Error, ErrorKind, Identity, LimitKind, Limits, Manifest,
     Overrides, Place, Policy, Request, Result, Risk, Scope,
 };
-use airlock_engine::{Artifact, Compiled, EngineKey, Feature, Shape};
+use airlock_engine::{Allocation, Artifact, Compiled, EngineKey, Feature, Shape};
 use tokio::sync::oneshot;
 
 use crate::abi::{self, Abi, Adapter, Describer};
+use crate::core_dump::CoreDump;
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
 use crate::requests::requests;
+use crate::sampler::{Sampler, Sampling};
 use crate::service::exec;
 use crate::source::{self, Source};
 use crate::standing::{Followed, Ground, Standing};
@@ -39,6 +41,8 @@ pub struct LoadOptions {
     keeps_state: Option<bool>,
     deterministic: bool,
     stand_ins: StandIns,
+    core_dump: Option<CoreDump>,
+    sampler: Option<Sampler>,
     features: Vec<Feature>,
 }
 
@@ -198,6 +202,21 @@ impl LoadOptions {
         self
     }
 
+    /// Has each trap leave a core dump there. Such a plugin has no instances made ahead.
+    #[must_use]
+    pub fn core_dump(mut self, dump: &CoreDump) -> Self {
+        self.core_dump = Some(dump.clone());
+        self
+    }
+
+    /// Has its stack looked at while it runs, for [`Plugin::samples`]. Such a plugin has no instances
+    /// made ahead.
+    #[must_use]
+    pub fn sampler(mut self, sampler: Sampler) -> Self {
+        self.sampler = Some(sampler);
+        self
+    }
+
     /// The same with nothing granted.
     #[must_use]
     pub(crate) fn without_allowed(mut self) -> Self {
@@ -302,7 +321,7 @@ impl Host {
         let in_force: Vec<Capability> = standing.policy().allowed().cloned().collect();
         refuse_files(&shape, &in_force)?;
         let name = identity.name;
-        let key = engine_key(&limits, &shape, abi, options);
+        let key = engine_key(&limits, abi, options);
         // What a component waits for is asked of the host by other functions than those that wait.
         let waits =
             shape.is_component || shape.imports.iter().any(|import| abi.waits(&import.module, &import.name));
@@ -315,6 +334,13 @@ impl Host {
             abi = %abi.id(), why, origin = ?compiled.origin(), code = ?compiled.load_time(),
             permissions = %Permissions(&standing.policy()), total = ?start.elapsed(), "loaded"
         );
+        let sampling = match options.sampler {
+            Some(sampler) => {
+                let engine = self.0.engines.get(compiled.key(), Allocation::OnDemand)?;
+                engine.map(|engine| Sampling::start(sampler, &engine)).transpose()?
+            }
+            None => None,
+        };
         Plugin::new(PluginParts {
             host: self.clone(),
             name,
@@ -329,6 +355,8 @@ impl Host {
             waits,
             inherits: options.inherits,
             stand_ins: options.stand_ins,
+            core_dump: options.core_dump.clone(),
+            sampling,
             keeps_state: !abi.id().is_program() && options.keeps_state.unwrap_or(abi.profile().keeps_state),
         })
     }
@@ -355,7 +383,7 @@ impl Host {
                 abi.describer(&shape, manifest.as_ref())?
             {
                 let limits = self.effective_limits(abi, &overrides);
-                let key = engine_key(&limits, &shape, abi, options);
+                let key = engine_key(&limits, abi, options);
                 let asked = self.ask(abi, adapter, &artifact, &shape, key, &limits);
                 let answer = asked.map(|(answer, code)| {
                     compiled = code;
@@ -596,11 +624,12 @@ fn make_own_folder(standing: &Standing, options: &LoadOptions) -> Result<()> {
 }
 
 /// What the plugin's code has to be compiled for.
-fn engine_key(limits: &Limits, shape: &Shape, abi: &dyn Abi, options: &LoadOptions) -> EngineKey {
+fn engine_key(limits: &Limits, abi: &dyn Abi, options: &LoadOptions) -> EngineKey {
     EngineKey {
         fuel: limits.get(LimitKind::Fuel).is_some(),
         canonical_nan: options.deterministic || abi.profile().canonical_nan,
-        dwarf: shape.has_dwarf,
+        core_dump: options.core_dump.is_some(),
+        sampled: options.sampler.is_some(),
     }
 }
 

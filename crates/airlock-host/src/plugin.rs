@@ -12,7 +12,7 @@ use airlock_core::{
     AbiId, Capability, Digest, Error, ErrorKind, Identity, LimitKind, Limits, Manifest, Outcome, Permit,
     Policy, Request, Result,
 };
-use airlock_engine::{Allocation, Compiled, Origin, Shape, Ticker};
+use airlock_engine::{Allocation, Compiled, Lines, Origin, Shape, Ticker};
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,9 +25,11 @@ use crate::answer::{Answer, Input, Program};
 use crate::bounded::block_on;
 use crate::cancel::{CallOptions, Cancel, Cuts};
 use crate::console::{Audience, Console};
+use crate::core_dump::CoreDump;
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
 use crate::prepared::Prepared;
+use crate::sampler::{Samples, Sampling};
 use crate::session::{Manner, Session};
 use crate::slots::{Crowd, Patience, SHARDS, Slot, shard};
 use crate::standing::Standing;
@@ -106,6 +108,10 @@ pub(crate) struct PluginParts {
     pub(crate) inherits: bool,
     pub(crate) keeps_state: bool,
     pub(crate) stand_ins: StandIns,
+    /// Where a trap leaves its core dump.
+    pub(crate) core_dump: Option<CoreDump>,
+    /// What looks at its stack while it runs.
+    pub(crate) sampling: Option<Sampling>,
 }
 
 impl PluginParts {
@@ -157,6 +163,21 @@ impl PluginInner {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.parts.name
+    }
+
+    /// Where its code comes from.
+    pub(crate) fn lines(&self) -> &Lines {
+        self.parts.compiled.lines()
+    }
+
+    /// Where a trap leaves its core dump.
+    pub(crate) fn core_dump(&self) -> Option<&CoreDump> {
+        self.parts.core_dump.as_ref()
+    }
+
+    /// What looks at its stack while it runs.
+    pub(crate) fn sampling(&self) -> Option<&Sampling> {
+        self.parts.sampling.as_ref()
     }
 
     /// What it came with beside its bytes.
@@ -368,6 +389,13 @@ impl Plugin {
     /// What bounds its calls.
     pub fn limits(&self) -> &Limits {
         self.inner().limits()
+    }
+
+    /// What a sampler that it was loaded with has seen since it was last asked. `None` where it was
+    /// loaded without one.
+    pub fn samples(&self) -> Option<Samples> {
+        let inner = self.inner();
+        Some(inner.sampling()?.take(inner.lines()))
     }
 
     /// The functions that can be called; none for a program.

@@ -419,7 +419,8 @@ impl Session {
     #[inline(never)]
     fn end(&mut self, live: &mut Live, error: wasmtime::Error) -> Error {
         self.last = Account::of(&mut live.store, None);
-        let error = self.plugin.failed(explain(error, live.store.data()), live.store.data());
+        let error = explain(error, &mut live.store);
+        let error = self.plugin.failed(error, live.store.data());
         self.ended = Some(error.to_string());
         error
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use airlock_core::{
     AuditEvent, Capability, CapabilityKind, Error, ErrorKind, Gate, LimitKind, LogLevel, Need, Permit, Phase,
-    ServiceError, TrapFrame, Usage, Uses,
+    ServiceError, Usage, Uses,
 };
 use airlock_engine::{Allocation, TICK, Ticker};
 use tokio::runtime::Handle;
@@ -30,15 +30,14 @@ use crate::bounded::Interrupted;
 use crate::budget::Budget;
 use crate::cancel::{Cancel, Cuts};
 use crate::console::Shown;
+use crate::core_dump;
+use crate::frames;
 use crate::func::{Params, Results};
 use crate::plugin::Reference;
 use crate::prepared::Prepared;
 use crate::service::{Services, net};
 use crate::session::Manner;
 use crate::wasi::Wasi;
-
-/// Frames of a guest backtrace that are kept.
-const MAX_FRAMES: usize = 30;
 
 /// The data of a call's store.
 pub(crate) struct CallState {
@@ -347,7 +346,7 @@ impl CallState {
         (now >= deadline).then_some(Interrupted::Deadline)
     }
 
-    /// The one epoch callback: deadline and cancel, and a turn for others when awaited.
+    /// The rest of the one epoch callback: deadline and cancel, and a turn for others when awaited.
     fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         self.check_deadline()?;
         self.arm_last_tick();
@@ -445,7 +444,12 @@ impl Called {
 pub(crate) fn new_store(engine: &Engine, state: CallState) -> Store<CallState> {
     let mut store = Store::new(engine, state);
     store.limiter(|state| state);
-    store.epoch_deadline_callback(|mut context: StoreContextMut<'_, CallState>| context.data_mut().on_tick());
+    store.epoch_deadline_callback(|mut context: StoreContextMut<'_, CallState>| {
+        if let Some(sampling) = context.data().plugin.sampling() {
+            sampling.look(&context);
+        }
+        context.data_mut().on_tick()
+    });
     store
 }
 
@@ -686,8 +690,11 @@ impl Live {
     }
 }
 
-/// What an error that came through wasmtime really was.
-pub(crate) fn explain(error: wasmtime::Error, state: &CallState) -> Error {
+/// What an error that came through wasmtime really was. A trap leaves its core dump, where one is
+/// wanted, before the store is gone.
+pub(crate) fn explain(error: wasmtime::Error, store: &mut Store<CallState>) -> Error {
+    core_dump::leave(store, &error);
+    let state = store.data();
     if let Some(stop) = &state.stop {
         return Error::new(stop.clone());
     }
@@ -723,27 +730,6 @@ pub(crate) fn explain(error: wasmtime::Error, state: &CallState) -> Error {
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
         None => error.root_cause().to_string(),
     };
-    Error::new(ErrorKind::Trap { reason, frames: frames(&error), phase })
-}
-
-fn frames(error: &wasmtime::Error) -> Vec<TrapFrame> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    let frames = backtrace.frames().iter().take(MAX_FRAMES);
-    frames
-        .map(|frame| {
-            let symbol = frame.symbols().first();
-            let name = symbol.and_then(|symbol| symbol.name()).or(frame.func_name());
-            let source = symbol.and_then(|symbol| {
-                let (file, line) = (symbol.file()?, symbol.line()?);
-                Some(format!("{file}:{line}:{}", symbol.column().unwrap_or(0)))
-            });
-            TrapFrame {
-                function: name.map_or_else(
-                    || format!("function {}", frame.func_index()),
-                    |name| format!("{:#}", rustc_demangle::demangle(name)),
-                ),
-                source,
-            }
-        })
-        .collect()
+    let frames = frames::of_trap(&error, state.plugin.lines());
+    Error::new(ErrorKind::Trap { reason, frames, phase })
 }

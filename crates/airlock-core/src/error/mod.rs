@@ -94,8 +94,17 @@ impl Location {
 pub struct TrapFrame {
     /// The function's demangled name, or its index when it has none.
     pub function: String,
-    /// `file:line:column`, when the module carries DWARF.
+    /// `file:line:column`, when the module carries DWARF; a column of 0 is one that is not known.
     pub source: Option<String>,
+    /// The file of that, as whoever compiled the module named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line of that, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The column of that, counted from 1, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
 }
 
 /// What went wrong. Each variant has one [`Error::code`].

@@ -91,9 +91,16 @@ fn every_engine_of_a_key_has_the_same_configuration_and_other_keys_have_others()
     for key in [
         EngineKey { fuel: true, ..EngineKey::default() },
         EngineKey { canonical_nan: true, ..EngineKey::default() },
-        EngineKey { dwarf: true, ..EngineKey::default() },
     ] {
         assert_ne!(of(key, Allocation::OnDemand), plain, "{key:?}");
+    }
+    // What is only looked at runs the same code, and in no pool.
+    for key in [
+        EngineKey { core_dump: true, ..EngineKey::default() },
+        EngineKey { sampled: true, ..EngineKey::default() },
+    ] {
+        assert_eq!(of(key, Allocation::OnDemand), plain, "{key:?}");
+        assert_eq!(of(key, Allocation::Pool), None, "{key:?}");
     }
 }
 

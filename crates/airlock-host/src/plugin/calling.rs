@@ -100,7 +100,7 @@ impl Plugin {
                     self.wind_up(&mut live, deadline).await;
                 }
                 *account = Account::of(&mut live.store, Some(started));
-                let answer = self.conclude(&live, result)?;
+                let answer = self.conclude(&mut live, result)?;
                 Ok(self.outcome(answer, &live, account.usage.clone()))
             });
             called.instrument(span).await
@@ -232,7 +232,8 @@ impl Plugin {
                     Ok(pre) => pre,
                     Err(Failure::Known(error)) => return Err(self.failed(error, store.data())),
                     Err(Failure::Wasm(error)) => {
-                        return Err(self.failed(explain(error, store.data()), store.data()));
+                        let error = explain(error, &mut store);
+                        return Err(self.failed(error, store.data()));
                     }
                 };
                 let made = match awaited {
@@ -252,7 +253,10 @@ impl Plugin {
         };
         let instance = match instance {
             Ok(Ok(instance)) => instance,
-            Ok(Err(error)) => return Err(self.failed(explain(error, store.data()), store.data())),
+            Ok(Err(error)) => {
+                let error = explain(error, &mut store);
+                return Err(self.failed(error, store.data()));
+            }
             Err(why) => return Err(self.failed(Error::new(store.data().interrupted(why)), store.data())),
         };
         let mut live = Live::new(store, instance, allocation);
@@ -261,30 +265,34 @@ impl Plugin {
             Some(start) => Some(bounded(deadline, cut, start).await),
             None => None,
         };
-        started.map_or(Ok(()), |started| self.conclude(&live, started))?;
+        started.map_or(Ok(()), |started| self.conclude(&mut live, started))?;
         Ok(live)
     }
 
     /// What a bounded guest call ended with, every error explained.
     pub(crate) fn conclude<T>(
         &self,
-        live: &Live,
+        live: &mut Live,
         result: Result<Result<T, Failure>, crate::bounded::Interrupted>,
     ) -> Result<T> {
-        let state = live.store.data();
         let error = match result {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(Failure::Wasm(error))) => explain(error, state),
+            Ok(Err(Failure::Wasm(error))) => explain(error, &mut live.store),
             Ok(Err(Failure::Known(error))) => error,
-            Err(why) => Error::new(state.interrupted(why)),
+            Err(why) => Error::new(live.store.data().interrupted(why)),
         };
-        Err(self.failed(error, state))
+        Err(self.failed(error, live.store.data()))
     }
 
     /// A failed call's error with the plugin's name and what the guest had written.
     pub(crate) fn failed(&self, error: Error, state: &CallState) -> Error {
         tracing::info!(code = error.code(), %error, "failed");
         let error = self.named(error);
+        if let Some(dump) = self.inner().core_dump()
+            && !matches!(error.kind(), ErrorKind::Trap { .. })
+        {
+            dump.clear();
+        }
         match state.wasi.printed() {
             Some(printed) => error.with_printed(printed),
             None => error,

@@ -338,7 +338,7 @@ impl JsonAdapter {
 /// export [`PANIC`] leads to.
 #[cold]
 fn with_panic(live: &mut Live, error: wasmtime::Error) -> Failure {
-    let error = explain(error, live.store.data());
+    let error = explain(error, &mut live.store);
     let ErrorKind::Trap { frames, phase, .. } = error.kind() else { return error.into() };
     match panic_message(live) {
         Some(message) => {
