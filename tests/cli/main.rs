@@ -19,6 +19,7 @@ mod install;
 mod json;
 mod new;
 mod plugins;
+mod profile;
 mod rpc;
 mod run;
 mod sen;

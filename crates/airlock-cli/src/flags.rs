@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use airlock_host::{
     AbiId, CAPABILITIES, Capability, CapabilityRow, Error, Feature, LIMITS, LimitKind, LimitRow, LoadOptions,
-    Overrides, Unit,
+    Overrides, Sampler, Unit,
 };
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
@@ -69,6 +69,8 @@ pub(crate) enum Verb {
     Inspect(Inspect),
     /// Measure how long a plugin's calls take
     Bench(Bench),
+    /// Show in which of its functions a plugin spends its time
+    Profile(Profile),
     /// Run the plugins of folders, follow their files, and print what happens to them
     Watch(Watch),
     /// Load and call plugins for another program, as JSON-RPC on standard input and output
@@ -306,6 +308,9 @@ pub(crate) struct Call {
     /// also its arguments
     #[arg(allow_negative_numbers = true)]
     pub(crate) input: Vec<String>,
+    /// Where the plugin traps, write a core dump there; it holds all that was in its memory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) coredump: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) load: Load,
 }
@@ -320,6 +325,9 @@ pub(crate) struct Run {
     /// its standard input
     #[arg(long)]
     pub(crate) stdout_protocol: bool,
+    /// Where the plugin traps, write a core dump there; it holds all that was in its memory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) coredump: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) load: Load,
 }
@@ -355,6 +363,52 @@ pub(crate) struct Bench {
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) load: Load,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Profile {
+    /// An installed plugin's name, a `.wasm` or `.wat` file, or a folder with a manifest
+    pub(crate) plugin: PathBuf,
+    /// The function; for a program its first argument
+    pub(crate) function: Option<String>,
+    /// What `airlock call` takes for it; for a program its other arguments, after `--` also those that
+    /// begin with `-`
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) input: Vec<String>,
+    /// What a program reads from its standard input, each time; `-` for this command's own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stdin: Option<PathBuf>,
+    /// How long to call it again and again, about
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub(crate) time: humantime::Duration,
+    /// Call it so often, however long that takes
+    #[arg(long, value_name = "COUNT", conflicts_with = "time")]
+    pub(crate) calls: Option<NonZero<u64>>,
+    /// How often to look at its stack: from `100us` to `1s`
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = read_interval)]
+    pub(crate) interval: Duration,
+    /// How many functions to show
+    #[arg(long, value_name = "COUNT", default_value = "20")]
+    pub(crate) top: usize,
+    /// Draw a flame graph
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Write it for the Firefox Profiler (profiler.firefox.com)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) firefox: Option<PathBuf>,
+    /// Write each stack on a line with how often it was seen, for other tools
+    #[arg(long, value_name = "FILE")]
+    pub(crate) folded: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+fn read_interval(text: &str) -> Result<Duration, String> {
+    let interval = read_time(text)?;
+    match (Sampler::SHORTEST..=Duration::from_secs(1)).contains(&interval) {
+        true => Ok(interval),
+        false => Err("it is not from `100us` to `1s`".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

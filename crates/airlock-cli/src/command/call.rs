@@ -5,17 +5,23 @@ use std::io::Read;
 use airlock_host::{AbiId, Answer, Error, ErrorKind, Input, LimitKind, Phase, Plugin, escape_json};
 
 use super::Session;
+use super::core_dump::DumpFile;
 use crate::flags::Call;
 
 pub(super) fn run(session: &Session, call: &Call) -> Result<u8, Error> {
-    let plugin = session.load(&call.plugin, &call.load)?;
+    let dump = call.coredump.as_deref().map(DumpFile::new).transpose()?;
+    let plugin = session.load(&call.plugin, &call.load, dump.as_ref().map(DumpFile::place))?;
     let input = read_input(&plugin, &call.input)?;
     let printer = session.printer;
     let outcome = plugin.invoke_blocking(&call.function, input).inspect_err(|error| {
         if let (Some(printed), false) = (error.printed(), printer.json) {
             printer.log(plugin.name(), &printed.stderr);
         }
-    })?;
+    });
+    if let Some(dump) = dump {
+        dump.finish(printer);
+    }
+    let outcome = outcome?;
     if printer.json {
         printer.answer_object(&outcome.value.to_json_text(), &outcome.log, &outcome.usage)?;
         return Ok(0);

@@ -24,7 +24,7 @@ pub(super) fn run(session: &Session, words: Vec<OsString>) -> Result<u8, Error> 
     let Some(name) = word.to_str() else { return Err(unknown(session, &word.to_string_lossy())) };
     match session.store()?.command(name)? {
         Some(_) => {
-            let way = super::run::Way { is_external: true, stdout_protocol: false };
+            let way = super::run::Way { is_external: true, ..Default::default() };
             super::run::execute(session, word.as_ref(), words.collect(), &Load::default(), way)
         }
         None => Err(unknown(session, name)),

@@ -7,6 +7,7 @@ mod cache;
 mod call;
 mod candidate;
 mod check;
+mod core_dump;
 mod doctor;
 mod external;
 mod grant;
@@ -18,6 +19,7 @@ mod list;
 mod metrics;
 mod new;
 mod plugins;
+mod profile;
 mod remove;
 mod revoke;
 mod rollback;
@@ -27,6 +29,7 @@ mod secret;
 mod test;
 mod update;
 mod watch;
+mod work;
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -35,8 +38,8 @@ use std::sync::Arc;
 
 use airlock_host::service::Services;
 use airlock_host::{
-    AbiId, Approval, Cache, Capability, CapabilityKind, Error, ErrorKind, Host, HostBuilder, Limits,
-    LoadOptions, PathBase, Plugin, Redactor, Scope, Source, Worker,
+    AbiId, Approval, Cache, Capability, CapabilityKind, CoreDump, Error, ErrorKind, Host, HostBuilder,
+    Limits, LoadOptions, PathBase, Plugin, Redactor, Scope, Source, Worker,
 };
 use airlock_store::{Installed, KvData, Package, SecretFile, Store};
 use clap::CommandFactory as _;
@@ -115,6 +118,7 @@ impl Session {
             Verb::Run(run) => run::run(self, run),
             Verb::Inspect(inspect) => inspect::run(self, &inspect),
             Verb::Bench(bench) => bench::run(self, &bench),
+            Verb::Profile(profile) => profile::run(self, &profile),
             Verb::Watch(watch) => watch::run(self, &watch),
             Verb::Rpc { max_line } => rpc::run(self, max_line),
             Verb::Metrics { file } => metrics::run(self, &file),
@@ -216,16 +220,33 @@ impl Session {
         })
     }
 
-    /// Loads a plugin to be called: with what was granted to it, asking for the rest, and
-    /// with its calls in the audit log.
-    fn load(&self, plugin: &Path, load: &Load) -> Result<Plugin, Error> {
+    /// Loads a plugin to be called: with what was granted to it, asking for the rest, with its calls in
+    /// the audit log, and with a place for a core dump, where one is wanted.
+    fn load(&self, plugin: &Path, load: &Load, dump: Option<&CoreDump>) -> Result<Plugin, Error> {
         let approval = self.approval()?.prompt(Terminal);
-        self.load_on(plugin, load, self.recording(self.approving(self.host(load)?, approval)?)?)
+        let builder = self.recording(self.approving(self.host(load)?, approval)?)?;
+        let options = load.options()?;
+        let options = match dump {
+            Some(dump) => options.core_dump(dump),
+            None => options,
+        };
+        self.load_with(plugin, load, options, builder)
     }
 
     /// The same on such a host.
     fn load_on(&self, plugin: &Path, load: &Load, builder: HostBuilder) -> Result<Plugin, Error> {
-        let (_, plugin, is_path) = self.load_as(plugin, load.options()?, load.no_cache, builder)?;
+        self.load_with(plugin, load, load.options()?, builder)
+    }
+
+    /// The same with these options.
+    fn load_with(
+        &self,
+        plugin: &Path,
+        load: &Load,
+        options: LoadOptions,
+        builder: HostBuilder,
+    ) -> Result<Plugin, Error> {
+        let (_, plugin, is_path) = self.load_as(plugin, options, load.no_cache, builder)?;
         if is_path {
             self.tell_what_is_missing(&plugin);
         }

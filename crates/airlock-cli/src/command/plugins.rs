@@ -32,7 +32,7 @@ pub(super) fn run(session: &Session, task: PluginsTask) -> Result<u8, Error> {
         PluginsTask::Run(run) => {
             let mut words = run.words.into_iter();
             let plugin = PathBuf::from(words.next().unwrap_or_default());
-            let way = super::run::Way { is_external: false, stdout_protocol: false };
+            let way = super::run::Way::default();
             super::run::execute(session, &plugin, words.collect(), &run.load, way)
         }
         PluginsTask::Call(call) => super::call::run(session, &call),

@@ -9,22 +9,26 @@ use airlock_host::{CapabilityKind, Error, ProgramInput, StdinSource};
 use serde_json::json;
 
 use super::Session;
+use super::core_dump::DumpFile;
 use super::external::{self, Typed};
 use crate::flags::{Load, Run};
 use crate::screen::Screen;
 
 pub(super) fn run(session: &Session, run: Run) -> Result<u8, Error> {
-    let way = Way { is_external: false, stdout_protocol: run.stdout_protocol };
+    let coredump = run.coredump.as_deref();
+    let way = Way { is_external: false, stdout_protocol: run.stdout_protocol, coredump };
     execute(session, &run.plugin, run.args, &run.load, way)
 }
 
 /// How a plugin is run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Way {
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Way<'a> {
     /// As a command of its own.
     pub(super) is_external: bool,
     /// With lines that it prints read for messages.
     pub(super) stdout_protocol: bool,
+    /// With a core dump left there where it traps.
+    pub(super) coredump: Option<&'a Path>,
 }
 
 /// Runs a plugin with what was typed for it.
@@ -33,9 +37,10 @@ pub(super) fn execute(
     plugin: &Path,
     words: Vec<OsString>,
     load: &Load,
-    way: Way,
+    way: Way<'_>,
 ) -> Result<u8, Error> {
-    let plugin = session.load(plugin, load)?;
+    let dump = way.coredump.map(DumpFile::new).transpose()?;
+    let plugin = session.load(plugin, load, dump.as_ref().map(DumpFile::place))?;
     let args = match external::read(session.printer, &plugin, words, way.is_external)? {
         Typed::Values(values) => values,
         Typed::Answered(code) => return Ok(code),
@@ -54,6 +59,9 @@ pub(super) fn execute(
     }
     let outcome = plugin.run_blocking(input);
     let written = screen.finish();
+    if let Some(dump) = dump {
+        dump.finish(printer);
+    }
     // The call's own error is the one to tell.
     let outcome = outcome?;
     written?;

@@ -6,15 +6,12 @@ mod measure;
 use std::num::NonZero;
 use std::time::Duration;
 
-use airlock_host::{
-    Error, ErrorKind, Host, HostBuilder, Input, LimitKind, LoadOptions, Plugin, ProgramInput, Source, Usage,
-    visible,
-};
+use airlock_host::{Error, Host, HostBuilder, LimitKind, LoadOptions, Plugin, Source, Usage, visible};
 use serde_json::{Map, Value, json};
 
 use self::measure::{Comparison, Samples, nanoseconds, rate};
 use super::Session;
-use super::call::read_input;
+use super::work::Work;
 use crate::flags::Bench;
 use crate::prompt::Terminal;
 use crate::spinner;
@@ -37,28 +34,9 @@ struct Report {
     compared: Option<(Plugin, Comparison)>,
 }
 
-/// What is done again and again.
-enum Work<'a> {
-    Call { function: &'a str, input: Input },
-    Run { args: Vec<String> },
-}
-
-impl Work<'_> {
-    fn once(&self, plugin: &Plugin) -> Result<Usage, Error> {
-        match self {
-            Work::Call { function, input } => {
-                plugin.invoke_blocking(function, input.clone()).map(|outcome| outcome.usage)
-            }
-            Work::Run { args } => {
-                plugin.run_blocking(ProgramInput::new().args(args.clone())).map(|outcome| outcome.usage)
-            }
-        }
-    }
-}
-
 pub(super) fn run(session: &Session, bench: &Bench) -> Result<u8, Error> {
     let plugin = session.load_on(&bench.plugin, &bench.load, builder(session, bench)?)?;
-    let work = work(&plugin, bench)?;
+    let work = Work::of(&plugin, bench.function.as_deref(), &bench.input)?;
     // Fails at once where it does, with the plugin's own words.
     work.once(&plugin)?;
     let message = format!("measuring {}", visible(plugin.name(), false));
@@ -77,21 +55,6 @@ pub(super) fn run(session: &Session, bench: &Bench) -> Result<u8, Error> {
         true => session.object(true, as_json(&plugin, bench, &report)),
         false => print(session, &plugin, &report).map(|()| 0),
     }
-}
-
-fn work<'a>(plugin: &Plugin, bench: &'a Bench) -> Result<Work<'a>, Error> {
-    if plugin.abi().is_program() {
-        return Ok(Work::Run { args: bench.function.iter().chain(&bench.input).cloned().collect() });
-    }
-    let Some(function) = &bench.function else {
-        let names = plugin.functions().iter().take(5).map(|name| format!("`{name}`")).collect::<Vec<_>>();
-        let error = Error::new(ErrorKind::InvalidSetting {
-            name: "FUNCTION".to_owned(),
-            reason: "it is not said which function is to be measured".to_owned(),
-        });
-        return Err(error.with_hint(format!("the plugin has {}", names.join(", "))));
-    };
-    Ok(Work::Call { function, input: read_input(plugin, &bench.input)? })
 }
 
 /// A host as an application has it, with instances that wait for calls. Calls are not in the audit log.
