@@ -274,18 +274,23 @@ fn dwarf_that_is_damaged_costs_no_more_than_what_it_tells() {
 
 #[test]
 fn dwarf_whose_entries_are_nested_without_end_is_not_followed() {
-    // A unit whose one kind of entry is a function inlined into the one before, a million deep.
-    let nested = [vec![1; 1_000_000], vec![0; 1_000_000]].concat();
-    let mut info = vec![4, 0, 0, 0, 0, 0, 4, 2];
-    info.push(3);
-    info.extend(nested);
+    // A unit and a function that both have all addresses, and in the function one that is inlined into
+    // the one before, a million deep.
+    let all = [0_u32.to_le_bytes(), 4096_u32.to_le_bytes()].concat();
+    let unit = [&[4, 0, 0, 0, 0, 0, 4, 1], all.as_slice(), &[0; 4], &[2], &all].concat();
+    let info = [unit, vec![3; 1_000_000], vec![0; 1_000_002]].concat();
     let info = [u32::try_from(info.len()).unwrap().to_le_bytes().to_vec(), info].concat();
-    // Kind 1: an inlined function with others in it. Kind 2: a unit of all addresses. Kind 3: a function.
-    let abbreviations = [1, 0x1d, 1, 0, 0, 2, 0x11, 1, 0, 0, 3, 0x2e, 1, 0, 0, 0].to_vec();
+    let abbreviations = [
+        vec![1, 0x11, 1, 0x11, 1, 0x12, 6, 0x10, 0x17, 0, 0],
+        vec![2, 0x2e, 1, 0x11, 1, 0x12, 6, 0, 0],
+        vec![3, 0x1d, 1, 0, 0, 0],
+    ]
+    .concat();
     let wasm = std::fs::read(repository(PRIMES)).unwrap();
     let hostile = with_debugging(&wasm, |name, data| match name {
         ".debug_info" => info.clone(),
         ".debug_abbrev" => abbreviations.clone(),
+        ".debug_ranges" | ".debug_loc" => Vec::new(),
         _ => data.to_vec(),
     });
     let frames = trap_of(&host(), hostile);

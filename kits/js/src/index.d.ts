@@ -154,7 +154,7 @@ export interface AirlockErrorFields {
   /** What to do, where there is something. */
   hint?: string;
   /** Of a trap. */
-  frames?: { function: string; source: string | null }[];
+  frames?: { function: string; source: string | null; file?: string; line?: number; column?: number }[];
   /** What the plugin had written, where it had. */
   stdout?: string;
   stderr?: string;
@@ -168,7 +168,7 @@ export class AirlockError extends Error implements AirlockErrorFields {
   culprit: Culprit;
   causes: string[];
   hint?: string;
-  frames?: { function: string; source: string | null }[];
+  frames?: { function: string; source: string | null; file?: string; line?: number; column?: number }[];
   stdout?: string;
   stderr?: string;
 }
