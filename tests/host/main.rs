@@ -14,6 +14,7 @@ mod events;
 mod exec;
 mod fledge;
 mod func;
+mod functions;
 mod gated;
 mod http;
 mod json;

@@ -58,6 +58,9 @@ pub enum Need<'a> {
     },
     /// A file or folder, by its absolute path.
     File(CapabilityKind, &'a Path),
+    /// What a capability says, all of it: what a function of the application is declared to need.
+    /// Files are compared as their scopes are written.
+    All(&'a Capability),
 }
 
 impl Need<'_> {
@@ -67,6 +70,7 @@ impl Need<'_> {
             Need::Kind(kind) | Need::Name(kind, _) | Need::Names(kind, _) | Need::File(kind, _) => *kind,
             Need::Origin { .. } | Need::Lookup { .. } => CapabilityKind::Net,
             Need::Program { .. } => CapabilityKind::Exec,
+            Need::All(capability) => capability.kind(),
         }
     }
 
@@ -89,6 +93,7 @@ impl Need<'_> {
             Need::File(kind, path) => {
                 Capability::below(kind, path).unwrap_or_else(|| Capability::all_of(kind))
             }
+            Need::All(capability) => capability.clone(),
         }
     }
 
@@ -102,6 +107,7 @@ impl Need<'_> {
                 }
                 (Need::Kind(_) | Need::Lookup { .. }, _) => *capability == self.capability(),
                 (Need::Names(_, names), Scope::Name(pattern)) => pattern == *names,
+                (Need::All(needed), _) => capability == *needed,
                 (_, scope) => scope.is_single() && self.is_met_by(capability),
             }
     }
@@ -113,6 +119,7 @@ impl Need<'_> {
             || (capability.kind() == CapabilityKind::FsWrite && kind == CapabilityKind::FsRead);
         fits && match (self, capability.scope()) {
             (Need::Kind(_), _) => true,
+            (Need::All(needed), _) => capability.covers(needed),
             (Need::Name(_, name), Scope::Name(pattern)) => pattern.permits(name),
             (Need::Names(_, names), Scope::Name(pattern)) => pattern.covers(names),
             (Need::Origin { scheme, host, port }, Scope::Origin(origin)) => {

@@ -8,7 +8,8 @@ use airlock_core::{
 };
 use airlock_engine::{Cache, Compiler, EngineSettings, InProcess};
 
-use crate::host::Host;
+use crate::functions::{Functions, Offered};
+use crate::host::{Host, HostParts};
 use crate::recorded::Recorder;
 use crate::service::Services;
 
@@ -50,6 +51,7 @@ pub struct HostBuilder {
     approval: Option<Approval>,
     recorder: Option<Recorder>,
     services: Services,
+    offered: Offered,
     compiler: Option<Arc<dyn Compiler>>,
     cache: Option<Arc<Cache>>,
     memory_cache: Option<u64>,
@@ -121,6 +123,14 @@ impl HostBuilder {
         self
     }
 
+    /// Offers functions of the application to plugins, as imports. Several sets may be added; of two
+    /// functions with one name the one that was added later holds.
+    #[must_use]
+    pub fn functions(mut self, functions: Functions) -> Self {
+        self.offered.add(functions);
+        self
+    }
+
     /// What compiles: [`InProcess`] where not said, or a [`Worker`](crate::Worker) that can
     /// be killed.
     #[must_use]
@@ -161,7 +171,8 @@ impl HostBuilder {
             memory_cache: self.memory_cache.unwrap_or(DEFAULT_MEMORY_CACHE),
         };
         let concurrent = self.slots.unwrap_or(DEFAULT_SLOTS);
-        let HostBuilder { limits, rules, approval, recorder, services, .. } = self;
-        Ok(Host::of(settings, limits, rules, approval, recorder, services, concurrent))
+        let HostBuilder { limits, rules, approval, recorder, services, offered, .. } = self;
+        let parts = HostParts { overrides: limits, rules, approval, recorder, services, offered };
+        Ok(Host::of(settings, parts, concurrent))
     }
 }

@@ -1,5 +1,7 @@
 //! Ending calls before their time.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -42,6 +44,18 @@ pub struct CallOptions {
     pub cancel: Option<Cancel>,
     /// How long it may take, where that is less than the plugin's limit.
     pub timeout: Option<Duration>,
+    /// What functions of the application find in it.
+    pub(crate) data: Option<CallData>,
+}
+
+/// Something of the application's that goes along with calls.
+#[derive(Clone)]
+pub(crate) struct CallData(pub(crate) Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for CallData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallData")
+    }
 }
 
 impl CallOptions {
@@ -54,6 +68,14 @@ impl CallOptions {
     #[must_use]
     pub fn cancel(mut self, cancel: &Cancel) -> Self {
         self.cancel = Some(cancel.clone());
+        self
+    }
+
+    /// Has functions of the application that the guest calls find this in their
+    /// [call](crate::HostCall::data): who asked, a connection, where results go.
+    #[must_use]
+    pub fn data(mut self, data: Arc<dyn Any + Send + Sync>) -> Self {
+        self.data = Some(CallData(data));
         self
     }
 

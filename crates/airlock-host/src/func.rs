@@ -3,7 +3,7 @@
 use std::fmt;
 
 use airlock_core::{Error, ErrorKind, Result};
-use wasmtime::{TypedFunc, WasmParams, WasmResults};
+use wasmtime::{Caller, Linker, TypedFunc, WasmParams, WasmResults, WasmRet};
 
 use crate::session::Session;
 
@@ -12,15 +12,28 @@ use crate::session::Session;
 pub trait Params: WasmParams + Send + Sync + sealed::Types {}
 
 /// Results of a function: as [`Params`], and `()` for none.
-pub trait Results: WasmResults + Send + Sync + sealed::Types {}
+pub trait Results: WasmResults + WasmRet + Send + Sync + sealed::Types {}
 
 /// What keeps other types out: references need a store to live in.
-mod sealed {
-    use wasmtime::WasmTy;
+pub(crate) mod sealed {
+    use wasmtime::{Caller, Linker, WasmRet, WasmTy, WasmTyList};
 
     /// Numbers, by the names of their types.
-    pub trait Types: 'static {
+    pub trait Types: Sized + 'static {
+        /// The same as a list, which a single number is not.
+        type List: WasmTyList + Send + 'static;
+
         fn names() -> String;
+
+        fn of(list: Self::List) -> Self;
+
+        /// Defines a function of the host with these parameters.
+        fn define<Data: 'static, R: WasmRet>(
+            linker: &mut Linker<Data>,
+            module: &str,
+            name: &str,
+            function: impl Fn(Caller<'_, Data>, Self) -> R + Send + Sync + 'static,
+        ) -> wasmtime::Result<()>;
     }
 
     /// A single number, and not yet another tuple.
@@ -30,8 +43,24 @@ mod sealed {
 macro_rules! numbers {
     ($($rust:ident = $wasm:literal),*) => {$(
         impl sealed::Types for $rust {
+            type List = ($rust,);
+
             fn names() -> String {
                 $wasm.to_owned()
+            }
+
+            fn of((number,): Self::List) -> Self {
+                number
+            }
+
+            fn define<Data: 'static, Ret: WasmRet>(
+                linker: &mut Linker<Data>,
+                module: &str,
+                name: &str,
+                function: impl Fn(Caller<'_, Data>, Self) -> Ret + Send + Sync + 'static,
+            ) -> wasmtime::Result<()> {
+                linker.func_wrap(module, name, function)?;
+                Ok(())
             }
         }
         impl sealed::Number for $rust {}
@@ -45,13 +74,32 @@ numbers!(i32 = "i32", u32 = "i32", i64 = "i64", u64 = "i64", f32 = "f32", f64 = 
 macro_rules! tuples {
     ($(($($name:ident)*))*) => {$(
         impl<$($name: sealed::Number),*> sealed::Types for ($($name,)*) {
+            type List = Self;
+
             fn names() -> String {
                 let names: Vec<String> = vec![$($name::names()),*];
                 names.join(", ")
             }
+
+            fn of(list: Self::List) -> Self {
+                list
+            }
+
+            fn define<Data: 'static, Ret: WasmRet>(
+                linker: &mut Linker<Data>,
+                module: &str,
+                name: &str,
+                function: impl Fn(Caller<'_, Data>, Self) -> Ret + Send + Sync + 'static,
+            ) -> wasmtime::Result<()> {
+                #[allow(non_snake_case, reason = "a parameter is called as its type is")]
+                linker.func_wrap(module, name, move |caller: Caller<'_, Data> $(, $name: $name)*| {
+                    function(caller, ($($name,)*))
+                })?;
+                Ok(())
+            }
         }
         impl<$($name: sealed::Number),*> Params for ($($name,)*) {}
-        impl<$($name: sealed::Number),*> Results for ($($name,)*) where Self: WasmResults {}
+        impl<$($name: sealed::Number),*> Results for ($($name,)*) where Self: WasmResults + WasmRet {}
     )*};
 }
 

@@ -14,6 +14,7 @@ use crate::budget::HostBudget;
 use crate::builder::{HostBuilder, Rules};
 use crate::cancel::Cuts;
 use crate::describe::Descriptions;
+use crate::functions::Offered;
 use crate::prepared::Shelf;
 use crate::recorded::Recorder;
 use crate::running::Running;
@@ -29,13 +30,21 @@ pub struct Host(pub(crate) Arc<HostInner>);
 /// What each ABI provides, once per engine.
 type Linkers = HashMap<(AbiId, Dialect, EngineKey, Allocation), Arc<Linker<CallState>>>;
 
-pub(crate) struct HostInner {
-    pub(crate) engines: Arc<Engines>,
+/// What the application set up.
+#[derive(Clone)]
+pub(crate) struct HostParts {
     pub(crate) overrides: Overrides,
     pub(crate) rules: Rules,
     pub(crate) approval: Option<Approval>,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) services: Services,
+    /// What of its own it offers to plugins.
+    pub(crate) offered: Offered,
+}
+
+pub(crate) struct HostInner {
+    pub(crate) engines: Arc<Engines>,
+    parts: HostParts,
     pub(crate) running: Running,
     budget: HostBudget,
     slots: Slots,
@@ -50,6 +59,14 @@ pub(crate) struct Made {
     component_linkers: Mutex<HashMap<EngineKey, Arc<component::Linker<CallState>>>>,
     pub(crate) prepared: Shelf,
     pub(crate) descriptions: Descriptions,
+}
+
+impl std::ops::Deref for HostInner {
+    type Target = HostParts;
+
+    fn deref(&self) -> &HostParts {
+        &self.parts
+    }
 }
 
 impl std::fmt::Debug for Host {
@@ -72,24 +89,12 @@ impl Host {
         Host::builder().build()
     }
 
-    /// A host with these settings and limits, and so many calls at once.
-    pub(crate) fn of(
-        settings: EngineSettings,
-        overrides: Overrides,
-        rules: Rules,
-        approval: Option<Approval>,
-        recorder: Option<Recorder>,
-        services: Services,
-        concurrent: u32,
-    ) -> Self {
-        let host_memory = Limits::default().with(&overrides).value(LimitKind::HostMemory);
+    /// A host with these settings and parts, and so many calls at once.
+    pub(crate) fn of(settings: EngineSettings, parts: HostParts, concurrent: u32) -> Self {
+        let host_memory = Limits::default().with(&parts.overrides).value(LimitKind::HostMemory);
         Host(Arc::new(HostInner {
             engines: Engines::new(settings),
-            overrides,
-            rules,
-            approval,
-            recorder,
-            services,
+            parts,
             running: Running::new(),
             budget: HostBudget::new(host_memory),
             slots: Slots::new(concurrent as usize),
@@ -105,14 +110,10 @@ impl Host {
     /// takes microseconds.
     #[must_use]
     pub fn beside(&self, services: Services) -> Host {
-        let HostInner { engines, overrides, rules, approval, recorder, budget, slots, made, .. } = &*self.0;
+        let HostInner { engines, parts, budget, slots, made, .. } = &*self.0;
         Host(Arc::new(HostInner {
             engines: engines.clone(),
-            overrides: overrides.clone(),
-            rules: rules.clone(),
-            approval: approval.clone(),
-            recorder: recorder.clone(),
-            services,
+            parts: HostParts { services, ..parts.clone() },
             running: Running::new(),
             budget: HostBudget::new(budget.maximum()),
             slots: Slots::new(slots.len()),
@@ -159,6 +160,7 @@ impl Host {
             .ok_or_else(|| Error::host("a linker for an engine that does not exist"))?;
         let mut linker = Linker::new(&engine);
         abi.link(&mut linker, dialect)
+            .and_then(|()| self.0.offered.link(&mut linker))
             .map_err(|error| Error::host("cannot link the host's functions").with_source(error))?;
         let linker = Arc::new(linker);
         linkers.insert((abi.id(), dialect, key, allocation), linker.clone());

@@ -323,8 +323,11 @@ impl Host {
         let name = identity.name;
         let key = engine_key(&limits, abi, options);
         // What a component waits for is asked of the host by other functions than those that wait.
-        let waits =
-            shape.is_component || shape.imports.iter().any(|import| abi.waits(&import.module, &import.name));
+        let offered = &self.0.offered;
+        let waits = shape.is_component
+            || shape.imports.iter().any(|import| {
+                offered.waits(import).unwrap_or_else(|| abi.waits(&import.module, &import.name))
+            });
         let compiled = match compiled.filter(|compiled| compiled.key() == key) {
             Some(compiled) => compiled,
             None => Compiled::new(&self.0.engines, key, artifact, shape, &limits)?,
@@ -378,7 +381,9 @@ impl Host {
         let (artifact, shape) = self.0.engines.admit(artifact, &options.features, &limits)?;
         let mut manifest = found.manifest;
         let (mut compiled, mut said) = (None, None);
-        let abi = abi::choose(&shape, manifest.as_ref(), options.abi).and_then(|(abi, why)| {
+        // What the application offers says nothing of whose plugin it is.
+        let seen = self.0.offered.hide(&shape);
+        let abi = abi::choose(&seen, manifest.as_ref(), options.abi).and_then(|(abi, why)| {
             if let Some(Describer { adapter, is_manifest, read }) =
                 abi.describer(&shape, manifest.as_ref())?
             {
@@ -407,7 +412,7 @@ impl Host {
         };
         Ok(Examined {
             name,
-            requests: requests(manifest.as_ref(), &shape),
+            requests: requests(manifest.as_ref(), self.0.offered.requests(&shape), &seen),
             abi: abi.map(|(abi, why)| (abi.id(), why)),
             artifact,
             shape,

@@ -195,6 +195,16 @@ impl PluginInner {
         self.parts.stand_ins
     }
 
+    /// Who it is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.caller
+    }
+
+    /// What parsing told about it.
+    pub(crate) fn shape(&self) -> &Shape {
+        self.parts.compiled.shape()
+    }
+
     /// Whether its standard streams are this process's.
     pub(crate) fn inherits(&self) -> bool {
         self.parts.inherits

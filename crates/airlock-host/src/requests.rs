@@ -78,8 +78,13 @@ const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 6] = [
     ),
 ];
 
-/// What a plugin asks for: in its manifest, and by what it imports.
-pub(crate) fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
+/// What a plugin asks for: in its manifest, and by what it imports of the application and, with the
+/// rest of its imports, of the host.
+pub(crate) fn requests(
+    manifest: Option<&Manifest>,
+    of_application: Vec<Request>,
+    shape: &Shape,
+) -> Vec<Request> {
     let implied = IMPLIED.iter().filter_map(|&(kind, module, names)| {
         // What is printed by anything but a program is a log.
         let streams = matches!(kind, CapabilityKind::Stdin | CapabilityKind::Stdout);
@@ -97,6 +102,7 @@ pub(crate) fn requests(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Reques
         .map(|manifest| manifest.requests.clone())
         .unwrap_or_default()
         .into_iter()
+        .chain(of_application)
         .chain(implied)
         .chain(by_interfaces)
         .collect()

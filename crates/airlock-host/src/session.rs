@@ -1,5 +1,6 @@
 //! An instance that lives across calls.
 
+use std::any::Any;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasmtime::TypedFunc;
 
+use crate::abi::{Failure, allocator_of};
 use crate::answer::{Answer, Input};
 use crate::bounded::{block_on, bounded};
-use crate::cancel::CallOptions;
+use crate::cancel::{CallData, CallOptions};
 use crate::func::{Func, Params, Results};
 use crate::memory::GuestMemory;
 use crate::plugin::{AliveSession, Plugin, cannot_arm};
@@ -368,6 +370,62 @@ impl Session {
         Some(usage(&live.store, None))
     }
 
+    /// Has functions of the application that the guest calls find this in their
+    /// [call](crate::HostCall::data), where a call has nothing of its own.
+    pub fn set_data(&mut self, data: Arc<dyn Any + Send + Sync>) {
+        if let Some(alive) = &mut self.live {
+            alive.live.store.data_mut().data = Some(CallData(data));
+        }
+    }
+
+    /// `length` bytes of the guest's memory: from its own allocator, or where it exports none, in pages that
+    /// its memory grows by. They are the guest's until its session ends.
+    ///
+    /// # Errors
+    /// As [`Session::memory`] and [`Session::call`]; [`ErrorKind::BadGuest`] when the allocator gives nothing,
+    /// or what is not in its memory, which ends the session; [`ErrorKind::Limit`] when there is no more.
+    pub async fn allocate(&mut self, length: u32) -> Result<u32> {
+        self.allocate_in(length, true).await
+    }
+
+    /// [`Session::allocate`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Session::allocate`] and [`Session::call_blocking`].
+    pub fn allocate_blocking(&mut self, length: u32) -> Result<u32> {
+        let awaited = self.plugin.needs_fiber()?;
+        block_on(pin!(self.allocate_in(length, awaited)))
+    }
+
+    async fn allocate_in(&mut self, length: u32, awaited: bool) -> Result<u32> {
+        // Refused before the session is touched.
+        self.memory()?;
+        let plugin = self.plugin.clone();
+        let steps = self.begin(true)?;
+        let session = &mut *steps.session;
+        let Some(mut alive) = session.live.take() else { return Err(ended_error(&session.ended)) };
+        let live = &mut alive.live;
+        live.store.data_mut().set_awaited(awaited);
+        let deadline = live.store.data().deadline().unwrap_or_else(|| session.deadline());
+        let taken = bounded(deadline, plugin.cuts(None), take(live, &plugin, length)).await;
+        match plugin.conclude(live, taken) {
+            Ok(Some(pointer)) => {
+                session.live = Some(alive);
+                Ok(pointer)
+            }
+            Ok(None) => {
+                let error = live.store.data().no_memory(length);
+                session.live = Some(alive);
+                Err(error)
+            }
+            Err(error) => {
+                session.last = Account::of(&mut live.store, None);
+                session.ended = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
@@ -510,6 +568,16 @@ impl Session {
     }
 }
 
+/// So many bytes of the guest's memory. `None` when there are no more pages for a guest without an
+/// allocator.
+async fn take(live: &mut Live, plugin: &Plugin, length: u32) -> Result<Option<u32>, Failure> {
+    let memory = live.memory32().ok_or_else(GuestMemory::missing)?;
+    match allocator_of(plugin.shape(), None) {
+        Some(allocator) => allocator.take(live, memory, length).await.map(Some),
+        None => Ok(live.take(memory, length)),
+    }
+}
+
 /// How a call of a session is made.
 #[derive(Clone, Copy)]
 pub(crate) struct Manner<'a> {
@@ -523,7 +591,7 @@ pub(crate) struct Manner<'a> {
 impl Manner<'_> {
     /// As any call on this thread.
     fn blocking() -> Manner<'static> {
-        static NONE: CallOptions = CallOptions { cancel: None, timeout: None };
+        static NONE: CallOptions = CallOptions { cancel: None, timeout: None, data: None };
         Manner { awaited: false, options: &NONE, inside: None }
     }
 }

@@ -28,7 +28,7 @@ use crate::abi::Heap;
 use crate::abi::fledge::Dialogue;
 use crate::bounded::Interrupted;
 use crate::budget::Budget;
-use crate::cancel::{Cancel, Cuts};
+use crate::cancel::{CallData, Cancel, Cuts};
 use crate::console::Shown;
 use crate::core_dump;
 use crate::frames;
@@ -58,6 +58,9 @@ pub(crate) struct CallState {
     pub(crate) provided: Option<Memory>,
     /// What the host has taken of the guest's memory for it.
     pub(crate) heap: Option<Box<Heap>>,
+    /// What functions of the application find in calls of this instance, and in this one.
+    pub(crate) data: Option<CallData>,
+    pub(crate) call_data: Option<CallData>,
     /// What can end this call.
     pub(crate) cancel: Option<Cancel>,
     /// How long it may take, where that is not the plugin's limit.
@@ -87,6 +90,8 @@ impl CallState {
             dialogue: None,
             provided: None,
             heap: None,
+            data: None,
+            call_data: None,
             cancel: None,
             allowed: None,
             function: "",
@@ -143,8 +148,22 @@ impl CallState {
     pub(crate) fn call_in(&mut self, manner: Manner<'_>, allowed: Option<Duration>) {
         self.awaited = manner.awaited;
         self.cancel = manner.options.cancel.clone();
+        self.call_data = manner.options.data.clone();
         self.allowed = allowed;
         self.inside = manner.inside.map(|permit| Box::new(permit.clone()));
+    }
+
+    /// What functions of the application find in this call.
+    pub(crate) fn data(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.call_data.as_ref().or(self.data.as_ref()).map(|data| &*data.0)
+    }
+
+    /// The error of memory that is not there.
+    #[cold]
+    pub(crate) fn no_memory(&self, length: u32) -> Error {
+        let (limit, asked, phase) = (LimitKind::Memory, Some(u64::from(length)), self.phase);
+        let maximum = self.plugin.limits().value(limit);
+        Error::new(ErrorKind::Limit { limit, maximum, asked, phase })
     }
 
     /// What a call before used, that nobody asked about, counts for no other.
@@ -609,7 +628,15 @@ impl Live {
         at
     }
 
-    /// The same, unless its addresses are wider than the ABIs' and the embedder's.
+    /// At least so many bytes of the guest's memory, for good. `None` when there is no more.
+    pub(crate) fn take(&mut self, memory: Memory, size: u32) -> Option<u32> {
+        let mut heap = self.store.data_mut().heap.take().unwrap_or_default();
+        let at = heap.take(memory, &mut self.store, size);
+        self.store.data_mut().heap = Some(heap);
+        at
+    }
+
+    /// The memory, unless its addresses are wider than the ABIs' and the embedder's.
     pub(crate) fn memory32(&mut self) -> Option<Memory> {
         if self.prepared()?.memory64 { None } else { self.memory() }
     }

@@ -293,6 +293,13 @@ pub enum ErrorKind {
         /// Which rule.
         reason: String,
     },
+    /// A function of the application that a guest called failed or panicked.
+    HostFunction {
+        /// The function, as `module.name`.
+        function: String,
+        /// What it failed with.
+        reason: String,
+    },
     /// A capability is needed and was not granted.
     Denied(Capability),
     /// A granted capability leads to nothing that could be used, and has to.
@@ -542,6 +549,7 @@ impl Error {
             ErrorKind::Trap { .. } => ("trap", Guest, 122),
             ErrorKind::Failed(_) => ("failed", Guest, 1),
             ErrorKind::BadGuest { .. } => ("bad-guest", Guest, 122),
+            ErrorKind::HostFunction { .. } => ("host-function", Host, 125),
             ErrorKind::Denied(_) => ("denied", Policy, 126),
             ErrorKind::Unusable { .. } => ("unusable", Operator, 125),
             ErrorKind::ShuttingDown => ("shutting-down", Operator, 125),

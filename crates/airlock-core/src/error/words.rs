@@ -164,6 +164,9 @@ impl fmt::Display for Error {
             ErrorKind::BadGuest { function, reason } => {
                 write!(f, "`{}` broke its ABI's rules: {}", v(function), v(reason))
             }
+            ErrorKind::HostFunction { function, reason } => {
+                write!(f, "the application's function `{}` failed: {}", v(function), v(reason))
+            }
             ErrorKind::Denied(capability) => write!(f, "`{capability}` is needed and not granted"),
             ErrorKind::Unusable { capability, reason } => {
                 write!(f, "`{capability}` is granted and cannot be used: {}", v(reason))

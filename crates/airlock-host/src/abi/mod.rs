@@ -5,6 +5,7 @@
 //! calls one module's functions. The same adapter code serves awaited and blocking
 //! calls: it only ever calls the guest through [`Live`].
 
+mod allocate;
 mod command;
 mod cortex;
 pub(crate) mod fledge;
@@ -30,6 +31,7 @@ use crate::answer::{Answer, Input};
 use crate::store::{CallState, Live};
 use crate::wasi::{self, WasiInput};
 
+pub(crate) use allocate::{Allocate, allocator_of};
 pub(crate) use imports::{Heap, link_common, owner_of};
 
 /// What an ABI's documents promise every plugin of its family.

@@ -214,6 +214,7 @@ impl Plugin {
             state.inside(permit.clone());
         }
         state.cancel = job.cancel().cloned();
+        state.call_data = job.options.and_then(|options| options.data.clone());
         state.allowed = job
             .options
             .and_then(|options| options.timeout)

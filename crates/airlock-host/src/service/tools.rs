@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::Poll;
 
 use airlock_core::{
     CapabilityKind, Error, ErrorKind, LimitKind, NamePattern, Need, Permit, Result, ServiceError,
@@ -14,6 +11,7 @@ use airlock_core::{
 use serde_json::value::RawValue;
 
 use crate::bounded::bounded;
+use crate::caught::caught;
 use crate::cancel::Cuts;
 
 /// Bytes that a tool's name may have.
@@ -113,11 +111,12 @@ impl Tools for ToolRegistry {
             is_json(input).map_err(|error| {
                 ServiceError::Invalid(format!("the input of `{name}` is no JSON: {error}"))
             })?;
-            let Ok(output) = bounded(permit.deadline(), Cuts::none(), caught(&*tool, &inside, input)).await
-            else {
+            // Nothing of ours is changed by a tool, so nothing can be left half changed by a panic.
+            let called = caught(|| tool.call(&inside, input));
+            let Ok(output) = bounded(permit.deadline(), Cuts::none(), called).await else {
                 return Err(ServiceError::Ended);
             };
-            let Some(output) = output else {
+            let Ok(output) = output else {
                 return Err(ServiceError::Failed(format!("the tool `{name}` panicked")));
             };
             let output = output?;
@@ -127,22 +126,6 @@ impl Tools for ToolRegistry {
             Ok(output)
         })
     }
-}
-
-/// What the tool gives; nothing where it panics, which is told by the application's own hook.
-async fn caught(
-    tool: &dyn Tool,
-    permit: &Permit,
-    input: &str,
-) -> Option<std::result::Result<String, ServiceError>> {
-    // Nothing of ours is changed by a tool, so nothing can be left half changed by a panic.
-    let mut called = catch_unwind(AssertUnwindSafe(|| tool.call(permit, input))).ok()?;
-    poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| called.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(result)) => Poll::Ready(Some(result)),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }
 
 fn fits(permit: &Permit, limit: LimitKind, text: &str) -> std::result::Result<(), ServiceError> {

@@ -2,10 +2,9 @@
 //!
 //! Each capability is an export `(i32 ptr, i32 len) -> i32`: JSON in at `ptr`, a pointer
 //! to JSON out. Its document leaves open who allocates the input and how long the result
-//! is; [`allocate`] and [`ladder`] settle both from what the module exports. Every call
+//! is; [`Allocate`] and [`ladder`] settle both from what the module exports. Every call
 //! runs on a fresh instance, as the document promises.
 
-mod allocate;
 mod ladder;
 
 use std::collections::HashMap;
@@ -17,12 +16,11 @@ use serde_json::value::RawValue;
 use wasmtime::Linker;
 use wasmtime_wasi::I32Exit;
 
-use self::allocate::{Allocate, allocator_of};
 use self::ladder::{Found, Returned};
 use super::imports::cortex as imports;
 use super::{
-    Abi, Adapter, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, bad, check_memory, grow_to,
-    initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
+    Abi, Adapter, Allocate, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, allocator_of, bad,
+    check_memory, grow_to, initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;

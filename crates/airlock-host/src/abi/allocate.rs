@@ -1,12 +1,13 @@
-//! Where a guest wants its input: the first allocator it exports, or new pages.
+//! Memory of a guest's for what the host hands it: from the first allocator it exports, or new pages.
 
 use airlock_core::{Allocator, Error, ErrorKind, LimitKind, ValueType};
 use airlock_engine::Shape;
-use wasmtime::Memory;
+use wasmtime::{Caller, Extern, Memory};
 
-use crate::abi::{Failure, bad};
+use super::{Failure, bad};
+use crate::func::{Params, Results};
 use crate::guest;
-use crate::store::Live;
+use crate::store::{CallState, Live};
 
 /// Bytes of a WebAssembly page.
 const PAGE: u64 = 64 << 10;
@@ -19,7 +20,7 @@ const ALIGNMENT: u32 = 8;
 
 /// How input is allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Allocate {
+pub(crate) enum Allocate {
     /// `f(size)`.
     Size(&'static str),
     /// `f(size, x)` with a second argument that this allocator wants.
@@ -43,7 +44,7 @@ const KNOWN: [(&str, Option<u32>); 8] = [
 ];
 
 /// The allocator a module exports; `wanted` moves `malloc` to the front.
-pub(super) fn allocator_of(shape: &Shape, wanted: Option<Allocator>) -> Option<Allocate> {
+pub(crate) fn allocator_of(shape: &Shape, wanted: Option<Allocator>) -> Option<Allocate> {
     let one = |&(name, second): &(&'static str, Option<u32>)| {
         let ty = shape.function(name)?;
         let i32s = |count: usize| vec![ValueType::I32; count];
@@ -70,7 +71,7 @@ pub(super) fn allocator_of(shape: &Shape, wanted: Option<Allocator>) -> Option<A
 
 impl Allocate {
     /// The export's name, for people.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Allocate::Size(name) | Allocate::SizeAnd(name, _) | Allocate::Realloc(name) => name,
             Allocate::Grow => "memory.grow",
@@ -79,28 +80,47 @@ impl Allocate {
 
     /// Puts `bytes` and one NUL into the guest's memory and returns where. The NUL is for
     /// guests that look for the end; the length they are given does not count it.
-    pub(super) async fn input(self, live: &mut Live, memory: Memory, bytes: &[u8]) -> Result<u32, Failure> {
+    pub(crate) async fn input(self, live: &mut Live, memory: Memory, bytes: &[u8]) -> Result<u32, Failure> {
         let size = u32::try_from(bytes.len() + 1).unwrap_or(u32::MAX);
         let pointer = match self {
             Allocate::Grow => grow(live, memory, size)?,
             other => other.ask(live, size).await?,
         };
-        if pointer == 0 {
-            return Err(bad(self.name(), format!("it gave no memory for {size} bytes of input")).into());
-        }
+        self.refuse_null(pointer, size, " of input")?;
         // Checked as a whole before anything is written.
         guest::write_terminated(&mut live.store, memory, pointer, bytes)
             .map_err(|outside| outside.error(self.name(), "the input buffer"))?;
         Ok(pointer)
     }
 
-    async fn ask(self, live: &mut Live, size: u32) -> Result<u32, Failure> {
-        let gone = || {
-            Failure::from(Error::new(ErrorKind::UnsuitableExport {
-                export: self.name().to_owned(),
-                reason: "it is not the allocator it was".to_owned(),
-            }))
+    /// `size` bytes of the guest's memory, for it to free.
+    pub(crate) async fn take(self, live: &mut Live, memory: Memory, size: u32) -> Result<u32, Failure> {
+        let pointer = self.ask(live, size).await?;
+        self.checked(memory.data(&live.store), pointer, size)
+    }
+
+    /// The same for a guest that has called the host, and is on a fiber.
+    pub(crate) async fn take_for(
+        self,
+        guest: &mut Caller<'_, CallState>,
+        memory: Memory,
+        size: u32,
+    ) -> Result<u32, Failure> {
+        let pointer = match self {
+            Allocate::Size(name) => call_back::<u32, u32>(guest, name, size).await,
+            Allocate::SizeAnd(name, second) => {
+                call_back::<(u32, u32), u32>(guest, name, (size, second)).await
+            }
+            Allocate::Realloc(name) => {
+                call_back::<(u32, u32, u32, u32), u32>(guest, name, (0, 0, ALIGNMENT, size)).await
+            }
+            Allocate::Grow => None,
         };
+        self.checked(memory.data(&*guest), pointer.ok_or_else(|| self.gone())??, size)
+    }
+
+    async fn ask(self, live: &mut Live, size: u32) -> Result<u32, Failure> {
+        let gone = || self.gone();
         Ok(match self {
             Allocate::Size(name) => live.invoke::<u32, u32>(name, size).await.ok_or_else(gone)??,
             Allocate::SizeAnd(name, second) => {
@@ -113,6 +133,38 @@ impl Allocate {
             Allocate::Grow => return Err(gone()),
         })
     }
+
+    fn refuse_null(self, pointer: u32, size: u32, of: &str) -> Result<(), Failure> {
+        match pointer {
+            0 => Err(bad(self.name(), format!("it gave no memory for {size} bytes{of}")).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn checked(self, memory: &[u8], pointer: u32, size: u32) -> Result<u32, Failure> {
+        self.refuse_null(pointer, size, "")?;
+        let inside = guest::slice(memory, pointer, size);
+        inside.map_err(|outside| outside.error(self.name(), "what it gave"))?;
+        Ok(pointer)
+    }
+
+    #[cold]
+    fn gone(self) -> Failure {
+        Failure::from(Error::new(ErrorKind::UnsuitableExport {
+            export: self.name().to_owned(),
+            reason: "it is not the allocator it was".to_owned(),
+        }))
+    }
+}
+
+/// Calls an export of a guest that has called the host. `None` when there is none of that type.
+async fn call_back<P: Params, R: Results>(
+    guest: &mut Caller<'_, CallState>,
+    name: &str,
+    params: P,
+) -> Option<wasmtime::Result<R>> {
+    let func = guest.get_export(name).and_then(Extern::into_func)?.typed::<P, R>(&*guest).ok()?;
+    Some(func.call_async(guest, params).await)
 }
 
 /// Grows the memory and returns where it ended before.
