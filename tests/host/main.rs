@@ -23,6 +23,7 @@ mod limits;
 mod manager;
 mod metadata;
 mod modes;
+mod mofa;
 mod nested;
 mod raw;
 mod sampler;

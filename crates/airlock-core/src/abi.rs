@@ -22,12 +22,21 @@ pub enum AbiId {
     Sen,
     /// fledge's: a WASI preview 1 program that exchanges JSON messages with its host.
     Fledge,
+    /// MoFA's: as [`AbiId::Raw`], with what its documents promise its plugins as imports of `env`.
+    Mofa,
 }
 
 impl AbiId {
     /// Every ABI this build speaks, in the order help prints them.
-    pub const ALL: [AbiId; 6] =
-        [AbiId::Raw, AbiId::Json, AbiId::Cortex, AbiId::Command, AbiId::Sen, AbiId::Fledge];
+    pub const ALL: [AbiId; 7] = [
+        AbiId::Raw,
+        AbiId::Json,
+        AbiId::Cortex,
+        AbiId::Command,
+        AbiId::Sen,
+        AbiId::Fledge,
+        AbiId::Mofa,
+    ];
 
     /// The name used in flags, `--json` output and errors.
     pub fn name(self) -> &'static str {
@@ -38,6 +47,7 @@ impl AbiId {
             AbiId::Command => "command",
             AbiId::Sen => "sen",
             AbiId::Fledge => "fledge",
+            AbiId::Mofa => "mofa",
         }
     }
 

@@ -6,7 +6,7 @@ use airlock_engine::Shape;
 use crate::wasi;
 
 /// Imports that ask for a capability: a module and functions of it.
-const IMPLIED: [(CapabilityKind, &str, &[&str]); 19] = [
+const IMPLIED: [(CapabilityKind, &str, &[&str]); 21] = [
     (CapabilityKind::Clock, wasi::PREVIEW1, &["clock_time_get", "poll_oneoff"]),
     (CapabilityKind::Random, wasi::PREVIEW1, &["random_get"]),
     (
@@ -32,10 +32,16 @@ const IMPLIED: [(CapabilityKind, &str, &[&str]); 19] = [
     (CapabilityKind::Stdin, wasi::PREVIEW1, &["fd_read"]),
     (CapabilityKind::Stdout, wasi::PREVIEW1, &["fd_write"]),
     (CapabilityKind::Log, "env", &["host_log"]),
-    (CapabilityKind::Config, "env", &["host_get_config"]),
-    (CapabilityKind::Kv, "env", &["host_get_state", "host_set_state"]),
-    (CapabilityKind::Clock, "env", &["host_get_time_ms"]),
-    (CapabilityKind::Random, "env", &["host_random"]),
+    (CapabilityKind::Config, "env", &["host_get_config", "host_set_config"]),
+    (
+        CapabilityKind::Kv,
+        "env",
+        &["host_get_state", "host_set_state", "host_storage_get", "host_storage_set", "host_storage_delete"],
+    ),
+    (CapabilityKind::Clock, "env", &["host_get_time_ms", "host_now_ms", "host_sleep_ms"]),
+    (CapabilityKind::Random, "env", &["host_random", "host_random_bytes"]),
+    (CapabilityKind::EventsPublish, "env", &["host_send_message"]),
+    (CapabilityKind::ToolsCall, "env", &["host_call_tool"]),
     (CapabilityKind::Net, "env", &["host_http_request"]),
     // What it sends may ask for anything that there are messages for.
     (CapabilityKind::Kv, "fledge", &["store_get", "store_set", "send"]),

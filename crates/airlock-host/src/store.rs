@@ -9,6 +9,7 @@
 //! error comes back through wasmtime, [`explain`] can say what it really was.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,9 @@ use crate::service::{Services, net};
 use crate::session::Manner;
 use crate::wasi::Wasi;
 
+/// Bytes of configuration that an instance may set for itself.
+const OWN_SETTINGS: usize = 64 << 10;
+
 /// The data of a call's store.
 pub(crate) struct CallState {
     /// Policy, limits and host, behind one reference.
@@ -58,6 +62,8 @@ pub(crate) struct CallState {
     pub(crate) provided: Option<Memory>,
     /// What the host has taken of the guest's memory for it.
     pub(crate) heap: Option<Box<Heap>>,
+    /// What the guest has set of its own configuration.
+    settings: Option<Box<BTreeMap<String, String>>>,
     /// What functions of the application find in calls of this instance, and in this one.
     pub(crate) data: Option<CallData>,
     pub(crate) call_data: Option<CallData>,
@@ -90,6 +96,7 @@ impl CallState {
             dialogue: None,
             provided: None,
             heap: None,
+            settings: None,
             data: None,
             call_data: None,
             cancel: None,
@@ -209,14 +216,14 @@ impl CallState {
         permit
     }
 
-    /// Logs for the guest, where it may: to the host's log, and with the call's own.
-    pub(crate) fn log(&mut self, level: LogLevel, message: &str) -> wasmtime::Result<()> {
-        let Ok(permit) = self.permit(Need::Kind(CapabilityKind::Log)) else { return Ok(()) };
+    /// Logs for the guest, where it may: to the host's log, and with the call's own. Whether it may.
+    pub(crate) fn log(&mut self, level: LogLevel, message: &str) -> wasmtime::Result<bool> {
+        let Ok(permit) = self.permit(Need::Kind(CapabilityKind::Log)) else { return Ok(false) };
         self.services().log.log(&permit, level, message);
         let limits = self.plugin.limits();
         let line = format!("{level}: {message}\n");
         match self.wasi.log_line(limits, line.as_bytes()) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             Err(maximum) => Err(self.halt_at_limit(LimitKind::Log, maximum, None)),
         }
     }
@@ -231,11 +238,29 @@ impl CallState {
         result.map_err(|(limit, maximum)| self.halt_at_limit(limit, maximum, None))
     }
 
-    /// What the configuration has for `key`: the operator's, else the manifest's.
+    /// What the configuration has for `key`: what the instance has set itself, else the operator's, else
+    /// the manifest's.
     pub(crate) fn config(&mut self, key: &str) -> Result<Option<String>, ServiceError> {
         let permit = self.permit(Need::Kind(CapabilityKind::Config))?;
+        if let Some(value) = self.settings.as_ref().and_then(|settings| settings.get(key)) {
+            return Ok(Some(value.clone()));
+        }
         let set = self.services().config.get(&permit, key)?;
         Ok(set.or_else(|| self.plugin.default_of(key)))
+    }
+
+    /// Sets something of its configuration for as long as the instance lives, and for nobody else.
+    pub(crate) fn set_config(&mut self, key: &str, value: &str) -> Result<(), ServiceError> {
+        self.permit(Need::Kind(CapabilityKind::Config))?;
+        let settings = self.settings.get_or_insert_default();
+        let others = settings.iter().filter(|(other, _)| *other != key);
+        let kept: usize = others.map(|(key, value)| key.len() + value.len()).sum();
+        let needed = kept + key.len() + value.len();
+        if needed > OWN_SETTINGS {
+            return Err(ServiceError::Full { needed: needed as u64, quota: OWN_SETTINGS as u64 });
+        }
+        settings.insert(key.to_owned(), value.to_owned());
+        Ok(())
     }
 
     /// Random numbers: real ones where granted, the same in every run where not.

@@ -11,6 +11,8 @@ mod cortex;
 pub(crate) mod fledge;
 mod imports;
 mod json;
+mod mofa;
+mod numbers;
 mod raw;
 pub(crate) mod sen;
 
@@ -195,8 +197,8 @@ pub(crate) trait Adapter: Send + Sync {
 }
 
 /// Every ABI, in the order they are tried.
-static ALL: [&dyn Abi; 6] =
-    [&command::Command, &json::Json, &cortex::Cortex, &sen::Sen, &fledge::Fledge, &raw::Raw];
+static ALL: [&dyn Abi; 7] =
+    [&command::Command, &json::Json, &cortex::Cortex, &sen::Sen, &fledge::Fledge, &mofa::Mofa, &raw::Raw];
 
 /// The ABI with this name.
 pub(crate) fn by_id(id: AbiId) -> &'static dyn Abi {

@@ -104,7 +104,7 @@ impl<'a> HostCall<'a> {
     /// [`ErrorKind::Limit`] past the limit of the log, which ends the call.
     pub fn log(&mut self, level: LogLevel, message: &str) -> Result<()> {
         let logged = self.guest.data_mut().log(level, message);
-        logged.map_err(|error| self.known(error))
+        logged.map(drop).map_err(|error| self.known(error))
     }
 
     /// The guest's memory, as it is now.

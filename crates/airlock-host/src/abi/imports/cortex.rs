@@ -17,7 +17,7 @@ use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
 use super::super::{Dialect, Fetched, fetch};
-use super::{handed_over, memory_for};
+use super::{handed_over, link_heap, memory_for};
 use crate::guest;
 use crate::store::CallState;
 
@@ -86,22 +86,7 @@ pub(in super::super) fn waits(module: &str, name: &str) -> bool {
 
 pub(in super::super) fn link(linker: &mut Linker<CallState>, dialect: Dialect) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "host_get_abi_version", || 1_i32)?;
-    linker.func_wrap(MODULE, "host_alloc", |mut guest: Guest<'_>, size: i32| {
-        enter(&mut guest, "host_alloc")?;
-        let Ok(size @ 1..) = u32::try_from(size) else { return Ok(0) };
-        let memory = memory_for(&mut guest)?;
-        let mut heap = guest.data_mut().heap.take().unwrap_or_default();
-        let at = heap.take(memory, &mut guest, size);
-        guest.data_mut().heap = Some(heap);
-        Ok(at.unwrap_or(0))
-    })?;
-    linker.func_wrap(MODULE, "host_free", |mut guest: Guest<'_>, at: u32| {
-        enter(&mut guest, "host_free")?;
-        if let Some(heap) = &mut guest.data_mut().heap {
-            heap.give_back(at);
-        }
-        wasmtime::Result::Ok(())
-    })?;
+    link_heap(linker)?;
     linker.func_wrap(MODULE, "host_random", |mut guest: Guest<'_>, out: u32, length: u32| {
         enter(&mut guest, "host_random")?;
         let mut numbers = vec![0; length.min(TEXT) as usize];
@@ -154,7 +139,7 @@ fn link_named(linker: &mut Linker<CallState>, names: &'static Names) -> wasmtime
     linker.func_wrap(MODULE, names.log, |mut guest: Guest<'_>, at: u32, length: u32| {
         enter(&mut guest, names.log)?;
         let message = text(&mut guest, (at, length))?;
-        guest.data_mut().log(LogLevel::Info, &message)
+        guest.data_mut().log(LogLevel::Info, &message).map(drop)
     })?;
     linker.func_wrap(
         MODULE,

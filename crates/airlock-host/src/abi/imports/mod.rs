@@ -2,6 +2,7 @@
 
 pub(super) mod cortex;
 mod heap;
+pub(super) mod mofa;
 
 use airlock_core::{ErrorKind, Phase};
 use wasmtime::{Caller, Extern, Linker, Memory};
@@ -54,6 +55,35 @@ pub(super) fn memory_for(guest: &mut Caller<'_, CallState>) -> wasmtime::Result<
         Some(memory) => Ok(memory),
         None => Err(guest.data_mut().bad_guest("it has no memory to hand over bytes in".to_owned())),
     }
+}
+
+/// So many bytes of a guest's memory for what it is given. `None` when there is no more.
+///
+/// # Errors
+/// What stops a guest without memory.
+pub(super) fn take(guest: &mut Caller<'_, CallState>, size: u32) -> wasmtime::Result<Option<u32>> {
+    let memory = memory_for(guest)?;
+    let mut heap = guest.data_mut().heap.take().unwrap_or_default();
+    let at = heap.take(memory, &mut *guest, size);
+    guest.data_mut().heap = Some(heap);
+    Ok(at)
+}
+
+/// `env.host_alloc` and `env.host_free`, memory for guests that have no allocator.
+pub(super) fn link_heap(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    linker.func_wrap("env", "host_alloc", |mut guest: Caller<'_, CallState>, size: i32| {
+        guest.data_mut().enter_host("host_alloc")?;
+        let Ok(size @ 1..) = u32::try_from(size) else { return Ok(0) };
+        Ok(take(&mut guest, size)?.unwrap_or(0))
+    })?;
+    linker.func_wrap("env", "host_free", |mut guest: Caller<'_, CallState>, at: u32| {
+        guest.data_mut().enter_host("host_free")?;
+        if let Some(heap) = &mut guest.data_mut().heap {
+            heap.give_back(at);
+        }
+        wasmtime::Result::Ok(())
+    })?;
+    Ok(())
 }
 
 /// The bytes that a guest hands over by a pointer and a length, and the state of its call.

@@ -17,7 +17,7 @@ use wasmtime::Linker;
 use wasmtime_wasi::I32Exit;
 
 use self::ladder::{Found, Returned};
-use super::imports::cortex as imports;
+use super::imports::{cortex as imports, mofa};
 use super::{
     Abi, Adapter, Allocate, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, allocator_of, bad,
     check_memory, grow_to, initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
@@ -106,8 +106,8 @@ impl Abi for Json {
     }
 
     fn detect(&self, shape: &Shape, manifest: Option<&Manifest>) -> Option<Match> {
-        // CortexPrism has another ABI, which is told by this.
-        if imports::is_of_tools(shape) {
+        // CortexPrism has another ABI, which is told by this; and what only MoFA has is not provided here.
+        if imports::is_of_tools(shape) || mofa::only_here(shape).is_some() {
             return None;
         }
         if let Some(manifest) = manifest {

@@ -1,0 +1,3 @@
+//! Plugins of MoFA, and what its documents promise.
+
+mod imports;
