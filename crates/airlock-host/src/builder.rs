@@ -25,6 +25,8 @@ const DEFAULT_MEMORY_CACHE: u64 = 256 << 20;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     ceiling: Ceiling,
+    /// What limits are at most.
+    most: Overrides,
     by_name: HashMap<String, (Overrides, Ceiling)>,
 }
 
@@ -32,6 +34,11 @@ impl Rules {
     /// The limits set for the plugin of this name.
     pub(crate) fn limits(&self, name: &str) -> Overrides {
         self.by_name.get(name).map(|(limits, _)| limits.clone()).unwrap_or_default()
+    }
+
+    /// These limits, none of them above the host's most.
+    pub(crate) fn capped(&self, limits: Limits) -> Limits {
+        self.most.iter().fold(limits, |limits, (kind, most)| limits.capped(*kind, *most))
     }
 
     /// What the plugin of this name may have at most.
@@ -80,6 +87,21 @@ impl HostBuilder {
     #[must_use]
     pub fn limit(mut self, kind: LimitKind, value: u64) -> Self {
         self.limits.insert(kind, value);
+        self
+    }
+
+    /// Sets several limits, as [`HostBuilder::limit`] does each.
+    #[must_use]
+    pub fn limits(mut self, limits: &Overrides) -> Self {
+        self.limits.extend(limits);
+        self
+    }
+
+    /// Has no plugin of this host have more of something than this, in the limit's unit, whatever its ABI,
+    /// its load or [`HostBuilder::plugin`] says. Of several that are set for a kind the least holds.
+    #[must_use]
+    pub fn at_most(mut self, kind: LimitKind, value: u64) -> Self {
+        self.rules.most.entry(kind).and_modify(|most| *most = value.min(*most)).or_insert(value);
         self
     }
 
@@ -160,7 +182,7 @@ impl HostBuilder {
     /// # Errors
     /// [`ErrorKind::Host`](airlock_core::ErrorKind::Host) when the machine cannot give what it needs.
     pub fn build(self) -> Result<Host> {
-        let limits = Limits::default().with(&self.limits);
+        let limits = self.rules.capped(Limits::default().with(&self.limits));
         let stack = limits.value(LimitKind::Stack);
         let settings = EngineSettings {
             slots: if self.no_pool { 0 } else { self.slots.unwrap_or(DEFAULT_SLOTS) },

@@ -91,7 +91,8 @@ impl Host {
 
     /// A host with these settings and parts, and so many calls at once.
     pub(crate) fn of(settings: EngineSettings, parts: HostParts, concurrent: u32) -> Self {
-        let host_memory = Limits::default().with(&parts.overrides).value(LimitKind::HostMemory);
+        let limits = parts.rules.capped(Limits::default().with(&parts.overrides));
+        let host_memory = limits.value(LimitKind::HostMemory);
         Host(Arc::new(HostInner {
             engines: Engines::new(settings),
             parts,
@@ -123,7 +124,8 @@ impl Host {
 
     /// Bytes that an artifact may have, where nothing else is said for it.
     pub(crate) fn largest_artifact(&self) -> u64 {
-        Limits::default().with(&self.0.overrides).value(LimitKind::ArtifactSize)
+        let limits = Limits::default().with(&self.0.overrides);
+        self.0.rules.capped(limits).value(LimitKind::ArtifactSize)
     }
 
     /// Bytes of memory and tables that instances use now.

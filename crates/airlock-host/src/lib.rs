@@ -54,6 +54,7 @@ mod host;
 mod load;
 pub mod manager;
 mod memory;
+pub mod mofa;
 mod plugin;
 mod prepared;
 mod recorded;

@@ -371,12 +371,12 @@ impl Host {
     /// What is wrong with the file, the manifest or the bytes. A plugin that no ABI or too
     /// many fit, or that imports what nobody provides, is examined all the same.
     pub fn examine(&self, source: impl Into<Source>, options: &LoadOptions) -> Result<Examined> {
-        let limits = Limits::default().with(&self.0.overrides).with(&options.limits);
+        let limits = self.0.rules.capped(Limits::default().with(&self.0.overrides).with(&options.limits));
         let found = source::read(source.into(), &limits)?;
         let mut name = options.name.clone().unwrap_or(found.name);
         let mut overrides = self.0.rules.limits(&name);
         overrides.extend(&options.limits);
-        let limits = limits.with(&overrides);
+        let limits = self.0.rules.capped(limits.with(&overrides));
         let artifact = Artifact::new(found.bytes, options.wat || found.is_wat, &limits)?;
         let (artifact, shape) = self.0.engines.admit(artifact, &options.features, &limits)?;
         let mut manifest = found.manifest;
@@ -532,7 +532,8 @@ impl Host {
             (LimitKind::Stack, self.0.engines.settings().stack_bytes as u64),
             (LimitKind::HostMemory, self.budget().maximum()),
         ]);
-        Limits::default().with(&profile).with(&self.0.overrides).with(options).with(&of_host)
+        let limits = Limits::default().with(&profile).with(&self.0.overrides).with(options);
+        self.0.rules.capped(limits).with(&of_host)
     }
 }
 

@@ -16,16 +16,17 @@ use crate::wasi;
 
 pub(super) struct Mofa;
 
-/// Its documents' default limits: 256 pages, 10 000 elements, 10 instances, 30 s and 100 million of fuel
-/// for a call. What is not asked for by a capability there is its plugins' baseline, and so are the two
-/// capabilities that its plugins have where nothing is said.
+/// The default limits of MoFA's `ResourceLimits`: 256 pages, 10 000 elements, 10 instances, 30 s for a call.
+/// Its 100 million of fuel, which a loop has used up in some 30 ms, are left to who asks for them
+/// ([`ResourceLimits`](crate::mofa::ResourceLimits)): time bounds a call. What is not asked for by a
+/// capability there is its plugins' baseline, and so are the two capabilities that they have where nothing
+/// is said.
 static PROFILE: Profile = Profile {
     limits: &[
         (LimitKind::Memory, 256 << 16),
         (LimitKind::TableElements, 10_000),
         (LimitKind::Instances, 10),
         (LimitKind::Timeout, 30_000_000_000),
-        (LimitKind::Fuel, 100_000_000),
     ],
     baseline: &[
         CapabilityKind::Log,
