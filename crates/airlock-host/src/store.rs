@@ -611,7 +611,8 @@ impl Live {
         self.store.data().plugin.prepared(self.allocation)
     }
 
-    fn export(&mut self, name: &str) -> Option<Extern> {
+    /// The export `name` of a module, looked up by its index.
+    pub(crate) fn export(&mut self, name: &str) -> Option<Extern> {
         let export = *self.prepared()?.exports.get(name)?;
         match &self.instance {
             Instance::Module(instance) => instance.get_module_export(&mut self.store, &export),

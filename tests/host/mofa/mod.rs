@@ -1,3 +1,4 @@
 //! Plugins of MoFA, and what its documents promise.
 
 mod imports;
+mod page;
