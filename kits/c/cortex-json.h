@@ -334,50 +334,58 @@ static inline bool json_element(struct json *json)
     return json_more(json, ']');
 }
 
-static inline size_t json_digits(struct json *json)
+/* ---- skipping: on a pointer of its own, which stays in a register ------------------------- */
+
+static inline const char *json_blanks(const char *at, const char *end)
 {
-    const char *from = json->at;
-    while (json->at < json->end && *json->at >= '0' && *json->at <= '9')
-        json->at++;
-    return (size_t)(json->at - from);
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r'))
+        at++;
+    return at;
 }
 
-static inline bool json_number(struct json *json)
+/* Whether something is wrong at `at`. */
+static inline bool json_wrong_at(struct json *json, const char *at, const char *problem)
 {
-    const char *problem = "expected a value";
-    json->at += *json->at == '-';
-    const char *from = json->at;
-    size_t digits = json_digits(json);
+    json->at = at;
+    return json_wrong(json, problem);
+}
+
+/* How many digits there are, which are passed. */
+static inline size_t json_digits(const char **at, const char *end)
+{
+    const char *from = *at;
+    while (*at < end && **at >= '0' && **at <= '9')
+        ++*at;
+    return (size_t)(*at - from);
+}
+
+static inline bool json_number(const char **at, const char *end)
+{
+    *at += **at == '-';
+    const char *from = *at;
+    size_t digits = json_digits(at, end);
     if (digits == 0 || (digits > 1 && *from == '0'))
-        return json_wrong(json, problem);
-    if (json->at < json->end && *json->at == '.') {
-        json->at++;
-        if (json_digits(json) == 0)
-            return json_wrong(json, problem);
+        return false;
+    if (*at < end && **at == '.') {
+        ++*at;
+        if (json_digits(at, end) == 0)
+            return false;
     }
-    if (json->at < json->end && (*json->at | 0x20) == 'e') {
-        json->at++;
-        if (json->at < json->end && (*json->at == '+' || *json->at == '-'))
-            json->at++;
-        if (json_digits(json) == 0)
-            return json_wrong(json, problem);
+    if (*at < end && (**at | 0x20) == 'e') {
+        ++*at;
+        if (*at < end && (**at == '+' || **at == '-'))
+            ++*at;
+        if (json_digits(at, end) == 0)
+            return false;
     }
     return true;
 }
 
-static inline bool json_literal(struct json *json, const char *word)
-{
-    size_t length = strlen(word);
-    if ((size_t)(json->end - json->at) < length || memcmp(json->at, word, length) != 0)
-        return json_wrong(json, "expected a value");
-    json->at += length;
-    return true;
-}
-
-static inline bool json_skip_text(struct json *json)
+/* The rest of a text, of which something was passed already. */
+static inline bool json_rest_of_text(struct json *json)
 {
     char escaped[4];
-    for (json->at++; json_pass(json, NULL);) {
+    while (json_pass(json, NULL)) {
         if (*json->at == '"') {
             json->at++;
             return true;
@@ -388,53 +396,113 @@ static inline bool json_skip_text(struct json *json)
     return false;
 }
 
+/* Passes the text whose quote is at `at`. */
+static inline bool json_pass_text(struct json *json, const char **at)
+{
+    const char *here = *at + 1;
+    while (json->end - here >= 8) {
+        uint64_t word = json_word(here), found = json_special(word) | (word & JSON_HIGH);
+        if (found == 0) {
+            here += 8;
+            continue;
+        }
+        here += __builtin_ctzll(found) / 8;
+        if (*here == '"') {
+            *at = here + 1;
+            return true;
+        }
+        if (*here != '\\' || json->end - here < 2 || here[1] == '\0' || strchr("\"\\/bfnrt", here[1]) == NULL)
+            break;
+        here += 2;
+    }
+    /* What is no ASCII, escapes of a number, what is wrong, and the last few bytes. */
+    json->at = here;
+    bool right = json_rest_of_text(json);
+    *at = json->at;
+    return right;
+}
+
+/* Passes a key with its colon. */
+static inline bool json_pass_key(struct json *json, const char **at)
+{
+    *at = json_blanks(*at, json->end);
+    if (*at == json->end || **at != '"')
+        return json_wrong_at(json, *at, "expected a text");
+    if (!json_pass_text(json, at))
+        return false;
+    *at = json_blanks(*at, json->end);
+    if (*at == json->end || **at != ':')
+        return json_wrong_at(json, *at, "expected `:`");
+    ++*at;
+    return true;
+}
+
+/* Passes a value that is no text and has none inside it. */
+static inline bool json_scalar(const char **at, const char *end)
+{
+    size_t left = (size_t)(end - *at);
+    if (left >= 4 && (memcmp(*at, "true", 4) == 0 || memcmp(*at, "null", 4) == 0)) {
+        *at += 4;
+        return true;
+    }
+    if (left >= 5 && memcmp(*at, "false", 5) == 0) {
+        *at += 5;
+        return true;
+    }
+    return json_number(at, end);
+}
+
 /* Skips the value that comes next, and checks it. */
 static inline bool json_skip(struct json *json)
 {
     /* A bit for each level that was entered: 1 for an object. */
-    uint8_t objects[JSON_DEPTH / 8] = {0};
+    uint64_t objects[JSON_DEPTH / 64] = {0};
     size_t depth = 0;
-    while (json->problem == NULL) {
-        switch (json_peek(json)) {
-        case '{':
-        case '[': {
+    const char *at = json->at, *end = json->end;
+    if (json->problem != NULL)
+        return false;
+    for (;;) {
+        at = json_blanks(at, end);
+        char first = at < end ? *at : '\0';
+        if (first == '"') {
+            if (!json_pass_text(json, &at))
+                return false;
+        } else if (first == '{' || first == '[') {
             if (depth == JSON_DEPTH)
-                return json_wrong(json, "nested too deeply");
-            uint8_t bit = (uint8_t)(1u << depth % 8), *level = &objects[depth / 8];
-            *level = (uint8_t)(*json->at == '{' ? *level | bit : *level & ~bit);
-            depth++;
-            json_enter(json, *json->at);
-            break;
-        }
-        case '"': json_skip_text(json); break;
-        case 't': json_literal(json, "true"); break;
-        case 'f': json_literal(json, "false"); break;
-        case 'n': json_literal(json, "null"); break;
-        case '\0': return json_wrong(json, "expected a value");
-        default: json_number(json);
+                return json_wrong_at(json, at, "nested too deeply");
+            uint64_t bit = UINT64_C(1) << depth % 64, *level = &objects[depth / 64];
+            *level = first == '{' ? *level | bit : *level & ~bit;
+            at = json_blanks(at + 1, end);
+            if (at == end || *at != (first == '{' ? '}' : ']')) {
+                depth++;
+                if (first == '{' && !json_pass_key(json, &at))
+                    return false;
+                continue;
+            }
+            at++;
+        } else if (first == '\0' || !json_scalar(&at, end)) {
+            return json_wrong_at(json, at, "expected a value");
         }
         /* Out of every level that has no more, to the next value of the one that has. */
-        for (;; depth--) {
-            if (depth == 0)
-                return json->problem == NULL;
-            bool object = (objects[(depth - 1) / 8] >> (depth - 1) % 8 & 1) != 0;
-            if (json_more(json, object ? '}' : ']')) {
-                if (object) {
-                    if (json_peek(json) != '"')
-                        return json_wrong(json, "expected a text");
-                    if (!json_skip_text(json))
-                        return false;
-                    if (json_peek(json) != ':')
-                        return json_wrong(json, "expected `:`");
-                    json->at++;
-                }
-                break;
+        for (;; depth--, at++) {
+            if (depth == 0) {
+                json->at = at;
+                json->first = false;
+                return true;
             }
-            if (json->problem != NULL)
+            at = json_blanks(at, end);
+            char next = at < end ? *at : '\0';
+            bool object = (objects[(depth - 1) / 64] >> (depth - 1) % 64 & 1) != 0;
+            if (next == (object ? '}' : ']'))
+                continue;
+            if (next != ',')
+                return json_wrong_at(json, at, object ? "expected `,` or `}`" : "expected `,` or `]`");
+            at++;
+            if (object && !json_pass_key(json, &at))
                 return false;
+            break;
         }
     }
-    return false;
 }
 
 /* The next value as it is written, skipped and checked. */

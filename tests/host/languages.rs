@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use airlock_host::{Host, LoadOptions, Plugin};
+use proptest::prelude::*;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::support::{answer, error, host, load_error, repository, text};
@@ -362,4 +364,34 @@ fn a_plugin_that_is_not_built_is_told_the_command_of_its_language() {
     assert!(hint.ends_with("; `wasm32-wasi` is named `wasm32-wasip1` now, in `entryPoint` too"), "{hint}");
     let (_, hint) = refused(folder("plugin.wasm", &[]).path());
     assert_eq!(hint, "");
+}
+
+/// Pieces that JSON is made of, right and wrong.
+fn piece() -> impl Strategy<Value = String> {
+    let pieces = [
+        "{", "}", "[", "]", ",", ":", "\"", "\\", "\\\"", "\\n", "\\u00e9", "\\ud834\\udd1e", "\\x", "true", "false",
+        "null", "tru", "0", "-1", "01", "1.5", "1.", "2e10", "2e", "-", " ", "\t", "\u{1}", "a", "key", "long enough",
+        "\u{e9}", "\u{1f600}", "\"k\":", "\"text that is longer than eight\"", "[[[[[[[[", "]]]]]]]]", "{\"a\":{\"a\":",
+    ];
+    prop_oneof![proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned), any::<char>().prop_map(String::from)]
+}
+
+const C: Language = language("text-processor-c", Letters::European, "malloc");
+
+proptest! {
+    #[test]
+    fn what_the_c_kit_skips_is_what_serde_json_takes_for_json(pieces in prop::collection::vec(piece(), 1..24)) {
+        thread_local! {
+            static PLUGIN: Plugin = C.plugin(&host());
+        }
+        let rest = pieces.concat();
+        let input = format!(r#"{{"rest":{rest},"text":"abc","mode":"reverse"}}"#);
+        // A rest that ends its object, or names what is read, is another matter.
+        let is_one = serde_json::from_str::<IgnoredAny>(&rest).is_ok();
+        let is_all = serde_json::from_str::<IgnoredAny>(&input).is_ok();
+        prop_assume!(is_one == is_all);
+        // Past the host, which takes nothing but JSON.
+        let answer = PLUGIN.with(|plugin| C.answer_to_bytes(plugin, input.as_bytes()));
+        prop_assert_eq!(answer.contains("\"cba\""), is_one, "{}", rest);
+    }
 }
