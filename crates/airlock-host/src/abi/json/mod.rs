@@ -380,3 +380,30 @@ fn too_large(live: &mut Live, length: usize) -> Failure {
     let maximum = u64::from(u32::MAX);
     Failure::Wasm(live.store.data_mut().halt_at_limit(LimitKind::Input, maximum, Some(length as u64)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{RESERVED, RESERVED_PREFIXES};
+
+    /// The SDK, which has to know the names that are no capabilities' without this crate.
+    const SDK: &str = include_str!("../../../../airlock-sdk/src/cortex/capability.rs");
+
+    /// The texts of one of its lists.
+    fn listed(name: &str) -> Vec<&'static str> {
+        let (_, list) = SDK.split_once(&format!("const {name}: ")).expect("a list");
+        let (list, _) = list.split_once("];").expect("its end");
+        list.split('"').skip(1).step_by(2).collect()
+    }
+
+    #[test]
+    fn the_sdk_refuses_every_name_that_is_no_capabilitys() {
+        let (names, beginnings) = (listed("TAKEN"), listed("TAKEN_BEGINNINGS"));
+        let begins = |name: &str| beginnings.iter().any(|beginning| name.starts_with(beginning));
+        for name in RESERVED {
+            assert!(names.contains(&name) || begins(name), "{name}");
+        }
+        for prefix in RESERVED_PREFIXES {
+            assert!(begins(prefix), "{prefix}");
+        }
+    }
+}
