@@ -20,6 +20,7 @@ fn commands_in_the_pages_print_what_the_pages_say() {
         "docs/sen.md",
         "docs/fledge.md",
         "docs/cortexprism.md",
+        "docs/mofa.md",
         "docs/testing.md",
         "docs/lang/wat.md",
         "docs/profiling.md",
@@ -47,6 +48,7 @@ fn the_tests_that_the_pages_name_exist() {
     named(&tests, "docs/sen.md", "");
     // Tables of other things come before.
     named(&tests, "docs/cortexprism.md", "## What its page says");
+    named(&tests, "docs/mofa.md", "## Its sentences");
     assert_eq!(named(&tests, "docs/fledge.md", ""), (1..=15).collect::<Vec<u32>>());
     let numbers = named(&tests, "docs/security.md", "");
     let expected: Vec<u32> = (1..=57).filter(|number| ![16, 51].contains(number)).collect();

@@ -1,6 +1,6 @@
 //! Functions with their types, and the guest's memory.
 
-use airlock_host::{Error, Func, Session};
+use airlock_host::{Error, Func, Session, V128};
 
 use crate::support::{host, limits, load, text};
 
@@ -33,6 +33,17 @@ fn numbers_go_in_and_out_with_their_types() {
     assert_eq!(mixed, (0.75, i64::MIN));
     let count = |session: &mut Session| session.call_func_blocking::<(), i32>("count", ()).unwrap();
     assert_eq!([count(&mut session), count(&mut session), count(&mut session)], [1, 2, 3]);
+}
+
+#[test]
+fn vectors_are_numbers_too() {
+    let wat = r#"(module (func (export "add") (param v128 v128) (result v128)
+        (i32x4.add (local.get 0) (local.get 1))))"#;
+    let mut session = load(&host(), wat, text()).session_blocking().unwrap();
+    let lanes = |a: u128, b: u128, c: u128, d: u128| V128::from(a | b << 32 | c << 64 | d << 96);
+    let add = session.func::<(V128, V128), V128>("add").unwrap();
+    let sum = add.call_blocking(&mut session, (lanes(1, 2, 3, 4), lanes(10, 20, 30, 0xffff_fffc))).unwrap();
+    assert_eq!(sum.as_u128(), lanes(11, 22, 33, 0).as_u128());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airlock_host::{
-    AbiId, CallOptions, Capability, CapabilityKind, ErrorKind, Functions, Host, Input, LimitKind, LoadOptions,
-    Need, Plugin, block_on,
+    AbiId, CallOptions, Capability, CapabilityKind, ErrorKind, Functions, Host, Input, LimitKind,
+    LoadOptions, Need, Plugin, block_on,
 };
 
 use crate::support::{MODES, Mode, load, source, text};
@@ -139,9 +139,7 @@ fn memory_is_read_and_written_and_ranges_outside_are_the_guests_fault() {
         });
         let plugin = load(&offering(functions), TEXTS, numbers());
         let error = plugin.call_blocking::<_, i32>("at", &(at, length)).unwrap_err();
-        let is_it = |kind: &ErrorKind| {
-            matches!(kind, ErrorKind::BadGuest { function, reason: told } if function == "app.shout" && told.contains(reason))
-        };
+        let is_it = |kind: &ErrorKind| matches!(kind, ErrorKind::BadGuest { function, reason: told } if function == "app.shout" && told.contains(reason));
         assert!(is_it(error.kind()), "{error}");
     }
 }
@@ -194,7 +192,10 @@ fn an_allocator_that_lies_ends_the_session() {
         );
         let mut session = load(&Host::new().unwrap(), &wat, text()).session_blocking().unwrap();
         let error = session.allocate_blocking(5).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::BadGuest { .. }) && error.to_string().contains(reason), "{error}");
+        assert!(
+            matches!(error.kind(), ErrorKind::BadGuest { .. }) && error.to_string().contains(reason),
+            "{error}"
+        );
         assert!(!session.is_alive());
     }
 }
@@ -210,8 +211,7 @@ fn what_a_function_needs_is_asked_for_and_enforced_before_it_runs() {
         .needs(capability("tools.call=deploy"));
     let host = offering(functions);
     let plugin = load(&host, CALLS, text());
-    let asked: Vec<String> =
-        plugin.requests().iter().map(|request| request.capability.to_string()).collect();
+    let asked: Vec<String> = plugin.requests().iter().map(|request| request.capability.to_string()).collect();
     assert_eq!(asked, ["tools.call=deploy"]);
     let error = run(&plugin).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Denied(capability("tools.call=deploy")));
@@ -259,7 +259,8 @@ fn errors_and_panics_are_typed_and_end_the_session() {
             "the application's function `env.f` failed: it panicked: at the disco",
         ),
         (
-            Functions::of("env").func_async::<(), i32, _>("f", |_, ()| Box::pin(async { panic!("at {}", "once") })),
+            Functions::of("env")
+                .func_async::<(), i32, _>("f", |_, ()| Box::pin(async { panic!("at {}", "once") })),
             "host-function",
             "the application's function `env.f` failed: it panicked: at once",
         ),
@@ -335,7 +336,10 @@ fn calls_of_functions_are_counted_and_limited() {
         (func (export "run") (result i32) (loop $again (drop (call $f)) (br $again)) (i32.const 0)))"#;
     let plugin = load(&offering(functions), wat, text().limit(LimitKind::HostCalls, 1000));
     let error = run(&plugin).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Limit { limit: LimitKind::HostCalls, maximum: 1000, .. }), "{error}");
+    assert!(
+        matches!(error.kind(), ErrorKind::Limit { limit: LimitKind::HostCalls, maximum: 1000, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -364,7 +368,8 @@ fn hostile_ranges_never_panic_and_never_reach_outside() {
     });
     let plugin = load(&offering(functions), TEXTS, numbers());
     let mut session = plugin.session_blocking().unwrap();
-    let edges = [0, 1, 7, 8, 65_527, 65_528, 65_529, 65_535, 65_536, 65_537, i32::MAX as u32, u32::MAX - 7, u32::MAX];
+    let edges =
+        [0, 1, 7, 8, 65_527, 65_528, 65_529, 65_535, 65_536, 65_537, i32::MAX as u32, u32::MAX - 7, u32::MAX];
     for pointer in edges {
         for length in edges {
             session.call_func_blocking::<(u32, u32), u32>("at", (pointer, length)).unwrap();

@@ -369,11 +369,49 @@ fn a_plugin_that_is_not_built_is_told_the_command_of_its_language() {
 /// Pieces that JSON is made of, right and wrong.
 fn piece() -> impl Strategy<Value = String> {
     let pieces = [
-        "{", "}", "[", "]", ",", ":", "\"", "\\", "\\\"", "\\n", "\\u00e9", "\\ud834\\udd1e", "\\x", "true", "false",
-        "null", "tru", "0", "-1", "01", "1.5", "1.", "2e10", "2e", "-", " ", "\t", "\u{1}", "a", "key", "long enough",
-        "\u{e9}", "\u{1f600}", "\"k\":", "\"text that is longer than eight\"", "[[[[[[[[", "]]]]]]]]", "{\"a\":{\"a\":",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\",
+        "\\\"",
+        "\\n",
+        "\\u00e9",
+        "\\ud834\\udd1e",
+        "\\x",
+        "true",
+        "false",
+        "null",
+        "tru",
+        "0",
+        "-1",
+        "01",
+        "1.5",
+        "1.",
+        "2e10",
+        "2e",
+        "-",
+        " ",
+        "\t",
+        "\u{1}",
+        "a",
+        "key",
+        "long enough",
+        "\u{e9}",
+        "\u{1f600}",
+        "\"k\":",
+        "\"text that is longer than eight\"",
+        "[[[[[[[[",
+        "]]]]]]]]",
+        "{\"a\":{\"a\":",
     ];
-    prop_oneof![proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned), any::<char>().prop_map(String::from)]
+    prop_oneof![
+        proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned),
+        any::<char>().prop_map(String::from)
+    ]
 }
 
 const C: Language = language("text-processor-c", Letters::European, "malloc");

@@ -28,15 +28,8 @@ pub enum AbiId {
 
 impl AbiId {
     /// Every ABI this build speaks, in the order help prints them.
-    pub const ALL: [AbiId; 7] = [
-        AbiId::Raw,
-        AbiId::Json,
-        AbiId::Cortex,
-        AbiId::Command,
-        AbiId::Sen,
-        AbiId::Fledge,
-        AbiId::Mofa,
-    ];
+    pub const ALL: [AbiId; 7] =
+        [AbiId::Raw, AbiId::Json, AbiId::Cortex, AbiId::Command, AbiId::Sen, AbiId::Fledge, AbiId::Mofa];
 
     /// The name used in flags, `--json` output and errors.
     pub fn name(self) -> &'static str {

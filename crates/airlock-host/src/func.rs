@@ -3,12 +3,12 @@
 use std::fmt;
 
 use airlock_core::{Error, ErrorKind, Result};
-use wasmtime::{Caller, Linker, TypedFunc, WasmParams, WasmResults, WasmRet};
+use wasmtime::{Caller, Linker, TypedFunc, V128, WasmParams, WasmResults, WasmRet};
 
 use crate::session::Session;
 
-/// Parameters of a function: one number (`i32`, `u32`, `i64`, `u64`, `f32`, `f64`) or a tuple
-/// of up to eight.
+/// Parameters of a function: one number (`i32`, `u32`, `i64`, `u64`, `f32`, `f64`, or a vector as
+/// [`V128`](crate::V128)) or a tuple of up to eight.
 pub trait Params: WasmParams + Send + Sync + sealed::Types {}
 
 /// Results of a function: as [`Params`], and `()` for none.
@@ -69,7 +69,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(i32 = "i32", u32 = "i32", i64 = "i64", u64 = "i64", f32 = "f32", f64 = "f64");
+numbers!(i32 = "i32", u32 = "i32", i64 = "i64", u64 = "i64", f32 = "f32", f64 = "f64", V128 = "v128");
 
 macro_rules! tuples {
     ($(($($name:ident)*))*) => {$(

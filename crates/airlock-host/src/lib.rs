@@ -94,3 +94,5 @@ pub use sampler::{Sample, SampledFrame, SampledFunction, SampledStack, Sampler, 
 pub use session::{Session, Steps};
 pub use source::Source;
 pub use wasi::StdinSource;
+/// A vector of 128 bits, as functions take and give it: wasmtime's, made from a `u128` and back.
+pub use wasmtime::V128;

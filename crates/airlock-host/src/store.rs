@@ -63,7 +63,7 @@ pub(crate) struct CallState {
     /// What the host has taken of the guest's memory for it.
     pub(crate) heap: Option<Box<Heap>>,
     /// What the guest has set of its own configuration.
-    settings: Option<Box<BTreeMap<String, String>>>,
+    settings: BTreeMap<String, String>,
     /// What functions of the application find in calls of this instance, and in this one.
     pub(crate) data: Option<CallData>,
     pub(crate) call_data: Option<CallData>,
@@ -96,7 +96,7 @@ impl CallState {
             dialogue: None,
             provided: None,
             heap: None,
-            settings: None,
+            settings: BTreeMap::new(),
             data: None,
             call_data: None,
             cancel: None,
@@ -242,7 +242,7 @@ impl CallState {
     /// the manifest's.
     pub(crate) fn config(&mut self, key: &str) -> Result<Option<String>, ServiceError> {
         let permit = self.permit(Need::Kind(CapabilityKind::Config))?;
-        if let Some(value) = self.settings.as_ref().and_then(|settings| settings.get(key)) {
+        if let Some(value) = self.settings.get(key) {
             return Ok(Some(value.clone()));
         }
         let set = self.services().config.get(&permit, key)?;
@@ -252,14 +252,13 @@ impl CallState {
     /// Sets something of its configuration for as long as the instance lives, and for nobody else.
     pub(crate) fn set_config(&mut self, key: &str, value: &str) -> Result<(), ServiceError> {
         self.permit(Need::Kind(CapabilityKind::Config))?;
-        let settings = self.settings.get_or_insert_default();
-        let others = settings.iter().filter(|(other, _)| *other != key);
+        let others = self.settings.iter().filter(|(other, _)| *other != key);
         let kept: usize = others.map(|(key, value)| key.len() + value.len()).sum();
         let needed = kept + key.len() + value.len();
         if needed > OWN_SETTINGS {
             return Err(ServiceError::Full { needed: needed as u64, quota: OWN_SETTINGS as u64 });
         }
-        settings.insert(key.to_owned(), value.to_owned());
+        self.settings.insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
@@ -747,7 +746,11 @@ impl Live {
 /// wanted, before the store is gone.
 pub(crate) fn explain(error: wasmtime::Error, store: &mut Store<CallState>) -> Error {
     core_dump::leave(store, &error);
-    let state = store.data();
+    explain_in(error, store.data())
+}
+
+/// The same inside of a call that goes on.
+pub(crate) fn explain_in(error: wasmtime::Error, state: &CallState) -> Error {
     if let Some(stop) = &state.stop {
         return Error::new(stop.clone());
     }

@@ -22,7 +22,10 @@ fn guest(imports: &[&str], data: &str, body: &str) -> String {
         ("free", r#"(import "env" "host_free" (func $free (param i32)))"#),
         ("abort", r#"(import "env" "abort" (func $abort (param i32 i32 i32 i32)))"#),
         ("get_config", r#"(import "env" "host_get_config" (func $get (param i32 i32 i32) (result i32)))"#),
-        ("set_config", r#"(import "env" "host_set_config" (func $set (param i32 i32 i32 i32) (result i32)))"#),
+        (
+            "set_config",
+            r#"(import "env" "host_set_config" (func $set (param i32 i32 i32 i32) (result i32)))"#,
+        ),
         ("send", r#"(import "env" "host_send_message" (func $send (param i32 i32 i32 i32) (result i32)))"#),
         ("tool", r#"(import "env" "host_call_tool" (func $tool (param i32 i32 i32 i32 i32) (result i32)))"#),
         ("load", r#"(import "env" "host_storage_get" (func $load (param i32 i32 i32 i32) (result i32)))"#),
@@ -82,7 +85,10 @@ fn every_import_of_the_table_makes_a_module_one_of_mofas() {
         let body = r#"(func (export "process") (param i32 i32) (result i32) (i32.const 0))
             (func (export "malloc") (param i32) (result i32) (i32.const 0))"#;
         let plugin = plain(&[import], "", body);
-        assert_eq!((plugin.abi(), plugin.abi_reason()), (AbiId::Mofa, &*format!("it imports MoFA's `{name}`")));
+        assert_eq!(
+            (plugin.abi(), plugin.abi_reason()),
+            (AbiId::Mofa, &*format!("it imports MoFA's `{name}`"))
+        );
     }
 }
 
@@ -99,7 +105,10 @@ fn what_it_asks_for_is_what_it_imports_and_its_baseline_is_told() {
 #[test]
 fn host_log_reads_the_text_by_either_signature() {
     let both = [
-        ("log", r#"(func (export "run") (result i32) (call $log (i32.const 3) (i32.const 16) (i32.const 5)))"#),
+        (
+            "log",
+            r#"(func (export "run") (result i32) (call $log (i32.const 3) (i32.const 16) (i32.const 5)))"#,
+        ),
         (
             "log_table",
             r#"(func (export "run") (result i32) (call $log (i32.const 3) (i32.const 16) (i32.const 5)) (i32.const 0))"#,
@@ -126,9 +135,13 @@ fn host_log_that_is_denied_or_no_text_is_a_status_and_out_of_memory_ends_the_cal
     let wat = guest(&["log"], "ok", body);
     let denied = load(&Host::new().unwrap(), &wat, text().deny("log".parse().unwrap()));
     assert_eq!(run(&denied), -2);
-    let wild = r#"(func (export "run") (result i32) (call $log (i32.const 2) (i32.const -1) (i32.const -1)))"#;
+    let wild =
+        r#"(func (export "run") (result i32) (call $log (i32.const 2) (i32.const -1) (i32.const -1)))"#;
     let error = plain(&["log"], "", wild).call_blocking::<_, i32>("run", &()).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::BadGuest { function, .. } if function == "host_log"), "{error}");
+    assert!(
+        matches!(error.kind(), ErrorKind::BadGuest { function, .. } if function == "host_log"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -144,7 +157,8 @@ fn host_now_ms_is_the_time_and_host_sleep_ms_takes_it() {
     assert!(outcome.value >= 30 && outcome.usage.wall >= Duration::from_millis(30), "{outcome:?}");
 
     // Without a clock it passes at once, on one that is the same in every run.
-    let virtual_one = load(&Host::new().unwrap(), &guest(&["now", "sleep"], "", body), text().deterministic(true));
+    let virtual_one =
+        load(&Host::new().unwrap(), &guest(&["now", "sleep"], "", body), text().deterministic(true));
     let outcome = virtual_one.call_blocking::<_, i64>("run", &()).unwrap();
     assert_eq!(outcome.value, 31);
     assert_eq!(virtual_one.call_blocking::<_, i64>("at", &()).unwrap().value, 1_577_836_800_001);
@@ -152,7 +166,8 @@ fn host_now_ms_is_the_time_and_host_sleep_ms_takes_it() {
 
 #[test]
 fn host_sleep_ms_ends_at_the_deadline() {
-    let body = r#"(func (export "run") (result i32) (call $sleep (i64.const 9223372036854775807)) (i32.const 0))"#;
+    let body =
+        r#"(func (export "run") (result i32) (call $sleep (i64.const 9223372036854775807)) (i32.const 0))"#;
     let options = text().limit(LimitKind::Timeout, 50_000_000);
     let plugin = load(&Host::new().unwrap(), &guest(&["sleep"], "", body), options);
     let error = plugin.call_blocking::<_, i32>("run", &()).unwrap_err();
@@ -223,7 +238,10 @@ fn configuration_of_its_own_is_bounded() {
         (call $set (i32.const 16) (i32.const 1) (i32.const 0) (i32.const 65535)))
         (func (export "more") (result i32) (call $set (i32.const 17) (i32.const 1) (i32.const 0) (i32.const 1)))"#;
     let mut session = plain(&["set_config"], "ab", body).session_blocking().unwrap();
-    assert_eq!((call(&mut session, "run"), call(&mut session, "run"), call(&mut session, "more")), (0, 0, -5));
+    assert_eq!(
+        (call(&mut session, "run"), call(&mut session, "run"), call(&mut session, "more")),
+        (0, 0, -5)
+    );
 }
 
 const STORAGE: &str = r#"
@@ -247,7 +265,10 @@ fn host_storage_keeps_values_over_instances_and_forgets_them() {
     assert_eq!(other.memory().unwrap().read(600, 4).unwrap(), [0; 4], "what does not fit is not written");
     assert_eq!(call(&mut other, "load"), 5);
     assert_eq!(other.memory().unwrap().read(600, 5).unwrap(), b"value");
-    assert_eq!((call(&mut other, "delete"), call(&mut other, "delete"), call(&mut session, "load")), (0, -1, -1));
+    assert_eq!(
+        (call(&mut other, "delete"), call(&mut other, "delete"), call(&mut session, "load")),
+        (0, -1, -1)
+    );
     assert_eq!(call(&mut other, "nameless"), -3);
 }
 
@@ -277,7 +298,10 @@ fn host_send_message_publishes_and_a_slow_receiver_loses_the_oldest() {
     let mut received = bus.subscribe_as_host(&topics).unwrap();
     assert_eq!(run(&plugin), 0);
     let event = received.try_next().unwrap();
-    assert_eq!((&*event.topic, &*event.payload, event.publisher.as_deref()), ("chat", &b"hi"[..], Some("sender")));
+    assert_eq!(
+        (&*event.topic, &*event.payload, event.publisher.as_deref()),
+        ("chat", &b"hi"[..], Some("sender"))
+    );
 
     let denied = load(&host, &wat, text().deny("events.publish=*".parse().unwrap()));
     assert_eq!(run(&denied), -2);
@@ -350,14 +374,22 @@ fn host_http_request_gives_the_answer_as_json() {
     )
     .unwrap();
     let wat = guest(&["http"], r#"{\"url\":\"http://api.example.com/\"}"#, HTTP);
-    let test = TestPlugin::builder().options(granted(&["net=*"])).allow_nothing().fake(fakes).load(wat.as_bytes()).unwrap();
+    let test = TestPlugin::builder()
+        .options(granted(&["net=*"]))
+        .allow_nothing()
+        .fake(fakes)
+        .load(wat.as_bytes())
+        .unwrap();
     let mut session = test.managed().plugin().session_blocking().unwrap();
     assert_eq!(call(&mut session, "run"), 0);
     let answer: serde_json::Value = serde_json::from_str(&given(&mut session).1).unwrap();
     assert_eq!(answer, serde_json::json!({ "status": 404, "headers": [["x-a", "b"]], "body": "gone" }));
-    for (data, status) in [(r#"{\"url\":\"http://api.exam//\",,,,,"#, -3), (r#"{\"url\":\"http://oth.example.com/\"}"#, -4)] {
+    for (data, status) in
+        [(r#"{\"url\":\"http://api.exam//\",,,,,"#, -3), (r#"{\"url\":\"http://oth.example.com/\"}"#, -4)]
+    {
         let wat = guest(&["http"], data, HTTP);
-        let test = TestPlugin::builder().options(granted(&["net=*"])).allow_nothing().load(wat.as_bytes()).unwrap();
+        let test =
+            TestPlugin::builder().options(granted(&["net=*"])).allow_nothing().load(wat.as_bytes()).unwrap();
         assert_eq!(run(&test.managed().plugin()), status, "{data}");
     }
 }

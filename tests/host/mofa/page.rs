@@ -42,7 +42,10 @@ fn wat_bytes(wat: &[u8]) -> usize {
 fn execute_functions_gives_what_the_page_prints() {
     let mut session = session("math.wat");
     let mut two = |name: &str, a: i32, b: i32| session.call_func_blocking::<_, i32>(name, (a, b)).unwrap();
-    assert_eq!((two("add", 10, 5), two("add", 10, 20), two("sub", 50, 20), two("mul", 6, 7)), (15, 30, 30, 42));
+    assert_eq!(
+        (two("add", 10, 5), two("add", 10, 20), two("sub", 50, 20), two("mul", 6, 7)),
+        (15, 30, 30, 42)
+    );
     let mut one = |name: &str, n: i32| session.call_func_blocking::<_, i32>(name, n).unwrap();
     assert_eq!((one("factorial", 5), one("fibonacci", 10)), (120, 55));
     session.close_blocking().unwrap();
@@ -56,9 +59,8 @@ fn the_manager_loads_lists_tells_and_counts() {
     manager.load_blocking("counter", sample("counter.wat"), LoadOptions::new()).unwrap();
     let names: Vec<String> = manager.list().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["counter", "greeter"], "in order");
-    let call = |name: &str, function: &str| {
-        manager.call_func_blocking::<(), i32>(name, function, ()).unwrap()
-    };
+    let call =
+        |name: &str, function: &str| manager.call_func_blocking::<(), i32>(name, function, ()).unwrap();
     assert_eq!(call("greeter", "greet_len"), 13);
     assert_eq!([(); 5].map(|()| call("counter", "increment")), [1, 2, 3, 4, 5]);
     let info = manager.info("counter").unwrap();
@@ -109,7 +111,10 @@ fn calls_by_number_reach_what_the_table_has_and_trap_beyond() {
     assert_eq!((call(0).unwrap(), call(1).unwrap()), (13, 42));
     let error = call(2).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Trap { .. }), "{error}");
-    assert_eq!(error.to_string(), "the plugin trapped while running: undefined element: out of bounds table access");
+    assert_eq!(
+        error.to_string(),
+        "the plugin trapped while running: undefined element: out of bounds table access"
+    );
 }
 
 #[test]
@@ -118,7 +123,10 @@ fn what_a_table_has_can_be_counted_and_called() {
     assert_eq!(session.table_size("operations").unwrap(), 2);
     let multiply = session.table_func::<(i32, i32), i32>("operations", 1).unwrap();
     assert_eq!(multiply.call_blocking(&mut session, (6, 7)).unwrap(), 42);
-    assert_eq!(session.table_func::<(i32, i32), i32>("operations", 2).unwrap_err().code(), "unknown-function");
+    assert_eq!(
+        session.table_func::<(i32, i32), i32>("operations", 2).unwrap_err().code(),
+        "unknown-function"
+    );
     assert_eq!(session.table_func::<i32, i32>("operations", 1).unwrap_err().code(), "unsuitable-export");
     assert_eq!(session.table_size("nothing").unwrap_err().code(), "unsuitable-export");
     assert_eq!(session.global("operations").unwrap_err().code(), "unsuitable-export");
@@ -175,7 +183,10 @@ fn limits_are_those_of_the_page_and_enforced() {
     assert_eq!((of(LimitKind::Stack), of(LimitKind::Fuel)), (Some(100 << 10), None));
     let sessions: Vec<Session> = (0..5).map(|_| plugin.session_blocking().unwrap()).collect();
     let error = plugin.session_blocking().unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Limit { limit: LimitKind::Instances, maximum: 5, .. }), "{error}");
+    assert!(
+        matches!(error.kind(), ErrorKind::Limit { limit: LimitKind::Instances, maximum: 5, .. }),
+        "{error}"
+    );
     drop(sessions);
     plugin.session_blocking().unwrap();
 }
@@ -190,12 +201,13 @@ fn errors_are_told_apart_as_the_page_matches_on_them() {
     let options = LoadOptions::new().wat(true);
     let options = options.limit(LimitKind::Timeout, 50_000_000).limit(LimitKind::Memory, 1 << 20);
     let plugin = Host::new().unwrap().load_blocking(wat.as_bytes(), options).unwrap();
-    let told = |function: &str| match plugin.call_blocking::<_, ()>(function, &()).map(drop).unwrap_err().kind() {
-        ErrorKind::Deadline { .. } => "Timeout",
-        ErrorKind::Limit { limit: LimitKind::Memory, .. } => "OutOfMemory",
-        ErrorKind::UnknownFunction { .. } => "InvalidFunction",
-        _ => "another",
-    };
+    let told =
+        |function: &str| match plugin.call_blocking::<_, ()>(function, &()).map(drop).unwrap_err().kind() {
+            ErrorKind::Deadline { .. } => "Timeout",
+            ErrorKind::Limit { limit: LimitKind::Memory, .. } => "OutOfMemory",
+            ErrorKind::UnknownFunction { .. } => "InvalidFunction",
+            _ => "another",
+        };
     assert_eq!([told("spin"), told("fill"), told("nothing")], ["Timeout", "OutOfMemory", "InvalidFunction"]);
     let error = plugin.call_blocking::<_, i32>("deep", &0).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Limit { limit: LimitKind::Stack, .. }), "{error}");

@@ -224,7 +224,8 @@ fn reactors_of_wasi_load_and_run() {
 
 #[test]
 fn a_start_that_traps_is_told_and_the_next_one_begins_anew() {
-    let wat = r#"(module (func $boom unreachable) (start $boom) (func (export "run") (result i32) (i32.const 1)))"#;
+    let wat =
+        r#"(module (func $boom unreachable) (start $boom) (func (export "run") (result i32) (i32.const 1)))"#;
     let plugin = load(&host(), wat, text());
     for _ in 0..2 {
         let error = plugin.session_blocking().unwrap_err();

@@ -14,7 +14,7 @@ use super::failure::FuncError;
 use crate::abi::{Failure, allocator_of};
 use crate::memory::GuestMemory;
 use crate::service::Services;
-use crate::store::{CallState, after};
+use crate::store::{CallState, after, explain_in};
 
 /// A guest's call of a function of the application, while that runs.
 pub struct HostCall<'a> {
@@ -92,9 +92,9 @@ impl<'a> HostCall<'a> {
     /// How long the call may still take.
     pub fn remaining(&self) -> Duration {
         let state = self.guest.data();
-        let deadline = state.deadline().unwrap_or_else(|| {
-            after(Instant::now(), state.plugin.limits().time(LimitKind::Timeout))
-        });
+        let deadline = state
+            .deadline()
+            .unwrap_or_else(|| after(Instant::now(), state.plugin.limits().time(LimitKind::Timeout)));
         deadline.saturating_duration_since(Instant::now())
     }
 
@@ -160,6 +160,6 @@ impl<'a> HostCall<'a> {
 
     /// The error of ours that travels in one of wasmtime's.
     fn known(&self, error: wasmtime::Error) -> Error {
-        crate::store::explain(error, self.guest.data())
+        explain_in(error, self.guest.data())
     }
 }

@@ -77,7 +77,8 @@ struct Declared {
 }
 
 /// Puts a function into a linker.
-type Define = dyn Fn(&mut Linker<CallState>, &Arc<Name>, &Arc<[Capability]>) -> wasmtime::Result<()> + Send + Sync;
+type Define =
+    dyn Fn(&mut Linker<CallState>, &Arc<Name>, &Arc<[Capability]>) -> wasmtime::Result<()> + Send + Sync;
 
 /// What a function is imported by.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use airlock_core::{
 use serde_json::value::RawValue;
 
 use crate::bounded::bounded;
-use crate::caught::caught;
 use crate::cancel::Cuts;
+use crate::caught::caught;
 
 /// Bytes that a tool's name may have.
 const NAME: usize = 256;

@@ -122,10 +122,11 @@ pub(in super::super) fn waits(module: &str, name: &str) -> bool {
 pub(in super::super) fn link(linker: &mut Linker<CallState>, dialect: Dialect) -> wasmtime::Result<()> {
     link_heap(linker)?;
     match dialect {
-        LOG_GIVES_NOTHING => linker
-            .func_wrap(MODULE, LOG, |mut guest: Guest<'_>, level: u32, at: u32, length: u32| {
+        LOG_GIVES_NOTHING => {
+            linker.func_wrap(MODULE, LOG, |mut guest: Guest<'_>, level: u32, at: u32, length: u32| {
                 log(&mut guest, level, (at, length)).map(drop)
-            })?,
+            })?
+        }
         _ => linker.func_wrap(MODULE, LOG, |mut guest: Guest<'_>, level: u32, at: u32, length: u32| {
             log(&mut guest, level, (at, length))
         })?,
@@ -193,7 +194,8 @@ fn link_config(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, SET, |mut guest: Guest<'_>, key: u32, key_length, value: u32, length| {
         let _: Arguments = (key, key_length, value, length);
         enter(&mut guest, SET)?;
-        let (Ok(key), Ok(value)) = (text(&mut guest, (key, key_length))?, text(&mut guest, (value, length))?) else {
+        let (Ok(key), Ok(value)) = (text(&mut guest, (key, key_length))?, text(&mut guest, (value, length))?)
+        else {
             return Ok(Status::Invalid as i32);
         };
         match guest.data_mut().set_config(&key, &value) {
@@ -277,7 +279,9 @@ fn link_others(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, SEND, |mut guest: Guest<'_>, target: u32, target_length, at: u32, length| {
         let _: (u32, u32) = (target_length, length);
         enter(&mut guest, SEND)?;
-        let Ok(target) = text(&mut guest, (target, target_length))? else { return Ok(Status::Invalid as i32) };
+        let Ok(target) = text(&mut guest, (target, target_length))? else {
+            return Ok(Status::Invalid as i32);
+        };
         let payload = handed_over(&mut guest, (at, length))?.0.to_vec();
         let state = guest.data_mut();
         let sent = state
@@ -357,7 +361,8 @@ struct WrittenAnswer<'a> {
 }
 
 fn read_request(text: &str) -> Result<HttpRequest, ServiceError> {
-    let invalid = |error: serde_json::Error| ServiceError::Invalid(format!("the request is no request: {error}"));
+    let invalid =
+        |error: serde_json::Error| ServiceError::Invalid(format!("the request is no request: {error}"));
     let written: WrittenRequest = serde_json::from_str(text).map_err(invalid)?;
     let mut request = HttpRequest::new(&written.method, &written.url)?.timeout(HTTP_TIME);
     for (name, value) in &written.headers {
