@@ -257,7 +257,7 @@ fn wrong_arguments_are_told_and_counted_as_failures() {
     let of = |input: Input, function: &str| managed.invoke_blocking(function, input).unwrap_err().to_string();
     assert_eq!(of(words(&["1"]), "add"), "`add` is (i32, i32) -> (i32), but 1 argument was given");
     assert_eq!(of(words(&["1", "x"]), "add"), "`x` is not an i32");
-    assert_eq!(of(words(&[]), "nothing"), "`math` has no function `nothing`");
+    assert_eq!(of(words(&[]), "nothing"), "`plugin` has no function `nothing`");
     assert_eq!(managed.metrics().failures.operator, 3);
 }
 
