@@ -28,6 +28,8 @@ pub struct EngineKey {
     pub fuel: bool,
     /// NaNs are canonical, so that results are the same on every machine.
     pub canonical_nan: bool,
+    /// Code looks for no tick, so that nothing can end it before it returns.
+    pub trusted: bool,
     /// A trap leaves a core dump. The code is the same.
     pub core_dump: bool,
     /// Stacks are looked at while a guest runs, so that all of them is kept. The code is the same.
@@ -115,9 +117,9 @@ impl Engines {
     /// [`airlock_core::ErrorKind::Host`] when wasmtime cannot make it, such as for want
     /// of address space.
     pub fn get(&self, key: EngineKey, allocation: Allocation) -> Result<Option<Engine>> {
-        // Only metered and unmetered code have a pool: the other keys are for debugging
+        // Only metered, unmetered and trusted code have a pool: the other keys are for debugging
         // and reproducing, where microseconds do not count.
-        let plain = EngineKey { fuel: key.fuel, ..EngineKey::default() };
+        let plain = EngineKey { fuel: key.fuel, trusted: key.trusted, ..EngineKey::default() };
         if allocation == Allocation::Pool && (self.settings.slots == 0 || key != plain) {
             return Ok(None);
         }
@@ -175,7 +177,7 @@ pub(crate) fn compiler_config(key: EngineKey) -> Config {
         .wasm_features(WasmFeatures::all().difference(features()), false)
         .wasm_features(features(), true)
         .relaxed_simd_deterministic(true)
-        .epoch_interruption(true)
+        .epoch_interruption(!key.trusted)
         .consume_fuel(key.fuel)
         .cranelift_nan_canonicalization(key.canonical_nan)
         // `Lines` tells places in the source, and reads less of what the guest says of itself.

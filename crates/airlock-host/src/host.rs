@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use airlock_core::{AbiId, Approval, Error, ErrorKind, LimitKind, Limits, Overrides, Result};
-use airlock_engine::{Allocation, EngineKey, EngineSettings, Engines, MemoryCacheStats};
+use airlock_engine::{Allocation, Compiled, EngineKey, EngineSettings, Engines, MemoryCacheStats, Origin};
 use wasmtime::{Engine, Linker, component};
 
 use crate::abi::{Abi, Dialect};
@@ -46,9 +47,47 @@ pub(crate) struct HostInner {
     pub(crate) engines: Arc<Engines>,
     parts: HostParts,
     pub(crate) running: Running,
+    /// What was loaded.
+    pub(crate) loaded: Loaded,
     budget: HostBudget,
     slots: Slots,
     pub(crate) made: Arc<Made>,
+}
+
+/// Counts what is loaded, and what lives of it.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    all: AtomicU64,
+    compile_nanoseconds: AtomicU64,
+    pub(crate) alive: AtomicUsize,
+}
+
+impl Loaded {
+    pub(crate) fn count(&self, compiled: &Compiled) {
+        self.all.fetch_add(1, Ordering::Relaxed);
+        if compiled.origin() == Origin::Compiler {
+            let nanoseconds = u64::try_from(compiled.load_time().as_nanos()).unwrap_or(u64::MAX);
+            self.compile_nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a host has loaded and has running, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct HostStats {
+    /// Plugins that were loaded so far.
+    pub loaded: u64,
+    /// Those that somebody still has: a clone, a session or a call.
+    pub plugins: usize,
+    /// How long compiling took for those whose code was compiled.
+    pub compile_time: Duration,
+    /// Calls that run, those of sessions included.
+    pub running_calls: usize,
+    /// Bytes of memory and tables that instances use.
+    pub memory_bytes: u64,
+    /// Where code came from, and what is kept of it in memory.
+    pub code: MemoryCacheStats,
 }
 
 /// What was made of plugins and for them, and depends on no service.
@@ -97,6 +136,7 @@ impl Host {
             engines: Engines::new(settings),
             parts,
             running: Running::new(),
+            loaded: Loaded::default(),
             budget: HostBudget::new(host_memory),
             slots: Slots::new(concurrent as usize),
             made: Arc::default(),
@@ -116,6 +156,7 @@ impl Host {
             engines: engines.clone(),
             parts: HostParts { services, ..parts.clone() },
             running: Running::new(),
+            loaded: Loaded::default(),
             budget: HostBudget::new(budget.maximum()),
             slots: Slots::new(slots.len()),
             made: made.clone(),
@@ -126,6 +167,19 @@ impl Host {
     pub(crate) fn largest_artifact(&self) -> u64 {
         let limits = Limits::default().with(&self.0.overrides);
         self.0.rules.capped(limits).value(LimitKind::ArtifactSize)
+    }
+
+    /// What it has loaded and has running now.
+    pub fn stats(&self) -> HostStats {
+        let Loaded { all, compile_nanoseconds, alive } = &self.0.loaded;
+        HostStats {
+            loaded: all.load(Ordering::Relaxed),
+            plugins: alive.load(Ordering::Relaxed),
+            compile_time: Duration::from_nanos(compile_nanoseconds.load(Ordering::Relaxed)),
+            running_calls: self.running_calls(),
+            memory_bytes: self.memory_used(),
+            code: self.memory_cache(),
+        }
     }
 
     /// Bytes of memory and tables that instances use now.

@@ -86,7 +86,7 @@ pub use command_line::CommandLine;
 pub use core_dump::CoreDump;
 pub use func::{Func, Params, Results};
 pub use functions::{FuncError, Functions, HostCall, HostFuture};
-pub use host::Host;
+pub use host::{Host, HostStats};
 pub use load::{Examined, LoadOptions};
 pub use memory::{GuestMemory, Plain};
 pub use plugin::{Plugin, ProgramInput};

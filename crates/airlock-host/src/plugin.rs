@@ -140,6 +140,12 @@ pub(crate) struct PluginInner {
     retired: AtomicBool,
 }
 
+impl Drop for PluginInner {
+    fn drop(&mut self) {
+        self.parts.host.0.loaded.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl PluginInner {
     pub(crate) fn host(&self) -> &Host {
         &self.parts.host
@@ -310,6 +316,7 @@ impl Plugin {
     fn of(parts: Arc<PluginParts>, pooled: Option<Arc<Prepared>>, on_demand: Option<Arc<Prepared>>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
         let digest = parts.compiled.artifact().digest();
+        parts.host.0.loaded.alive.fetch_add(1, Ordering::Relaxed);
         let inner = Arc::new(PluginInner {
             pooled,
             on_demand: on_demand.map_or_else(OnceLock::new, OnceLock::from),

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock_host::service::{EventBus, Services, ToolRegistry};
+use airlock_host::service::{EventBus, PluginTool, Services, ToolFn, ToolRegistry};
 use airlock_host::testing::{FakeData, TestPlugin};
 use airlock_host::{
-    AbiId, ErrorKind, Host, LimitKind, LoadOptions, MemoryKv, NamePattern, Outcome, Permit, Plugin,
-    ServiceFuture, Session, Tool, ToolInfo,
+    AbiId, ErrorKind, Host, LimitKind, LoadOptions, MemoryKv, NamePattern, Outcome, Plugin, Session, ToolInfo,
 };
 
 use crate::support::{load, text};
@@ -307,20 +306,6 @@ fn host_send_message_publishes_and_a_slow_receiver_loses_the_oldest() {
     assert_eq!(run(&denied), -2);
 }
 
-/// Says what it was given.
-#[derive(Debug)]
-struct Echo;
-
-impl Tool for Echo {
-    fn info(&self) -> ToolInfo {
-        ToolInfo { name: "echo".to_owned(), description: "says it".to_owned(), input_schema: None }
-    }
-
-    fn call<'a>(&'a self, _permit: &'a Permit, input: &'a str) -> ServiceFuture<'a, String> {
-        Box::pin(async move { Ok(input.to_owned()) })
-    }
-}
-
 #[test]
 fn host_call_tool_calls_what_the_application_registered() {
     let body = r#"(func (export "run") (result i32)
@@ -330,7 +315,7 @@ fn host_call_tool_calls_what_the_application_registered() {
         (func (export "no_json") (result i32)
         (call $tool (i32.const 16) (i32.const 4) (i32.const 21) (i32.const 6) (i32.const 512)))"#;
     let registry = ToolRegistry::new();
-    registry.register(Arc::new(Echo)).unwrap();
+    registry.register(Arc::new(ToolFn::new("echo", "says it", |input| async { Ok(input) }))).unwrap();
     let mut services = Services::default();
     services.tools = Arc::new(registry);
     let host = Host::builder().services(services).build().unwrap();
@@ -340,6 +325,34 @@ fn host_call_tool_calls_what_the_application_registered() {
     assert_eq!(given(&mut session).1, r#"{"a":1}"#);
     assert_eq!((call(&mut session, "other"), call(&mut session, "no_json")), (-1, -3));
     assert_eq!(run(&load(&host, &wat, granted(&["tools.call=cho"]))), -2);
+}
+
+#[test]
+fn host_call_tool_calls_other_plugins_and_never_in_a_circle() {
+    let registry = ToolRegistry::new();
+    let mut services = Services::default();
+    services.tools = Arc::new(registry.clone());
+    let host = Host::builder().services(services).build().unwrap();
+    let info =
+        |name: &str| ToolInfo { name: name.to_owned(), description: String::new(), input_schema: None };
+    let json = r#"(module (memory (export "memory") 1) (data (i32.const 64) "{\"from\":\"a plugin\"}")
+        (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+        (func (export "answer") (param i32 i32) (result i32) (i32.const 64)))"#;
+    let other = PluginTool::new(load(&host, json, text().name("other")), "answer", info("other"));
+    registry.register(Arc::new(other)).unwrap();
+
+    let body = r#"(func (export "run") (result i32)
+        (call $tool (i32.const 16) (i32.const 5) (i32.const 24) (i32.const 2) (i32.const 512)))
+        (func (export "again") (result i32)
+        (call $tool (i32.const 26) (i32.const 5) (i32.const 24) (i32.const 2) (i32.const 512)))"#;
+    let caller = load(&host, &guest(&["tool"], "other   []again", body), granted(&["tools.call=*"]));
+    registry.register(Arc::new(PluginTool::new(caller.clone(), "again", info("again")))).unwrap();
+    let mut session = caller.session_blocking().unwrap();
+    assert_eq!(call(&mut session, "run"), 0);
+    assert_eq!(given(&mut session).1, r#"{"from":"a plugin"}"#);
+    // The tool calls itself, which is refused there and told here as what it gave: its own status.
+    assert_eq!(call(&mut session, "again"), 0);
+    assert_eq!(given(&mut session).1, "-4");
 }
 
 #[test]

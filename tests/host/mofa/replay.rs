@@ -198,6 +198,47 @@ fn limits_of_the_host_are_every_plugins_ceiling() {
     assert!(plugin.call_blocking::<_, ()>("f", &()).is_err());
 }
 
+#[test]
+fn trusted_code_runs_without_the_checks_and_within_every_other_limit() {
+    let wat = r#"(module (memory (export "memory") 1)
+        (func (export "grow") (result i32) (memory.grow (i32.const 10000)))
+        (func $deep (export "deep") (param i32) (result i32)
+            (i32.add (i32.const 1) (call $deep (i32.add (local.get 0) (i32.const 1)))))
+        (func (export "count") (param i32) (result i32) (local $n i32)
+            (loop $again (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                (br_if $again (i32.lt_u (local.get $n) (local.get 0)))) (local.get $n)))"#;
+    let host = host();
+    let plugin = load(&host, wat, text().trusted(true));
+    assert_eq!(plugin.call_blocking::<_, i32>("count", &1_000_000).unwrap().value, 1_000_000);
+    let awaited = Mode::CurrentThread.wait(plugin.invoke("count", Input::Words(vec!["7".to_owned()])));
+    assert_eq!(awaited.unwrap().value.to_json_text(), "7");
+    assert_eq!(plugin.call_blocking::<_, i32>("grow", &()).unwrap().value, -1);
+    assert_eq!(plugin.call_blocking::<_, i32>("deep", &0).unwrap_err().code(), "limit-stack");
+    let mut session = plugin.session_blocking().unwrap();
+    assert_eq!(session.call_func_blocking::<_, i32>("count", 3).unwrap(), 3);
+    let fuelled = load(&host, wat, text().trusted(true).limit(LimitKind::Fuel, 1000));
+    assert_eq!(fuelled.call_blocking::<_, i32>("count", &1_000_000).unwrap_err().code(), "limit-fuel");
+}
+
+#[test]
+fn what_a_host_tells_of_itself_is_true() {
+    let host = host();
+    assert_eq!((host.stats().loaded, host.stats().plugins, host.stats().running_calls), (0, 0, 0));
+    let bytes = wat::parse_str(MATH).unwrap();
+    let first = host.load_blocking(bytes.as_slice(), LoadOptions::new()).unwrap();
+    let compile_time = host.stats().compile_time;
+    assert!(!compile_time.is_zero());
+    let second = host.load_blocking(bytes.as_slice(), LoadOptions::new()).unwrap();
+    let stats = host.stats();
+    assert_eq!((stats.loaded, stats.plugins, stats.code.compiled, stats.code.hits), (2, 2, 1, 1));
+    assert_eq!(stats.compile_time, compile_time, "the second was not compiled");
+    let session = first.session_blocking().unwrap();
+    drop((first, second));
+    assert_eq!(host.stats().plugins, 1, "its session lives");
+    drop(session);
+    assert_eq!((host.stats().loaded, host.stats().plugins), (2, 0));
+}
+
 // Life.
 
 #[test]

@@ -91,6 +91,7 @@ fn every_engine_of_a_key_has_the_same_configuration_and_other_keys_have_others()
     for key in [
         EngineKey { fuel: true, ..EngineKey::default() },
         EngineKey { canonical_nan: true, ..EngineKey::default() },
+        EngineKey { trusted: true, ..EngineKey::default() },
     ] {
         assert_ne!(of(key, Allocation::OnDemand), plain, "{key:?}");
     }

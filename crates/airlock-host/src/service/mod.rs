@@ -14,6 +14,7 @@ mod metadata;
 pub(crate) mod net;
 mod plugin_tool;
 mod process;
+mod tool_fn;
 mod tools;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use log::TracingLog;
 pub use metadata::ProjectFacts;
 pub use net::{Resolve, SystemResolver, TcpConnection, TcpConnector};
 pub use plugin_tool::PluginTool;
+pub use tool_fn::ToolFn;
 pub use tools::ToolRegistry;
 
 /// A host's services.
