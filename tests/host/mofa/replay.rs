@@ -8,7 +8,7 @@ use airlock_host::manager::{Happened, Manager, Notice, PluginState};
 use airlock_host::mofa::ResourceLimits;
 use airlock_host::service::{OperatorConfig, Services};
 use airlock_host::{
-    AbiId, Capability, ErrorKind, Host, Input, LimitKind, LoadOptions, Origin, Plugin, Session,
+    AbiId, Capability, ErrorKind, Functions, Host, Input, LimitKind, LoadOptions, Origin, Plugin, Session,
 };
 
 use crate::support::{Mode, load, source, text};
@@ -331,18 +331,21 @@ fn plugins_without_settings_of_their_own_stand_side_by_side() {
 
 #[test]
 fn a_busy_plugin_blocks_nobody_and_unloading_it_ends_it() {
-    let manager = Manager::new(host());
-    let busy = manager.load_blocking("busy", source(MATH), text()).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let functions = Functions::of("env").func("spins", move |_, ()| Ok(drop(tell.send(()))));
+    let manager = Manager::new(Host::builder().functions(functions).build().unwrap());
+    let spins = r#"(module (import "env" "spins" (func $spins))
+        (func (export "spin") (result i32) (call $spins) (loop (br 0)) (i32.const 0)))"#;
+    let busy = manager.load_blocking("busy", source(spins), text()).unwrap();
     manager.load_blocking("other", source(MATH), text()).unwrap();
-    let spins = std::thread::spawn(move || busy.call_func_blocking::<(), i32>("spin", ()));
-    while manager.info("busy").unwrap().state != PluginState::Running {
-        std::thread::yield_now();
-    }
+    let spinning = std::thread::spawn(move || busy.call_func_blocking::<(), i32>("spin", ()));
+    told.recv().unwrap();
+    assert_eq!(manager.info("busy").unwrap().state, PluginState::Running);
     assert_eq!(manager.call_func_blocking::<(), i32>("other", "answer", ()).unwrap(), 42);
     assert_eq!(manager.list().len(), 2);
     manager.unload_blocking("busy").unwrap();
     assert_eq!(manager.list().len(), 1);
-    assert_eq!(spins.join().unwrap().unwrap_err().code(), "cancelled");
+    assert_eq!(spinning.join().unwrap().unwrap_err().code(), "cancelled");
 }
 
 #[test]
