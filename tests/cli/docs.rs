@@ -21,6 +21,7 @@ fn commands_in_the_pages_print_what_the_pages_say() {
         "docs/fledge.md",
         "docs/cortexprism.md",
         "docs/mofa.md",
+        "docs/budgets.md",
         "docs/testing.md",
         "docs/lang/wat.md",
         "docs/profiling.md",
