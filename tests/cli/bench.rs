@@ -1,5 +1,7 @@
 //! `airlock bench`.
 
+use insta::assert_snapshot;
+use regex::Regex;
 use serde_json::Value;
 
 use crate::plugins::Place;
@@ -87,4 +89,39 @@ fn what_cannot_be_called_is_not_measured() {
     assert!(said.contains("the plugin failed: "), "{said}");
     let (code, said) = fails(&["plugins/text-processor", "transform", "{}", "--time", "soon"]);
     assert_eq!(code, 2, "{said}");
+}
+
+#[test]
+fn the_screen_has_a_row_for_each_way_and_a_histogram() {
+    let place = Place::new();
+    let flags = ["bench", "--time", "300ms", "--threads", "1"];
+    let output = place.airlock().args(flags).args(TRANSFORM).output().unwrap();
+    // What was measured is another each time; where it stands is not.
+    let mut screen = String::from_utf8(output.stdout).unwrap();
+    for (what, steady) in [
+        (r"[\d.]+(ns|µs|ms|s)\b", "TIME"),
+        (r"(?m)^ *TIME( █+)? \d+$", "TIME BAR COUNT"),
+        (r"[\d.]+ [KM]iB", "SIZE"),
+        (r"\b\d+\b", "N"),
+        (" {2,}", "  "),
+    ] {
+        screen = Regex::new(what).unwrap().replace_all(&screen, steady).into_owned();
+    }
+    let mut lines: Vec<&str> = screen.lines().collect();
+    assert_eq!(lines.iter().filter(|line| **line == "TIME BAR COUNT").count(), 16);
+    lines.dedup();
+    assert_snapshot!(lines.join("\n"), @r"
+      runs  shortest  p50  p90  p99  longest
+    cold  N  TIME  TIME  TIME  TIME  TIME
+    cached  N  TIME  TIME  TIME  TIME  TIME
+    fresh  N  TIME  TIME  TIME  TIME  TIME
+    warm  N  TIME  TIME  TIME  TIME  TIME
+
+    fresh calls  N a second on N thread
+    memory  SIZE
+    fuel  N
+
+    warm calls, all but the longest hundredth:
+    TIME BAR COUNT
+    ");
 }
