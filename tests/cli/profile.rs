@@ -302,7 +302,7 @@ fn a_trap_tells_its_functions_with_file_and_line() {
     assert_snapshot!(show(&["--json", "call", PRIMES, "known", "30"]), @r#"
     exit 122
     --- stdout
-    {"schema":1,"ok":false,"error":{"code":"trap","culprit":"guest","message":"the plugin trapped while running: unreachable","causes":[],"frames":[{"function":"checked","source":"./primes.c:30:15","file":"./primes.c","line":30,"column":15},{"function":"nth","source":"./primes.c:38:12","file":"./primes.c","line":38,"column":12}]}}
+    {"schema":1,"ok":false,"error":{"code":"trap","culprit":"guest","message":"the plugin trapped while running: unreachable","causes":[],"trap":"unreachable","frames":[{"function":"checked","source":"./primes.c:30:15","file":"./primes.c","line":30,"column":15},{"function":"nth","source":"./primes.c:38:12","file":"./primes.c","line":38,"column":12}]}}
     "#);
 }
 

@@ -276,7 +276,8 @@ pub(crate) fn error_json(error: &Error) -> serde_json::Value {
     if let Some(hint) = error.hint() {
         object["hint"] = json!(hint);
     }
-    if let ErrorKind::Trap { frames, .. } = error.kind() {
+    if let ErrorKind::Trap { trap, frames, .. } = error.kind() {
+        object["trap"] = json!(trap);
         object["frames"] = json!(frames);
     }
     if let Some(printed) = error.printed() {

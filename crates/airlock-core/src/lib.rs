@@ -49,7 +49,7 @@ pub use capability::{
     NamePattern, OriginPattern, PathBase, PathScope, PortPattern, Quota, Risk, Scheme, Scope,
 };
 pub use digest::Digest;
-pub use error::{Culprit, Error, ErrorKind, Location, Phase, Printed, Result, TrapFrame};
+pub use error::{Culprit, Error, ErrorKind, Location, Phase, Printed, Result, TrapFrame, TrapKind};
 pub use gate::{Gate, Need, Permit};
 pub use grant::{Grant, GrantStore, Identity, Lasting, MemoryGrants};
 pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};

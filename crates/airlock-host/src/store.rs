@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use airlock_core::{
     AuditEvent, Capability, CapabilityKind, Error, ErrorKind, Gate, LimitKind, LogLevel, Need, Permit, Phase,
-    ServiceError, Usage, Uses,
+    ServiceError, TrapKind, Usage, Uses,
 };
 use airlock_engine::{Allocation, TICK, Ticker};
 use tokio::runtime::Handle;
@@ -787,5 +787,20 @@ pub(crate) fn explain_in(error: wasmtime::Error, state: &CallState) -> Error {
         None => error.root_cause().to_string(),
     };
     let frames = frames::of_trap(&error, state.plugin.lines());
-    Error::new(ErrorKind::Trap { reason, frames, phase })
+    Error::new(ErrorKind::Trap { trap: trap_kind(trap), reason, frames, phase })
+}
+
+/// Which trap it was, where wasmtime says.
+fn trap_kind(trap: Option<Trap>) -> TrapKind {
+    match trap {
+        Some(Trap::UnreachableCodeReached) => TrapKind::Unreachable,
+        Some(Trap::MemoryOutOfBounds) => TrapKind::MemoryOutOfBounds,
+        Some(Trap::TableOutOfBounds) => TrapKind::TableOutOfBounds,
+        Some(Trap::IndirectCallToNull) => TrapKind::IndirectCallToNull,
+        Some(Trap::BadSignature) => TrapKind::BadSignature,
+        Some(Trap::IntegerOverflow) => TrapKind::IntegerOverflow,
+        Some(Trap::IntegerDivisionByZero) => TrapKind::IntegerDivisionByZero,
+        Some(Trap::BadConversionToInteger) => TrapKind::BadConversionToInteger,
+        _ => TrapKind::Other,
+    }
 }

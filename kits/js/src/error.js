@@ -10,7 +10,7 @@ export class AirlockError extends Error {
     this.code = fields.code ?? "host";
     this.culprit = fields.culprit ?? "host";
     this.causes = fields.causes ?? [];
-    for (const key of ["hint", "frames", "stdout", "stderr"]) {
+    for (const key of ["hint", "trap", "frames", "stdout", "stderr"]) {
       if (fields[key] !== undefined) {
         this[key] = fields[key];
       }

@@ -153,6 +153,8 @@ export interface AirlockErrorFields {
   causes: string[];
   /** What to do, where there is something. */
   hint?: string;
+  /** Which trap it was: `unreachable`, `memory-out-of-bounds`, … */
+  trap?: string;
   /** Of a trap. */
   frames?: { function: string; source: string | null; file?: string; line?: number; column?: number }[];
   /** What the plugin had written, where it had. */
@@ -168,6 +170,7 @@ export class AirlockError extends Error implements AirlockErrorFields {
   culprit: Culprit;
   causes: string[];
   hint?: string;
+  trap?: string;
   frames?: { function: string; source: string | null; file?: string; line?: number; column?: number }[];
   stdout?: string;
   stderr?: string;

@@ -215,6 +215,30 @@ fn errors_are_told_apart_as_the_page_matches_on_them() {
 }
 
 #[test]
+fn each_trap_is_one_to_match_on() {
+    let wat = r#"(module (import "env" "abort" (func $abort (param i32 i32 i32 i32)))
+        (memory (export "memory") 1) (table 2 funcref) (elem (i32.const 0) $f)
+        (type $none (func)) (type $number (func (result i32)))
+        (func $f (type $none))
+        (func (export "unreachable") unreachable)
+        (func (export "aborted") (call $abort (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+        (func (export "memory-out-of-bounds") (drop (i32.load (i32.const 65536))))
+        (func (export "table-out-of-bounds") (call_indirect (type $none) (i32.const 9)))
+        (func (export "indirect-call-to-null") (call_indirect (type $none) (i32.const 1)))
+        (func (export "bad-signature") (drop (call_indirect (type $number) (i32.const 0))))
+        (func (export "integer-overflow") (drop (i32.div_s (i32.const 0x80000000) (i32.const -1))))
+        (func (export "integer-division-by-zero") (drop (i32.div_s (i32.const 1) (i32.const 0))))
+        (func (export "bad-conversion-to-integer") (drop (i32.trunc_f32_s (f32.const nan)))))"#;
+    let plugin = Host::new().unwrap().load_blocking(wat.as_bytes(), LoadOptions::new().wat(true)).unwrap();
+    for function in plugin.functions() {
+        let error = plugin.call_blocking::<_, ()>(function, &()).unwrap_err();
+        let ErrorKind::Trap { trap, .. } = error.kind() else { panic!("{function}: {error}") };
+        assert_eq!(serde_json::to_value(trap).unwrap(), **function);
+    }
+    assert_eq!(plugin.functions().len(), 9);
+}
+
+#[test]
 fn capabilities_are_granted_by_the_names_that_the_page_has() {
     let wat = r#"(module (import "env" "host_http_request" (func $http (param i32 i32 i32) (result i32)))
         (memory (export "memory") 1) (data (i32.const 16) "{\"url\":\"http://127.0.0.1:1/\"}")

@@ -89,6 +89,33 @@ impl Location {
     }
 }
 
+/// What a guest trapped on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum TrapKind {
+    /// An `unreachable` instruction: an assertion, a panic, or an `abort` of its language.
+    Unreachable,
+    /// The guest told its host to end it (`env.abort`).
+    Aborted,
+    /// An access outside of linear memory.
+    MemoryOutOfBounds,
+    /// An access outside of a table.
+    TableOutOfBounds,
+    /// A call through a table's empty element.
+    IndirectCallToNull,
+    /// A call through a table of a function of another type.
+    BadSignature,
+    /// A division whose result is no number of its size.
+    IntegerOverflow,
+    /// A division by zero.
+    IntegerDivisionByZero,
+    /// A float that is no integer of the size it is made into.
+    BadConversionToInteger,
+    /// Another one.
+    Other,
+}
+
 /// One frame of a guest's backtrace.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct TrapFrame {
@@ -276,7 +303,9 @@ pub enum ErrorKind {
     },
     /// The guest trapped.
     Trap {
-        /// What the trap was, such as `unreachable`.
+        /// Which trap it was.
+        trap: TrapKind,
+        /// What the trap was in words, such as `unreachable` or a panic's message.
         reason: String,
         /// The guest's backtrace, innermost first, bounded in length.
         frames: Vec<TrapFrame>,

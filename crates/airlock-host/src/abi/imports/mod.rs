@@ -4,7 +4,7 @@ pub(super) mod cortex;
 mod heap;
 pub(super) mod mofa;
 
-use airlock_core::{ErrorKind, Phase};
+use airlock_core::{ErrorKind, Phase, TrapKind};
 use wasmtime::{Caller, Extern, Linker, Memory};
 
 use crate::guest;
@@ -38,7 +38,12 @@ fn abort(
         _ => "abort".to_owned(),
     };
     let phase: Phase = caller.data().phase;
-    Err(caller.data_mut().halt(ErrorKind::Trap { reason, frames: Vec::new(), phase }))
+    Err(caller.data_mut().halt(ErrorKind::Trap {
+        trap: TrapKind::Aborted,
+        reason,
+        frames: Vec::new(),
+        phase,
+    }))
 }
 
 /// The memory that a guest exports, or else has from the host.

@@ -337,11 +337,12 @@ impl JsonAdapter {
 #[cold]
 fn with_panic(live: &mut Live, error: wasmtime::Error) -> Failure {
     let error = explain(error, &mut live.store);
-    let ErrorKind::Trap { frames, phase, .. } = error.kind() else { return error.into() };
+    let ErrorKind::Trap { trap, frames, phase, .. } = error.kind() else { return error.into() };
     match panic_message(live) {
         Some(message) => {
             let reason = format!("panic: {message}");
-            Error::new(ErrorKind::Trap { reason, frames: frames.clone(), phase: *phase }).into()
+            let (trap, frames, phase) = (*trap, frames.clone(), *phase);
+            Error::new(ErrorKind::Trap { trap, reason, frames, phase }).into()
         }
         None => error.into(),
     }
