@@ -65,11 +65,11 @@ const HOST_STACK: usize = 1 << 20;
 
 /// Bytes of a slot that are cleared instead of given back: giving a page back and
 /// faulting it in again costs fifty times as much as clearing it.
-const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
+pub(crate) const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 
 /// Elements of a pooled table; a module that declares more goes on demand.
-const POOLED_TABLE_ELEMENTS: usize = 20_000;
+pub(crate) const POOLED_TABLE_ELEMENTS: usize = 20_000;
 
 /// Frames of a trap's backtrace that are kept.
 const MAX_TRAP_FRAMES: usize = 30;

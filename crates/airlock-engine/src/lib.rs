@@ -11,6 +11,7 @@
 //! [`Ticker`] the one thread that keeps everybody's time.
 
 mod admit;
+mod anatomy;
 mod artifact;
 mod cache;
 mod code;
@@ -26,6 +27,7 @@ mod ticker;
 
 // The public interface is:
 pub use admit::Feature;
+pub use anatomy::{Anatomy, FunctionSize, MemorySize, Section, Stack};
 pub use artifact::Artifact;
 pub use cache::{Cache, CacheEntry, CacheSettings, Damaged, Verified};
 pub use code::{CompiledCode, Mapping};

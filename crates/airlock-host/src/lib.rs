@@ -72,9 +72,10 @@ pub mod testing;
 mod wasi;
 
 // The public interface is:
+pub use abi::{Gap, KNOWN_EXPORTS, KnownExport};
 pub use airlock_core::*;
 pub use airlock_engine::{
-    Artifact, Cache, CacheEntry, CacheSettings, Compiler, Damaged, Export, ExternType, Feature, Import,
+    Anatomy, Artifact, Cache, CacheEntry, CacheSettings, Compiler, Damaged, Export, ExternType, Feature, Import,
     InProcess, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, Verified, Worker, serve_worker,
 };
 pub use answer::{Answer, Input, Program};

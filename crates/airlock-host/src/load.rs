@@ -12,11 +12,11 @@ use airlock_core::{
 use airlock_engine::{Allocation, Artifact, Compiled, EngineKey, Feature, Shape};
 use tokio::sync::oneshot;
 
-use crate::abi::{self, Abi, Adapter, Describer};
+use crate::abi::{self, Abi, Adapter, Describer, Gap};
 use crate::core_dump::CoreDump;
 use crate::host::Host;
 use crate::plugin::{Plugin, PluginParts};
-use crate::requests::requests;
+use crate::requests::{requests, uses};
 use crate::sampler::{Sampler, Sampling};
 use crate::service::exec;
 use crate::source::{self, Source};
@@ -279,6 +279,42 @@ impl Examined {
     /// Whether the ABI's plugins keep state between calls.
     pub fn keeps_state(&self) -> bool {
         self.abi.as_ref().is_ok_and(|(id, _)| abi::by_id(*id).profile().keeps_state)
+    }
+
+    /// Whether what is not a number has one bit pattern on every machine in its calls.
+    pub fn has_canonical_nan(&self) -> bool {
+        self.abi.as_ref().is_ok_and(|(id, _)| abi::by_id(*id).profile().canonical_nan)
+    }
+
+    /// What its imports could use, each with the first import that could.
+    pub fn uses(&self) -> Vec<(CapabilityKind, String)> {
+        uses(&self.shape)
+    }
+
+    /// Of what its manifest asks for that which this version of Airlock cannot grant.
+    pub fn ungrantable(&self) -> impl Iterator<Item = &Request> {
+        let asked = self.manifest.iter().flat_map(|manifest| &manifest.requests);
+        asked.filter(|request| !can_enforce(&request.capability))
+    }
+
+    /// Other ABIs that its bytes fit, and why.
+    pub fn other_abis(&self) -> Vec<(AbiId, String)> {
+        self.abi.as_ref().map(|(id, _)| abi::others(&self.shape, *id)).unwrap_or_default()
+    }
+
+    /// What it leaves to be guessed.
+    pub fn gaps(&self) -> Vec<Gap> {
+        match &self.abi {
+            Ok((id, _)) => abi::by_id(*id).gaps(&self.shape, &self.functions()),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Exported functions that cannot be called and that no ABI or toolchain is known to have.
+    pub fn uncallable(&self) -> Vec<&str> {
+        let callable = self.functions();
+        let exported = self.shape.exported_functions().map(|(name, _)| name);
+        exported.filter(|name| !abi::is_known(name) && !callable.iter().any(|own| own == name)).collect()
     }
 
     /// The functions that can be called.

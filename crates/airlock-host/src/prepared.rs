@@ -132,7 +132,8 @@ impl Host {
         let linked = match Dependent::new(&linker, module, shape, abi) {
             Some(dependent) => Linked::Dependent(Box::new(dependent)),
             None => {
-                Linked::Module(linker.instantiate_pre(module).map_err(|error| import_error(&error, shape))?)
+                let linked = linker.instantiate_pre(module);
+                Linked::Module(linked.map_err(|error| with_others(import_error(&error, shape), &linker, module))?)
             }
         };
         let exports = module
@@ -206,6 +207,33 @@ fn interface_error(error: &wasmtime::Error, shape: &Shape) -> Error {
             ErrorKind::UnknownImport { module, name, belongs_to }
         }
     })
+}
+
+/// Imports that are named beside the first one that nobody provides.
+const MORE: usize = 5;
+
+/// The error for an import that nobody provides, with the others of which that is true: who mends one
+/// wants to know of all.
+fn with_others(error: Error, linker: &Linker<CallState>, module: &Module) -> Error {
+    let ErrorKind::UnknownImport { module: from, name, .. } = error.kind() else { return error };
+    let (mut linker, mut last) = (linker.clone(), (from.clone(), name.clone()));
+    let mut others = Vec::new();
+    while others.len() < MORE {
+        let import = module.imports().find(|import| (import.module(), import.name()) == (&last.0, &last.1));
+        let Some(ty) = import.and_then(|import| import.ty().func().cloned()) else { break };
+        let trap = |_: wasmtime::Caller<'_, CallState>, _: &[wasmtime::Val], _: &mut [wasmtime::Val]| Ok(());
+        if linker.func_new(&last.0, &last.1, ty, trap).is_err() {
+            break;
+        }
+        let Err(next) = linker.instantiate_pre(module) else { break };
+        let Some(unknown) = next.downcast_ref::<UnknownImportError>() else { break };
+        last = (unknown.module().to_owned(), unknown.name().to_owned());
+        others.push(format!("`{}.{}`", last.0, last.1));
+    }
+    match others.is_empty() {
+        true => error,
+        false => error.with_hint(format!("nor does anybody provide {}", others.join(", "))),
+    }
 }
 
 /// Which import could not be provided, and whose it is.

@@ -84,6 +84,20 @@ const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 6] = [
     ),
 ];
 
+/// What the imports of a module or component could use, each with the first import that could.
+pub(crate) fn uses(shape: &Shape) -> Vec<(CapabilityKind, String)> {
+    let of_modules = IMPLIED.iter().filter_map(|&(kind, module, names)| {
+        let name = names.iter().find(|name| shape.imports_item(module, name))?;
+        Some((kind, format!("{module}.{name}")))
+    });
+    let of_interfaces = IMPLIED_BY_INTERFACES.iter().filter_map(|&(kind, interfaces)| {
+        let all = interfaces.iter().flat_map(|(interface, names)| names.iter().map(move |name| (interface, name)));
+        let mut used = all.filter(|(interface, name)| shape.imports_of_interface(interface, name));
+        used.next().map(|(interface, name)| (kind, format!("{interface}.{name}")))
+    });
+    of_modules.chain(of_interfaces).collect()
+}
+
 /// What a plugin asks for: in its manifest, and by what it imports of the application and, with the
 /// rest of its imports, of the host.
 pub(crate) fn requests(

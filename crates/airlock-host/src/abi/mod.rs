@@ -8,6 +8,7 @@
 mod allocate;
 mod command;
 mod cortex;
+mod exports;
 pub(crate) mod fledge;
 mod imports;
 mod json;
@@ -33,7 +34,9 @@ use crate::answer::{Answer, Input};
 use crate::store::{CallState, Live};
 use crate::wasi::{self, WasiInput};
 
+pub use exports::{KNOWN_EXPORTS, KnownExport};
 pub(crate) use allocate::{Allocate, allocator_of};
+pub(crate) use exports::is_known;
 pub(crate) use imports::{Heap, link_common, owner_of};
 
 /// What an ABI's documents promise every plugin of its family.
@@ -153,11 +156,27 @@ pub(crate) trait Abi: Sync {
         Ok(None)
     }
 
+    /// What a module of it leaves to be guessed, though its functions can be called.
+    fn gaps(&self, shape: &Shape, functions: &[String]) -> Vec<Gap> {
+        let _ = (shape, functions);
+        Vec::new()
+    }
+
     /// Reads what is needed of a module's shape to call it.
     ///
     /// # Errors
     /// [`ErrorKind::AbiMismatch`] when the module lacks what the ABI needs.
     fn bind(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>>;
+}
+
+/// Something that a module does not say, and that is settled some other way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Gap {
+    /// It exports nothing that allocates memory for its input, which goes into new pages.
+    NoAllocator,
+    /// Nothing tells how long the results of these functions are: their end is looked for.
+    NoLength(Vec<String>),
 }
 
 /// How a module is asked what it is.
@@ -248,6 +267,17 @@ pub(crate) fn choose(
         None if shape.is_component => Err(Error::new(ErrorKind::ComponentUnsupported)),
         None => Ok((by_id(AbiId::Raw), "nothing else fits".to_owned())),
     }
+}
+
+/// The ABIs that a module fits by its bytes alone, but for `chosen`, and why. That it could be called
+/// if it were nothing else is no fit.
+pub(crate) fn others(shape: &Shape, chosen: AbiId) -> Vec<(AbiId, String)> {
+    ALL.iter()
+        .filter(|abi| abi.id() != chosen && (!shape.is_component || abi.runs_components()))
+        .filter_map(|abi| Some((abi.id(), abi.detect(shape, None)?)))
+        .filter(|(_, found)| found.fit > Fit::Fallback)
+        .map(|(id, found)| (id, found.why))
+        .collect()
 }
 
 /// The error for a function that is not among `known`.

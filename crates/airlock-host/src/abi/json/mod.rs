@@ -19,7 +19,7 @@ use wasmtime_wasi::I32Exit;
 use self::ladder::{Found, Returned};
 use super::imports::{cortex as imports, mofa};
 use super::{
-    Abi, Adapter, Allocate, Dialect, Failure, Fit, GuestFuture, Hooks, Match, Profile, allocator_of, bad,
+    Abi, Adapter, Allocate, Dialect, Failure, Fit, Gap, GuestFuture, Hooks, Match, Profile, allocator_of, bad,
     check_memory, grow_to, initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
@@ -84,6 +84,14 @@ fn is_capability(name: &str, ty: &Signature) -> bool {
     !reserved && (ty.is(&pair, &[ValueType::I32]) || ty.is(&pair, &[ValueType::I64]))
 }
 
+/// Whether an export is what a json plugin's toolchain or its results' lengths are, or another ABI's.
+pub(super) fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+        || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || LENGTHS.contains(&name)
+        || name.ends_with("_len")
+}
+
 fn has_capabilities(shape: &Shape) -> bool {
     shape.exports_memory() && shape.exported_functions().any(|(name, ty)| is_capability(name, ty))
 }
@@ -143,6 +151,16 @@ impl Abi for Json {
 
     fn memory_pages(&self) -> Option<(u64, u64)> {
         Some(imports::PAGES)
+    }
+
+    fn gaps(&self, shape: &Shape, functions: &[String]) -> Vec<Gap> {
+        let is_silent = |function: &&String| {
+            let bound = Bound::of(shape, function);
+            matches!(bound.gives, Some(Gives::I32)) && bound.length.is_none()
+        };
+        let silent: Vec<String> = functions.iter().filter(is_silent).cloned().collect();
+        let allocator = allocator_of(shape, None).is_none().then_some(Gap::NoAllocator);
+        allocator.into_iter().chain((!silent.is_empty()).then_some(Gap::NoLength(silent))).collect()
     }
 
     fn bind(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {

@@ -1,0 +1,54 @@
+//! Exports that ABIs know by their names, with the types that they have to have.
+
+use airlock_core::ValueType;
+
+use super::json;
+
+/// A function that an ABI looks for by its name.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownExport {
+    /// Its name.
+    pub name: &'static str,
+    /// Whose it is, for people.
+    pub of: &'static str,
+    /// What it takes.
+    pub params: &'static [ValueType],
+    /// What it gives.
+    pub results: &'static [ValueType],
+}
+
+const fn known(
+    name: &'static str,
+    of: &'static str,
+    params: &'static [ValueType],
+    results: &'static [ValueType],
+) -> KnownExport {
+    KnownExport { name, of, params, results }
+}
+
+const I: ValueType = ValueType::I32;
+
+/// All of them. A module that exports something of such a name and another type is not called there, and
+/// one whose name is nearly such a one is not either.
+pub static KNOWN_EXPORTS: [KnownExport; 15] = [
+    known("plugin_manifest", "the `sen` ABI", &[], &[ValueType::I64]),
+    known("plugin_execute", "the `sen` ABI", &[I, I], &[ValueType::I64]),
+    known("plugin_resume", "the `sen` ABI", &[I, I, I], &[ValueType::I64]),
+    known("plugin_alloc", "the `sen` ABI", &[I], &[I]),
+    known("plugin_dealloc", "the `sen` ABI", &[I, I], &[]),
+    known("plugin_get_abi_version", "the `cortex` ABI", &[], &[I]),
+    known("plugin_get_capabilities", "the `cortex` ABI", &[I, I], &[I]),
+    known("plugin_execute_tool", "the `cortex` ABI", &[I; 6], &[I]),
+    known("plugin_init", "plugins with something to begin with", &[], &[]),
+    known("plugin_destroy", "plugins with something to clean up", &[], &[]),
+    known("_cleanup", "plugins with something to clean up", &[], &[]),
+    known("_start", "programs", &[], &[]),
+    known("_initialize", "modules with something to begin with", &[], &[]),
+    known("__wasm_call_ctors", "modules with something to begin with", &[], &[]),
+    known("cortex_alloc", "the `json` ABI", &[I], &[I]),
+];
+
+/// Whether an export belongs to an ABI or a toolchain, rather than being a function of the plugin's own.
+pub(crate) fn is_known(name: &str) -> bool {
+    name.starts_with('_') || KNOWN_EXPORTS.iter().any(|known| known.name == name) || json::is_reserved(name)
+}
