@@ -25,6 +25,7 @@ fn commands_in_the_pages_print_what_the_pages_say() {
         "docs/testing.md",
         "docs/lang/wat.md",
         "docs/profiling.md",
+        "docs/check.md",
     ] {
         let text = std::fs::read_to_string(repository().join(page)).unwrap();
         for block in text.split("```console\n").skip(1) {

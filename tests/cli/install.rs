@@ -362,17 +362,20 @@ fn an_unknown_manifest_key_is_a_named_warning_and_an_error_when_checked_strictly
     exit 0
     --- stderr
     warning: unknown key `colour`
+    notes: 1; `airlock check -v` shows them
     `plain` can be installed; warnings: 1
     ");
     assert_snapshot!(place.show(&["check", "--strict", &odd]), @r"
     exit 1
     --- stderr
     warning: unknown key `colour`
+    notes: 1; `airlock check -v` shows them
     `plain` is refused for its warnings: 1
     ");
     assert_snapshot!(place.show(&["check", "--strict", &place.source("plain", &PLAIN)]), @r"
     exit 0
     --- stderr
+    notes: 1; `airlock check -v` shows them
     `plain` can be installed, and nothing is odd about it
     ");
     let unknown = r#","permissions":{"network":["gopher://x"]}"#;

@@ -50,7 +50,9 @@ fn plain(place: &Place, key: &str, value: &mut Value) {
             *value = json!("[DIGEST]");
         }
         Value::String(text) => *value = json!(place.plain(text)),
-        Value::Number(_) if matches!(key, "installed_at" | "wall_ns" | "fuel" | "memory_bytes") => {
+        Value::Number(_)
+            if matches!(key, "installed_at" | "wall_ns" | "fuel" | "memory_bytes" | "load_ms") =>
+        {
             *value = json!("[NUMBER]");
         }
         _ => {}
@@ -103,11 +105,11 @@ fn each_verb_prints_one_object_whose_keys_the_page_names() {
     $ airlock new fledge-hello
     {"schema":1,"ok":true,"name":"fledge-hello","path":"[FOLDER]/sources/fledge-hello","abi":"fledge","lang":"rust","command":"hello","description":"Lists lines that are too long","files":["Cargo.toml",".cargo/config.toml","src/main.rs","plugin.toml","tests/lint.toml","tests/project/long.txt","README.md",".gitignore"]}
     $ airlock check
-    {"schema":1,"ok":false,"path":"[FOLDER]/sources/fledge-hello","plugin":null,"facts":null,"findings":[{"code":"missing-binary","severity":"error","message":"the command `hello` runs `target/wasm32-wasip1/release/fledge-hello.wasm`, which is not there","hint":"`airlock build` builds it"}],"counts":{"errors":1,"warnings":0,"notes":0}}
+    {"schema":1,"ok":false,"path":"[FOLDER]/sources/fledge-hello","plugin":null,"facts":null,"modules":[],"findings":[{"code":"missing-binary","severity":"error","message":"the command `hello` runs `target/wasm32-wasip1/release/fledge-hello.wasm`, which is not there","hint":"`airlock build` builds it"}],"counts":{"errors":1,"warnings":0,"notes":0}}
     $ airlock build [FOLDER]/sources/fledge-hello
     {"schema":1,"ok":true,"name":"fledge-hello","version":"0.1.0","language":null,"target":null,"tools":[],"commands":[["sh","build.sh"]],"source":{"digest":"[DIGEST]","files":10},"optimised":null,"files":[{"path":"target/wasm32-wasip1/release/fledge-hello.wasm","size":136,"digest":"[DIGEST]"}],"command":["sh","build.sh"],"record":"fledge-hello.build.json"}
     $ airlock check [FOLDER]/sources/fledge-hello
-    {"schema":1,"ok":true,"path":"[FOLDER]/sources/fledge-hello","plugin":{"name":"fledge-hello","digest":"[DIGEST]"},"facts":{"abi":"fledge","size":136,"requests":[{"capability":"kv=1MiB","required":false}],"imports":["fledge.send"],"limits":"[LIMITS]","commands":{"hello":"target/wasm32-wasip1/release/fledge-hello.wasm"},"hooks":{"build":"sh build.sh"}},"findings":[],"counts":{"errors":0,"warnings":0,"notes":0}}
+    {"schema":1,"ok":true,"path":"[FOLDER]/sources/fledge-hello","plugin":{"name":"fledge-hello","digest":"[DIGEST]"},"facts":{"abi":"fledge","size":136,"requests":[{"capability":"kv=1MiB","required":false}],"imports":["fledge.send"],"limits":"[LIMITS]","commands":{"hello":"target/wasm32-wasip1/release/fledge-hello.wasm"},"hooks":{"build":"sh build.sh"}},"modules":[{"path":"target/wasm32-wasip1/release/fledge-hello.wasm","abi":"fledge","why":"the manifest of `fledge-hello` is fledge's","functions_to_call":[],"load_ms":"[NUMBER]","size":136,"code":8,"data":34,"custom":9,"sections":[{"kind":"type","size":9},{"kind":"import","size":15},{"kind":"function","size":2},{"kind":"memory","size":3},{"kind":"export","size":19},{"kind":"code","size":10},{"kind":"data","size":40},{"kind":"custom","name":"name","size":14}],"functions":1,"imported_functions":1,"globals":0,"tables":0,"table_elements":0,"elements":0,"memories":[{"minimum":1,"maximum":null,"imported":false}],"data_range":[16,50],"has_start":false,"stack":null,"largest":[{"index":1,"name":null,"size":8}],"names":1,"odd_name":null,"dwarf":0,"producers":[],"makes_nan":null,"relaxed_simd":null,"grows":false,"off_pool":null}],"findings":[],"counts":{"errors":0,"warnings":0,"notes":0}}
     $ airlock install [FOLDER]/sources/fledge-hello
     {"schema":1,"ok":false,"error":{"code":"denied","culprit":"policy","message":"`kv=1MiB` is needed and not granted","causes":[],"hint":"nobody can be asked here; `--allow kv=1MiB` grants what it asks for, `--deny` does not"}}
     $ airlock install [FOLDER]/sources/fledge-hello --allow kv
@@ -129,27 +131,4 @@ fn each_verb_prints_one_object_whose_keys_the_page_names() {
     let page = fs::read_to_string(repository().join("docs/json.md")).unwrap();
     let missing: Vec<_> = named.iter().filter(|key| !page.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "docs/json.md does not name {missing:?}");
-}
-
-/// Each code that `airlock check` has for what it finds, as it stands in its sources.
-#[test]
-fn the_page_names_each_code_of_a_finding() {
-    let page = fs::read_to_string(repository().join("docs/json.md")).unwrap();
-    let mut codes = 0;
-    for file in ["mod.rs", "fledge.rs"] {
-        let source =
-            fs::read_to_string(repository().join("crates/airlock-cli/src/command/check").join(file)).unwrap();
-        for start in ["Finding::error(", "Finding::warning(", "Finding::note(", "StandIn(", "(\""] {
-            for rest in source.split(start).skip(1) {
-                let rest = rest.trim_start().trim_start_matches('"');
-                let code = rest.split('"').next().unwrap_or_default();
-                let is_code = code.contains('-') && code.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-                if is_code {
-                    assert!(page.contains(&format!("`{code}`")), "docs/json.md does not name `{code}`");
-                    codes += 1;
-                }
-            }
-        }
-    }
-    assert!(codes > 10, "only {codes} codes were found");
 }

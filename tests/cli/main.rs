@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod build;
 mod call;
+mod check;
 mod compile;
 mod cortex;
 mod docs;

@@ -339,9 +339,12 @@ impl<'a> Module<'a> {
             KnownCustom::Producers(fields) => {
                 let values = fields.into_iter().map_while(Result::ok).take(TOLD);
                 let told = values.flat_map(|field| {
-                    field.values.into_iter().map_while(Result::ok).take(TOLD).map(move |value| {
-                        shortened(format!("{} {}", value.name, value.version).trim())
-                    })
+                    field
+                        .values
+                        .into_iter()
+                        .map_while(Result::ok)
+                        .take(TOLD)
+                        .map(move |value| shortened(format!("{} {}", value.name, value.version).trim()))
                 });
                 anatomy.producers.extend(told.take(TOLD));
                 anatomy.producers.truncate(TOLD);
@@ -356,9 +359,7 @@ impl<'a> Module<'a> {
         let mut wanted: Vec<u32> = self.code.largest.iter().map(|(_, index)| *index).collect();
         wanted.extend(reached.makes_nan.into_iter().chain(reached.relaxed_simd));
         let names = self.read_names(anatomy, &wanted);
-        let name = |index: u32| {
-            names.iter().find(|(named, _)| *named == index).map(|(_, name)| name.clone())
-        };
+        let name = |index: u32| names.iter().find(|(named, _)| *named == index).map(|(_, name)| name.clone());
         let called = |index: u32| name(index).unwrap_or_else(|| format!("function {index}"));
         anatomy.makes_nan = anatomy.makes_nan.take().or(reached.makes_nan.map(called));
         anatomy.relaxed_simd = anatomy.relaxed_simd.take().or(reached.relaxed_simd.map(called));

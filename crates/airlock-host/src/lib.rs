@@ -75,8 +75,9 @@ mod wasi;
 pub use abi::{Gap, KNOWN_EXPORTS, KnownExport};
 pub use airlock_core::*;
 pub use airlock_engine::{
-    Anatomy, Artifact, Cache, CacheEntry, CacheSettings, Compiler, Damaged, Export, ExternType, Feature, Import,
-    InProcess, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, Verified, Worker, serve_worker,
+    Anatomy, Artifact, Cache, CacheEntry, CacheSettings, Compiler, Damaged, Export, ExternType, Feature,
+    Import, InProcess, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, Verified, Worker,
+    serve_worker,
 };
 pub use answer::{Answer, Input, Program};
 pub use bounded::block_on;

@@ -294,7 +294,9 @@ impl Examined {
     /// Of what its manifest asks for that which this version of Airlock cannot grant.
     pub fn ungrantable(&self) -> impl Iterator<Item = &Request> {
         let asked = self.manifest.iter().flat_map(|manifest| &manifest.requests);
-        asked.filter(|request| !can_enforce(&request.capability))
+        asked.filter(|request| {
+            !can_enforce(&request.capability) || is_withheld(&self.shape, &request.capability)
+        })
     }
 
     /// Other ABIs that its bytes fit, and why.
@@ -648,15 +650,18 @@ fn owner_of(_folder: &Path) -> Option<u32> {
 
 /// Refuses files to a component, so that no grant of some is taken and silently ignored.
 fn refuse_files<'a>(shape: &Shape, granted: impl IntoIterator<Item = &'a Capability>) -> Result<()> {
-    let is_files =
-        |grant: &&Capability| matches!(grant.kind(), CapabilityKind::FsRead | CapabilityKind::FsWrite);
-    match granted.into_iter().filter(|_| shape.is_component).find(is_files) {
+    match granted.into_iter().find(|grant| is_withheld(shape, grant)) {
         Some(grant) => Err(Error::new(ErrorKind::InvalidSetting {
             name: grant.to_string(),
             reason: "this version of Airlock gives components no files".to_owned(),
         })),
         None => Ok(()),
     }
+}
+
+/// Whether it is something that components are not given.
+fn is_withheld(shape: &Shape, grant: &Capability) -> bool {
+    shape.is_component && matches!(grant.kind(), CapabilityKind::FsRead | CapabilityKind::FsWrite)
 }
 
 /// Makes the folder that is kept for a plugin, where it may use something in it.

@@ -133,7 +133,9 @@ impl Host {
             Some(dependent) => Linked::Dependent(Box::new(dependent)),
             None => {
                 let linked = linker.instantiate_pre(module);
-                Linked::Module(linked.map_err(|error| with_others(import_error(&error, shape), &linker, module))?)
+                Linked::Module(
+                    linked.map_err(|error| with_others(import_error(&error, shape), &linker, module))?,
+                )
             }
         };
         let exports = module

@@ -91,7 +91,8 @@ pub(crate) fn uses(shape: &Shape) -> Vec<(CapabilityKind, String)> {
         Some((kind, format!("{module}.{name}")))
     });
     let of_interfaces = IMPLIED_BY_INTERFACES.iter().filter_map(|&(kind, interfaces)| {
-        let all = interfaces.iter().flat_map(|(interface, names)| names.iter().map(move |name| (interface, name)));
+        let all =
+            interfaces.iter().flat_map(|(interface, names)| names.iter().map(move |name| (interface, name)));
         let mut used = all.filter(|(interface, name)| shape.imports_of_interface(interface, name));
         used.next().map(|(interface, name)| (kind, format!("{interface}.{name}")))
     });

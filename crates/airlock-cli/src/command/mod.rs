@@ -55,6 +55,7 @@ use crate::spinner;
 pub(crate) struct Session {
     pub(crate) printer: Printer,
     quiet: bool,
+    /// Whether `-v` was said.
     verbose: bool,
     config: Config,
     store: OnceCell<Arc<Store>>,

@@ -148,12 +148,53 @@ fn makes_nan(operator: &Operator<'_>) -> bool {
     use Operator::*;
     matches!(
         operator,
-        F32Add | F32Sub | F32Mul | F32Div | F32Sqrt | F32Min | F32Max | F32Ceil | F32Floor | F32Trunc
-            | F32Nearest | F32DemoteF64 | F64Add | F64Sub | F64Mul | F64Div | F64Sqrt | F64Min | F64Max
-            | F64Ceil | F64Floor | F64Trunc | F64Nearest | F64PromoteF32 | F32x4Add | F32x4Sub | F32x4Mul
-            | F32x4Div | F32x4Sqrt | F32x4Min | F32x4Max | F32x4Ceil | F32x4Floor | F32x4Trunc
-            | F32x4Nearest | F32x4DemoteF64x2Zero | F64x2Add | F64x2Sub | F64x2Mul | F64x2Div | F64x2Sqrt
-            | F64x2Min | F64x2Max | F64x2Ceil | F64x2Floor | F64x2Trunc | F64x2Nearest
+        F32Add
+            | F32Sub
+            | F32Mul
+            | F32Div
+            | F32Sqrt
+            | F32Min
+            | F32Max
+            | F32Ceil
+            | F32Floor
+            | F32Trunc
+            | F32Nearest
+            | F32DemoteF64
+            | F64Add
+            | F64Sub
+            | F64Mul
+            | F64Div
+            | F64Sqrt
+            | F64Min
+            | F64Max
+            | F64Ceil
+            | F64Floor
+            | F64Trunc
+            | F64Nearest
+            | F64PromoteF32
+            | F32x4Add
+            | F32x4Sub
+            | F32x4Mul
+            | F32x4Div
+            | F32x4Sqrt
+            | F32x4Min
+            | F32x4Max
+            | F32x4Ceil
+            | F32x4Floor
+            | F32x4Trunc
+            | F32x4Nearest
+            | F32x4DemoteF64x2Zero
+            | F64x2Add
+            | F64x2Sub
+            | F64x2Mul
+            | F64x2Div
+            | F64x2Sqrt
+            | F64x2Min
+            | F64x2Max
+            | F64x2Ceil
+            | F64x2Floor
+            | F64x2Trunc
+            | F64x2Nearest
             | F64x2PromoteLowF32x4
     )
 }
@@ -163,11 +204,25 @@ fn is_relaxed(operator: &Operator<'_>) -> bool {
     use Operator::*;
     matches!(
         operator,
-        I8x16RelaxedSwizzle | I32x4RelaxedTruncF32x4S | I32x4RelaxedTruncF32x4U
-            | I32x4RelaxedTruncF64x2SZero | I32x4RelaxedTruncF64x2UZero | F32x4RelaxedMadd
-            | F32x4RelaxedNmadd | F64x2RelaxedMadd | F64x2RelaxedNmadd | I8x16RelaxedLaneselect
-            | I16x8RelaxedLaneselect | I32x4RelaxedLaneselect | I64x2RelaxedLaneselect | F32x4RelaxedMin
-            | F32x4RelaxedMax | F64x2RelaxedMin | F64x2RelaxedMax | I16x8RelaxedQ15mulrS
-            | I16x8RelaxedDotI8x16I7x16S | I32x4RelaxedDotI8x16I7x16AddS
+        I8x16RelaxedSwizzle
+            | I32x4RelaxedTruncF32x4S
+            | I32x4RelaxedTruncF32x4U
+            | I32x4RelaxedTruncF64x2SZero
+            | I32x4RelaxedTruncF64x2UZero
+            | F32x4RelaxedMadd
+            | F32x4RelaxedNmadd
+            | F64x2RelaxedMadd
+            | F64x2RelaxedNmadd
+            | I8x16RelaxedLaneselect
+            | I16x8RelaxedLaneselect
+            | I32x4RelaxedLaneselect
+            | I64x2RelaxedLaneselect
+            | F32x4RelaxedMin
+            | F32x4RelaxedMax
+            | F64x2RelaxedMin
+            | F64x2RelaxedMax
+            | I16x8RelaxedQ15mulrS
+            | I16x8RelaxedDotI8x16I7x16S
+            | I32x4RelaxedDotI8x16I7x16AddS
     )
 }

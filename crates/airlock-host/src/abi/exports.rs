@@ -9,7 +9,7 @@ use super::json;
 pub struct KnownExport {
     /// Its name.
     pub name: &'static str,
-    /// Whose it is, for people.
+    /// What looks for it, for people.
     pub of: &'static str,
     /// What it takes.
     pub params: &'static [ValueType],
@@ -39,16 +39,35 @@ pub static KNOWN_EXPORTS: [KnownExport; 15] = [
     known("plugin_get_abi_version", "the `cortex` ABI", &[], &[I]),
     known("plugin_get_capabilities", "the `cortex` ABI", &[I, I], &[I]),
     known("plugin_execute_tool", "the `cortex` ABI", &[I; 6], &[I]),
-    known("plugin_init", "plugins with something to begin with", &[], &[]),
-    known("plugin_destroy", "plugins with something to clean up", &[], &[]),
-    known("_cleanup", "plugins with something to clean up", &[], &[]),
-    known("_start", "programs", &[], &[]),
-    known("_initialize", "modules with something to begin with", &[], &[]),
-    known("__wasm_call_ctors", "modules with something to begin with", &[], &[]),
+    known("plugin_init", "every ABI", &[], &[]),
+    known("plugin_destroy", "every ABI", &[], &[]),
+    known("_cleanup", "every ABI", &[], &[]),
+    known("_start", "the `command` ABI", &[], &[]),
+    known("_initialize", "every ABI", &[], &[]),
+    known("__wasm_call_ctors", "every ABI", &[], &[]),
     known("cortex_alloc", "the `json` ABI", &[I], &[I]),
 ];
 
 /// Whether an export belongs to an ABI or a toolchain, rather than being a function of the plugin's own.
 pub(crate) fn is_known(name: &str) -> bool {
     name.starts_with('_') || KNOWN_EXPORTS.iter().any(|known| known.name == name) || json::is_reserved(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KNOWN_EXPORTS, is_known};
+    use crate::abi::{Hooks, sen};
+
+    #[test]
+    fn the_types_are_those_that_the_adapters_look_for() {
+        for (name, params, results) in sen::WANTED {
+            let known = KNOWN_EXPORTS.iter().find(|known| known.name == name);
+            assert!(known.is_some_and(|known| known.params == params && known.results == results), "{name}");
+        }
+        for name in Hooks::NAMES {
+            let known = KNOWN_EXPORTS.iter().find(|known| known.name == name);
+            assert!(known.is_some_and(|known| known.params.is_empty() && known.results.is_empty()), "{name}");
+        }
+        assert!(is_known("malloc") && is_known("transform_result_len") && !is_known("transform"));
+    }
 }

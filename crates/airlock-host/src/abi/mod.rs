@@ -34,9 +34,9 @@ use crate::answer::{Answer, Input};
 use crate::store::{CallState, Live};
 use crate::wasi::{self, WasiInput};
 
-pub use exports::{KNOWN_EXPORTS, KnownExport};
 pub(crate) use allocate::{Allocate, allocator_of};
 pub(crate) use exports::is_known;
+pub use exports::{KNOWN_EXPORTS, KnownExport};
 pub(crate) use imports::{Heap, link_common, owner_of};
 
 /// What an ABI's documents promise every plugin of its family.

@@ -3,6 +3,7 @@
 use airlock_host::Error;
 use serde::Serialize;
 
+use super::codes::Code;
 use crate::printer::{Matters, Printer};
 
 /// One thing that was found.
@@ -16,16 +17,8 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    pub(super) fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Finding { code, severity: Matters::Error, message: message.into(), hint: None }
-    }
-
-    pub(super) fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Finding { severity: Matters::Warning, ..Finding::error(code, message) }
-    }
-
-    pub(super) fn note(code: &'static str, message: impl Into<String>) -> Self {
-        Finding { severity: Matters::Note, ..Finding::error(code, message) }
+    pub(super) fn new(code: &'static Code, message: impl Into<String>) -> Self {
+        Finding { code: code.name, severity: code.severity, message: message.into(), hint: None }
     }
 
     /// An error that a plugin's file comes to.
@@ -34,7 +27,8 @@ impl Finding {
             Some(file) => format!("`{file}`: {error}"),
             None => error.to_string(),
         };
-        Finding { hint: error.hint().map(str::to_owned), ..Finding::error(error.code(), message) }
+        let hint = error.hint().map(str::to_owned);
+        Finding { code: error.code(), severity: Matters::Error, message, hint }
     }
 
     /// The same with what to do about it.

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use airlock_host::{CapabilityKind, Examined, Manifest, Shape, ValueType};
+use airlock_host::{CapabilityKind, Examined, Manifest, ValueType};
 use serde::Deserialize;
 
+use super::codes::{self, Code};
 use super::finding::Finding;
 
 /// Where its plugins import what their host offers.
@@ -31,7 +32,7 @@ enum Instead {
     /// It is refused, which is seldom what was meant.
     Refused,
     /// Something that does for most, with the code that says so.
-    StandIn(&'static str, &'static str),
+    StandIn(&'static Code, &'static str),
 }
 
 static USES: [Use; 7] = [
@@ -87,7 +88,10 @@ static USES: [Use; 7] = [
         module: WASI,
         imports: &["clock_time_get", "poll_oneoff"],
         by_message: false,
-        instead: Instead::StandIn("virtual-clock", "the time is a virtual one, and sleeps pass at once"),
+        instead: Instead::StandIn(
+            &codes::VIRTUAL_CLOCK,
+            "the time is a virtual one, and sleeps pass at once",
+        ),
     },
     Use {
         kinds: &[CapabilityKind::Random],
@@ -96,7 +100,7 @@ static USES: [Use; 7] = [
         module: WASI,
         imports: &["random_get"],
         by_message: false,
-        instead: Instead::StandIn("virtual-random", "random numbers are the same in every run"),
+        instead: Instead::StandIn(&codes::VIRTUAL_RANDOM, "random numbers are the same in every run"),
     },
 ];
 
@@ -116,16 +120,17 @@ struct Plugin {
 }
 
 /// What is odd; `modules` are those of its files that load.
-pub(super) fn check(text: &[u8], manifest: &Manifest, modules: &BTreeMap<String, Examined>) -> Vec<Finding> {
-    let mut findings = said(text, manifest);
+pub(super) fn check(text: &[u8], manifest: &Manifest, modules: &BTreeMap<&str, &Examined>) -> Vec<Finding> {
+    let mut findings = said(text);
     for command in manifest.commands.iter().filter(|command| !command.file.ends_with(".wasm")) {
         let message =
             format!("the command `{}` runs `{}`, which does not end in `.wasm`", command.name, command.file);
-        findings
-            .push(Finding::warning("binary-name", message).hint("fledge warns of any other ending as well"));
+        findings.push(
+            Finding::new(&codes::BINARY_NAME, message).hint("fledge warns of any other ending as well"),
+        );
     }
     for (file, examined) in modules {
-        findings.extend(imported(file, &examined.shape, manifest));
+        findings.extend(imported(file, examined, manifest));
     }
     // Of what is not there nobody knows what it imports.
     if manifest.files().iter().all(|file| modules.contains_key(*file)) {
@@ -135,7 +140,7 @@ pub(super) fn check(text: &[u8], manifest: &Manifest, modules: &BTreeMap<String,
 }
 
 /// What the manifest says and leaves out.
-fn said(text: &[u8], manifest: &Manifest) -> Vec<Finding> {
+fn said(text: &[u8]) -> Vec<Finding> {
     // It was read before, by somebody who wants more of it.
     let read = std::str::from_utf8(text).ok().and_then(|text| toml::from_str::<File>(text).ok());
     let Some(File { plugin, hooks }) = read else { return Vec::new() };
@@ -143,43 +148,39 @@ fn said(text: &[u8], manifest: &Manifest) -> Vec<Finding> {
     if plugin.protocol.is_none() {
         let message = "`plugin.protocol` is missing, and fledge takes what it runs for a native program then";
         findings.push(
-            Finding::warning("protocol-missing", message).hint("`protocol = \"fledge-v1\"` under `[plugin]`"),
+            Finding::new(&codes::PROTOCOL_MISSING, message)
+                .hint("`protocol = \"fledge-v1\"` under `[plugin]`"),
         );
     }
-    let version = manifest.version.as_deref().unwrap_or_default();
-    if semver::Version::parse(version).is_err() {
-        let message = format!("`plugin.version` is `{version}`, which is no semantic version");
-        findings.push(Finding::warning("version", message).hint("three numbers, such as `0.1.0`"));
-    }
     for (code, key, value) in [
-        ("description-missing", "description", &plugin.description),
-        ("author-missing", "author", &plugin.author),
+        (&codes::DESCRIPTION_MISSING, "description", &plugin.description),
+        (&codes::AUTHOR_MISSING, "author", &plugin.author),
     ] {
         if value.as_deref().unwrap_or_default().trim().is_empty() {
             let message = format!("`plugin.{key}` is missing");
-            findings.push(Finding::warning(code, message).hint(format!("`{key} = \"…\"` under `[plugin]`")));
+            findings.push(Finding::new(code, message).hint(format!("`{key} = \"…\"` under `[plugin]`")));
         }
     }
     if hooks.get("build").and_then(toml::Value::as_str).is_some_and(|build| build.trim().is_empty()) {
         let hint = "without the key there is nothing to build";
-        findings.push(Finding::warning("build-empty", "`hooks.build` is empty").hint(hint));
+        findings.push(Finding::new(&codes::BUILD_EMPTY, "`hooks.build` is empty").hint(hint));
     }
     findings
 }
 
 /// What a module imports without being asked for.
-fn imported(file: &str, shape: &Shape, manifest: &Manifest) -> Vec<Finding> {
+fn imported(file: &str, examined: &Examined, manifest: &Manifest) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let shape = &examined.shape;
     for row in USES.iter().filter(|row| !row.is_asked(manifest)) {
-        let Some(import) = row.import(shape) else { continue };
+        let Some(import) = row.import(examined) else { continue };
         let (key, line) = (row.key, row.line);
-        let imports =
-            format!("`{file}` imports `{}.{import}`, and its manifest does not ask for `{key}`", row.module);
+        let imports = format!("`{file}` imports `{import}`, and its manifest does not ask for `{key}`");
         let finding = match row.instead {
             Instead::Refused => {
-                Finding::warning("asks-too-little", format!("{imports}: it is refused what it does there"))
+                Finding::new(&codes::ASKS_TOO_LITTLE, format!("{imports}: it is refused what it does there"))
             }
-            Instead::StandIn(code, what) => Finding::note(code, format!("{imports}: {what}")),
+            Instead::StandIn(code, what) => Finding::new(code, format!("{imports}: {what}")),
         };
         findings.push(finding.hint(format!("`{line}` under `[capabilities]` asks for it")));
     }
@@ -188,15 +189,17 @@ fn imported(file: &str, shape: &Shape, manifest: &Manifest) -> Vec<Finding> {
         let message =
             format!("`{file}` imports `fledge.send` with a result, which fledge's own host refuses");
         findings.push(
-            Finding::note("send-result", message).hint("without one it is a function that both hosts have"),
+            Finding::new(&codes::SEND_RESULT, message)
+                .hint("without one it is a function that both hosts have"),
         );
     }
-    if !shape.imports_from(FLEDGE) && !manifest.stdout_protocol {
+    // A component has no messages.
+    if !shape.imports_from(FLEDGE) && !manifest.stdout_protocol && !shape.is_component {
         let message = format!(
             "`{file}` imports nothing from `fledge`: what it prints is shown as it is, messages as well"
         );
         findings.push(
-            Finding::warning("no-protocol", message)
+            Finding::new(&codes::NO_PROTOCOL, message)
                 .hint("`stdout-protocol = true` under `[plugin]` has the messages among it read"),
         );
     }
@@ -204,13 +207,13 @@ fn imported(file: &str, shape: &Shape, manifest: &Manifest) -> Vec<Finding> {
 }
 
 /// What is asked for and no module can use.
-fn unused(manifest: &Manifest, modules: &BTreeMap<String, Examined>) -> Vec<Finding> {
-    let shapes = || modules.values().map(|examined| &examined.shape);
-    let sends = manifest.stdout_protocol || shapes().any(|shape| shape.imports_item(FLEDGE, "send"));
+fn unused(manifest: &Manifest, modules: &BTreeMap<&str, &Examined>) -> Vec<Finding> {
+    let sends = manifest.stdout_protocol
+        || modules.values().any(|examined| examined.shape.imports_item(FLEDGE, "send"));
     let idle = USES.iter().filter(|row| {
         row.is_asked(manifest)
             && !(row.by_message && sends)
-            && shapes().all(|shape| row.import(shape).is_none())
+            && modules.values().all(|examined| row.import(examined).is_none())
     });
     idle.map(|row| {
         let imports: Vec<String> = row
@@ -224,7 +227,7 @@ fn unused(manifest: &Manifest, modules: &BTreeMap<String, Examined>) -> Vec<Find
             .collect();
         let message =
             format!("it asks for `{}`, and imports no {}: it cannot use it", row.key, imports.join(" or "));
-        Finding::warning("asks-unused", message)
+        Finding::new(&codes::ASKS_UNUSED, message)
             .hint(format!("without `{}` nobody is asked about it", row.key))
     })
     .collect()
@@ -236,14 +239,19 @@ impl Use {
     }
 
     /// The first import that is there to use it.
-    fn import<'a>(&self, shape: &'a Shape) -> Option<&'a str> {
+    fn import(&self, examined: &Examined) -> Option<String> {
+        if examined.shape.is_component {
+            let mut uses = examined.uses().into_iter();
+            return uses.find(|(kind, _)| self.kinds.contains(kind)).map(|(_, import)| import);
+        }
         let uses = |name: &str| {
             self.imports.iter().any(|known| match known.ends_with('_') {
                 true => name.starts_with(known),
                 false => name == *known,
             })
         };
-        let found = shape.imports.iter().find(|import| import.module == self.module && uses(&import.name));
-        found.map(|import| import.name.as_str())
+        let mut imports = examined.shape.imports.iter();
+        let found = imports.find(|import| import.module == self.module && uses(&import.name));
+        found.map(|import| format!("{}.{}", import.module, import.name))
     }
 }

@@ -62,7 +62,7 @@ const PROGRAM: &str = "plugin";
 type Wanted = (&'static str, &'static [ValueType], &'static [ValueType]);
 
 /// What a plugin has to export beside its memory.
-const WANTED: [Wanted; 4] = {
+pub(super) const WANTED: [Wanted; 4] = {
     use ValueType::{I32, I64};
     [
         (MANIFEST, &[], &[I64]),
