@@ -147,7 +147,7 @@ fn provoked(place: &Place) -> Vec<(&'static str, Vec<[String; 4]>)> {
     );
     tell("odd-name", bare(place, &json_module(r#"(func (export "a\1b[2Jb\e2\80\ae"))"#)));
     place.ok(&["install", &place.source("plain", &PLAIN)]);
-    let looks = crate::plugins::Source { name: "pla1n", ..PLAIN };
+    let looks = crate::plugins::Source { name: "p1ain", ..PLAIN };
     tell("lookalike-name", place.source("looks", &looks));
     tell(
         "large",
@@ -292,7 +292,7 @@ fn every_code_of_the_page_is_provoked_and_matters_as_much_as_it_says() {
       hint: with 64 KiB (`-z stack-size=65536`) a call of a small Rust plugin took 23.5 µs and not 30.8
     warning odd-name: `bare.wasm` has the name `a\x1b[2Jb\u{202e}`, with characters that a terminal would act on
       hint: no compiler writes such names; they are shown escaped
-    warning lookalike-name: its name `pla1n` looks like that of `plain`, which is installed
+    warning lookalike-name: its name `p1ain` looks like that of `plain`, which is installed
       hint: people grant by name: one of its own tells it apart
     warning large: `bare.wasm` has 4.8 MiB
       hint: built for release, stripped and optimised for size it has less to be compiled
@@ -400,7 +400,7 @@ fn notes_are_counted_and_shown_when_asked_for() {
     hint: `airlock bench` tells what a fresh call takes; a session runs it once
     note: `bare.wasm` has no names: a trap in it says `function 0`
     hint: strip only DWARF, as `strip = "debuginfo"` of Cargo or `wasm-opt -g` do
-    `bare.wasm` is called as `json`: it exports `memory` and functions `(i32, i32) -> i32` and allocates with `alloc`; 114 B: code 15 B, data 0 B, custom sections 0 B; functions 4, tables 0, globals 0
+    `bare.wasm` is called as `json`: it exports `memory` and functions `(i32, i32) -> i32` and allocates with `alloc`; 114 B: code 15 B, data 0 B, custom sections 0 B; functions 4, tables 0, globals 0; memory at the start 64.0 KiB
     `bare` can be installed, and nothing is odd about it
     "#);
 }

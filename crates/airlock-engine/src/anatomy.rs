@@ -370,7 +370,7 @@ impl<'a> Module<'a> {
             size: *size,
         });
         anatomy.largest.extend(sizes);
-        anatomy.largest.sort_by(|a, b| b.size.cmp(&a.size));
+        anatomy.largest.sort_by_key(|function| std::cmp::Reverse(function.size));
         anatomy.largest.truncate(LARGEST);
         if !is_component {
             anatomy.data_range = self.data_range;

@@ -1,5 +1,5 @@
 //! What parsing tells about a module, once: detection, linking, `inspect` and `check`
-//! all read it and none of them parses again.
+//! all read it, and none but `check`, which takes a module apart, parses again.
 
 use std::fmt;
 

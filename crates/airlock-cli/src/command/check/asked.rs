@@ -108,16 +108,18 @@ fn used(looked: &Looked<'_>, kind: CapabilityKind, import: &str, has: bool, aske
         (CapabilityKind::Stdin | CapabilityKind::Stdout | CapabilityKind::Log, _) => return None,
         // Whoever runs a program or a bare module says what it may do.
         _ if asking(looked).is_none() => return None,
-        _ if import.starts_with("wasi") => {
-            let message = format!("{imports}, and its manifest does not ask for `{kind}`");
-            Finding::new(&codes::COULD_USE, message)
-                .hint("a libc imports more than is used; what is not granted is refused")
-        }
-        _ => {
+        // Of what they import, this is what CortexPrism's manifests have words for.
+        (CapabilityKind::Net, _) if !import.starts_with("wasi") => {
             let message = format!(
                 "{imports}, and its manifest does not ask for `{kind}`: it is refused what it does there"
             );
-            Finding::new(&codes::ASKS_TOO_LITTLE, message).hint("`permissions` in its manifest asks for it")
+            Finding::new(&codes::ASKS_TOO_LITTLE, message)
+                .hint("`permissions.network` in its manifest asks for it")
+        }
+        _ => {
+            let message = format!("{imports}, and its manifest does not ask for `{kind}`");
+            Finding::new(&codes::COULD_USE, message)
+                .hint("what is not granted is refused; `--allow` grants it to a call")
         }
     })
 }

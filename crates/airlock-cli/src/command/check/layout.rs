@@ -87,9 +87,8 @@ fn memory(looked: &Looked<'_>) -> Vec<Finding> {
             bytes(memory.bytes()),
             bytes(limit)
         );
-        findings.push(
-            Finding::new(&codes::MEMORY_OVER_LIMIT, message).hint("`--limit memory=…` raises it for a call"),
-        );
+        findings
+            .push(Finding::new(&codes::MEMORY_OVER_LIMIT, message).hint("`--memory` raises it for a call"));
     }
     match memory.maximum {
         None if anatomy.grows => {
@@ -255,8 +254,12 @@ pub(super) fn told(looked: &Looked<'_>) -> String {
     let Looked { file, anatomy, examined, .. } = looked;
     let abi: Option<&(AbiId, String)> = examined.abi.as_ref().ok();
     let called = abi.map(|(abi, why)| format!("is called as `{abi}`: {why}; ")).unwrap_or_default();
+    let pages: Vec<String> = anatomy.memories.iter().take(3).map(|memory| bytes(memory.bytes())).collect();
+    let memory = if pages.is_empty() { "none".to_owned() } else { pages.join(" and ") };
+    let stack = anatomy.stack.map(|stack| format!(", stack {}", bytes(stack.size))).unwrap_or_default();
     format!(
-        "`{file}` {called}{}: code {}, data {}, custom sections {}; functions {}, tables {}, globals {}",
+        "`{file}` {called}{}: code {}, data {}, custom sections {}; functions {}, tables {}, globals {}; memory at \
+         the start {memory}{stack}",
         bytes(anatomy.size),
         bytes(anatomy.code),
         bytes(anatomy.data),
