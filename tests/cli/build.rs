@@ -76,6 +76,7 @@ fn a_new_plugin_in_text_is_built_checked_tested_and_called() {
     assert_snapshot!(place.show(&["check", "--strict", &folder]), @r"
     exit 0
     --- stderr
+    notes: 2; `airlock check -v` shows them
     `greeter` can be installed, and nothing is odd about it
     ");
     let tested = place.output(&["test", &folder]);

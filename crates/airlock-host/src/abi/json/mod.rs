@@ -19,8 +19,8 @@ use wasmtime_wasi::I32Exit;
 use self::ladder::{Found, Returned};
 use super::imports::{cortex as imports, mofa};
 use super::{
-    Abi, Adapter, Allocate, Dialect, Failure, Fit, Gap, GuestFuture, Hooks, Match, Profile, allocator_of, bad,
-    check_memory, grow_to, initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
+    Abi, Adapter, Allocate, Dialect, Failure, Fit, Gap, GuestFuture, Hooks, Match, Profile, allocator_of,
+    bad, check_memory, grow_to, initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
