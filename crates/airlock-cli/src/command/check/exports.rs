@@ -164,7 +164,7 @@ fn others(looked: &Looked<'_>) -> Option<Finding> {
 fn uncallable(looked: &Looked<'_>) -> Option<Finding> {
     let (abi, _) = looked.examined.abi.as_ref().ok()?;
     // Of programs and tools nobody calls an export by its name.
-    if !matches!(abi, AbiId::Raw | AbiId::Json) {
+    if !matches!(abi, AbiId::Raw | AbiId::Mofa | AbiId::Json) {
         return None;
     }
     let pair = [ValueType::I32; 2];
