@@ -108,7 +108,7 @@ fn the_screen_has_a_row_for_each_way_and_a_histogram() {
         screen = Regex::new(what).unwrap().replace_all(&screen, steady).into_owned();
     }
     let mut lines: Vec<&str> = screen.lines().collect();
-    assert_eq!(lines.iter().filter(|line| **line == "TIME BAR COUNT").count(), 16);
+    // As many classes as what was measured is spread over.
     lines.dedup();
     assert_snapshot!(lines.join("\n"), @r"
       runs  shortest  p50  p90  p99  longest
