@@ -1,6 +1,6 @@
 //! Airlock beside bare wasmtime, set up as well as it can be, with every limit of Airlock's
 //! on: calls, loads, processes, memory, throughput, metering, stopping, services, many plugins, plugins of
-//! other systems.
+//! other systems, and embedding.
 //!
 //! `scripts/bench` builds what is measured and runs this; `scripts/bench calls load` runs
 //! some of it.
@@ -9,6 +9,7 @@
 
 mod calls;
 mod cortex;
+mod embed;
 mod floor;
 mod gated;
 mod guests;
@@ -31,7 +32,7 @@ use airlock_bench::Report;
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     ("calls", calls::run),
     ("load", load::run),
     ("process", process::run),
@@ -44,6 +45,7 @@ const GROUPS: [Group; 12] = [
     ("plugins", plugins::run),
     ("sen", sen::run),
     ("cortex", cortex::run),
+    ("embed", embed::run),
 ];
 
 fn main() {
