@@ -22,7 +22,7 @@ fn every_mode_gives_the_same_answer() {
 fn plugins_are_loaded_on_every_executor() {
     for mode in [Mode::MultiThread, Mode::CurrentThread, Mode::NoRuntime] {
         let host = host();
-        let plugin = mode.wait(host.load(repository("plugins/text-processor"))).unwrap();
+        let plugin = mode.wait(host.load(repository("plugins/text-processor"), LoadOptions::new())).unwrap();
         let input = json!({ "text": "abc", "mode": "uppercase" });
         let outcome = mode.wait(plugin.call::<_, Value>("transform", &input)).unwrap();
         assert_eq!(outcome.value["result"], "ABC", "{mode:?}");
@@ -32,7 +32,7 @@ fn plugins_are_loaded_on_every_executor() {
 #[tokio::test]
 async fn blocking_inside_a_runtime_is_refused_when_imports_may_wait() {
     let host = Host::new().unwrap();
-    let greet = host.load(repository("plugins/greet/greet.wasm")).await.unwrap();
+    let greet = host.load(repository("plugins/greet/greet.wasm"), LoadOptions::new()).await.unwrap();
     let error = greet.run_blocking(airlock_host::ProgramInput::new()).expect_err("inside tokio");
     assert_eq!((error.code(), error.hint()), ("blocking-in-runtime", Some("await the call instead")));
     // A module whose imports never wait may block anywhere.
@@ -79,7 +79,7 @@ async fn dropping_the_future_ends_the_call_and_gives_everything_back() {
 #[tokio::test]
 async fn a_cancelled_session_has_ended() {
     let wat = r#"(module (func (export "spin") (loop (br 0))) (func (export "f")))"#;
-    let plugin = host().load_with(source(wat), text()).await.unwrap();
+    let plugin = host().load(source(wat), text()).await.unwrap();
     let mut session = plugin.session().await.unwrap();
     session.call::<_, ()>("f", &()).await.unwrap();
     assert!(

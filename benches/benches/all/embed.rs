@@ -213,6 +213,8 @@ fn work(report: &mut Report, (name, work, native): Kernel) {
                 std::hint::black_box(bare.call(&mut store, ()).unwrap());
             })
             .target(Target::OfFloor(1.6)),
+            Contender::new("airlock, trusted", session(LoadOptions::new().trusted(true)))
+                .target(Target::OfFloor(1.6)),
             Contender::new("airlock, deadline (epochs)", session(LoadOptions::new())),
             Contender::new(
                 "airlock, deadline and fuel",

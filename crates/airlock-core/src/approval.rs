@@ -45,6 +45,7 @@ impl Question<'_> {
 
 /// What a strategy says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// All of it is granted and kept.
     Allow,
@@ -188,6 +189,7 @@ pub struct RecordingPrompt {
 
 /// A question as it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordedQuestion {
     /// Who asked.
     pub plugin: Identity,
@@ -239,6 +241,7 @@ pub struct Approval {
 
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settled {
     /// What is granted.
     pub granted: Vec<Capability>,

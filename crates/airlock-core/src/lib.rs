@@ -48,7 +48,7 @@ pub use capability::{
     CAPABILITIES, Capability, CapabilityKind, CapabilityRow, CommandPattern, Grammar, HostPattern,
     NamePattern, OriginPattern, PathBase, PathScope, PortPattern, Quota, Risk, Scheme, Scope,
 };
-pub use digest::Digest;
+pub use digest::{Digest, NotADigest};
 pub use error::{Culprit, Error, ErrorKind, Location, Phase, Printed, Result, TrapFrame, TrapKind};
 pub use gate::{Gate, Need, Permit};
 pub use grant::{Grant, GrantStore, Identity, Lasting, MemoryGrants};

@@ -92,6 +92,7 @@ pub enum LimitKind {
 
 /// One row of the table.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct LimitRow {
     /// Which limit.
     pub kind: LimitKind,

@@ -7,6 +7,7 @@ use crate::{Error, ErrorKind};
 /// The types a numeric argument or result can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ValueType {
     /// A 32-bit integer, signed or unsigned.
     I32,
@@ -20,6 +21,7 @@ pub enum ValueType {
 
 /// One numeric argument or result.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Value {
     /// A 32-bit integer, shown as signed.
     I32(i32),

@@ -29,6 +29,7 @@ use crate::{Artifact, Cache, Engines};
 
 /// A WebAssembly feature that is off unless allowed for a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Feature {
     /// 64-bit linear memories.
     Memory64,

@@ -193,6 +193,7 @@ impl CodeKey {
 
 /// How a genuine file is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Mapping {
     /// Checked, then mapped through the same descriptor.
     #[default]

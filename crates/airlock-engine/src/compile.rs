@@ -31,6 +31,7 @@ pub struct Compiled {
 
 /// Where code came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// This host had it: another plugin has, or had, the same bytes.
     Memory,

@@ -31,6 +31,7 @@ const MAX_PATH: usize = 512;
 
 /// A place in a guest's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceLine<'a> {
     /// The file, as whoever compiled it named it; at most 1 KiB of any text.
     pub file: &'a str,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// One parameter or result type. Types that are no plain number are kept as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum Slot {
     /// A number.
     Number(ValueType),
@@ -18,6 +19,7 @@ pub enum Slot {
 
 /// A function's type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Signature {
     /// Parameter types in order.
     pub params: Vec<Slot>,
@@ -80,6 +82,7 @@ impl fmt::Display for Slot {
 /// The type of an import or export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ExternType {
     /// A function.
     Function(Signature),
@@ -143,6 +146,7 @@ impl fmt::Display for ExternType {
 /// Something the module or component needs. What a component needs of an interface is imported from
 /// that interface, one thing of it at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Import {
     /// The module or interface that it is imported from.
     pub module: String,
@@ -155,6 +159,7 @@ pub struct Import {
 
 /// Something the module offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Export {
     /// Its name.
     pub name: String,

@@ -1,14 +1,14 @@
 //! Loads the text processor in an async application and awaits several calls at once,
 //! each on an instance of its own.
 
-use airlock_host::{Error, Host};
+use airlock_host::{Error, Host, LoadOptions};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/text-processor");
     let host = Host::new()?;
-    let plugin = host.load(folder).await?;
+    let plugin = host.load(folder, LoadOptions::new()).await?;
 
     let (reverse, shout, turn) = (
         json!({ "text": "hello world", "mode": "reverse" }),

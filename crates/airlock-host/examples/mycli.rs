@@ -104,9 +104,7 @@ fn plugin(manager: &Manager, name: &str, given: &ArgMatches) -> Result<u8, clap:
     let ran = manager.command(name).map(|managed| {
         let line = CommandLine::of(&managed.plugin());
         let values = line.map(|line| line.values(given)).transpose();
-        values.map(|values| {
-            managed.run_blocking(ProgramInput::new().args(values.unwrap_or_default()), &Default::default())
-        })
+        values.map(|values| managed.run_blocking(ProgramInput::new().args(values.unwrap_or_default())))
     });
     match ran {
         Ok(ran) => match ran? {

@@ -23,8 +23,9 @@ pub(crate) fn of_trap(error: &wasmtime::Error, lines: &Lines) -> Vec<TrapFrame> 
         let place = frame.module_offset().and_then(|offset| lines.find(offset));
         TrapFrame {
             function: function(frame),
-            source: place
-                .map(|SourceLine { file, line, column }| format!("{file}:{line}:{}", column.unwrap_or(0))),
+            source: place.map(|SourceLine { file, line, column, .. }| {
+                format!("{file}:{line}:{}", column.unwrap_or(0))
+            }),
             file: place.map(|place| place.file.to_owned()),
             line: place.map(|place| place.line),
             column: place.and_then(|place| place.column),

@@ -3,20 +3,31 @@
 use std::fmt;
 
 use airlock_core::{Error, ErrorKind, Result};
-use wasmtime::{Caller, Linker, TypedFunc, V128, WasmParams, WasmResults, WasmRet};
+use wasmtime::{Caller, Linker, TypedFunc, V128, WasmRet};
 
 use crate::session::Session;
 
 /// Parameters of a function: one number (`i32`, `u32`, `i64`, `u64`, `f32`, `f64`, or a vector as
 /// [`V128`](crate::V128)) or a tuple of up to eight.
-pub trait Params: WasmParams + Send + Sync + sealed::Types {}
+pub trait Params: Send + Sync + sealed::Params {}
 
 /// Results of a function: as [`Params`], and `()` for none.
-pub trait Results: WasmResults + WasmRet + Send + Sync + sealed::Types {}
+pub trait Results: Send + Sync + sealed::Results {}
 
-/// What keeps other types out: references need a store to live in.
+/// What keeps other types out, since references need a store to live in, and wasmtime's traits to
+/// ourselves.
 pub(crate) mod sealed {
-    use wasmtime::{Caller, Linker, WasmRet, WasmTy, WasmTyList};
+    use wasmtime::{Caller, Linker, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
+
+    /// What wasmtime takes as parameters.
+    pub trait Params: Types + WasmParams {}
+
+    impl<T: Types + WasmParams> Params for T {}
+
+    /// What it gives as results, of a guest's function and of a host's.
+    pub trait Results: Types + WasmResults + WasmRet {}
+
+    impl<T: Types + WasmResults + WasmRet> Results for T {}
 
     /// Numbers, by the names of their types.
     pub trait Types: Sized + 'static {
@@ -99,7 +110,7 @@ macro_rules! tuples {
             }
         }
         impl<$($name: sealed::Number),*> Params for ($($name,)*) {}
-        impl<$($name: sealed::Number),*> Results for ($($name,)*) where Self: WasmResults + WasmRet {}
+        impl<$($name: sealed::Number),*> Results for ($($name,)*) {}
     )*};
 }
 
@@ -111,7 +122,7 @@ tuples! {
 ///
 /// A call of it is bounded like every other: by the plugin's timeout, fuel and memory. Its
 /// deadline is counted from the first tick after it began
-/// ([`TICK`](airlock_engine::TICK) at most), so that a call that ends sooner never looks at a
+/// ([`TICK`](crate::TICK) at most), so that a call that ends sooner never looks at a
 /// clock. What it used is told by [`Session::usage`].
 pub struct Func<P, R> {
     pub(crate) func: TypedFunc<P, R>,

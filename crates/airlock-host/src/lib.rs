@@ -22,7 +22,7 @@
 //! # Awaited and blocking
 //!
 //! An awaited call runs on a fiber of its own: a spinning guest gives the executor its
-//! turn every [`TICK`](airlock_engine::TICK), and dropping the future ends the call. It
+//! turn every [`TICK`](crate::TICK), and dropping the future ends the call. It
 //! works on any executor. A blocking call holds its thread until the answer or the
 //! deadline and costs a little less. A plugin whose imports may wait cannot be called
 //! blocking from inside a tokio runtime, which gives
@@ -75,9 +75,9 @@ mod wasi;
 pub use abi::{Gap, KNOWN_EXPORTS, KnownExport};
 pub use airlock_core::*;
 pub use airlock_engine::{
-    Anatomy, Artifact, Cache, CacheEntry, CacheSettings, Compiler, Damaged, Export, ExternType, Feature,
-    Import, InProcess, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, Verified, Worker,
-    serve_worker,
+    Anatomy, Artifact, Cache, CacheEntry, CacheSettings, CompiledCode, Compiler, Damaged, Export, ExternType,
+    Feature, Import, InProcess, Job, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, TICK, Verified,
+    Worker, serve_worker,
 };
 pub use answer::{Answer, Input, Program};
 pub use bounded::block_on;

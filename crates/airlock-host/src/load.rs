@@ -335,15 +335,7 @@ impl Host {
     ///
     /// # Errors
     /// What is wrong with the file, the manifest, the bytes or the imports.
-    pub async fn load(&self, source: impl Into<Source>) -> Result<Plugin> {
-        self.load_with(source, LoadOptions::new()).await
-    }
-
-    /// Loads a plugin with options.
-    ///
-    /// # Errors
-    /// As [`Host::load`].
-    pub async fn load_with(&self, source: impl Into<Source>, options: LoadOptions) -> Result<Plugin> {
+    pub async fn load(&self, source: impl Into<Source>, options: LoadOptions) -> Result<Plugin> {
         let (host, source) = (self.clone(), source.into());
         off_thread("airlock-load", move || host.load_blocking(source, options)).await
     }

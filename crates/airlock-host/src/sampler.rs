@@ -66,6 +66,7 @@ pub struct Samples {
 
 /// A function of the guest's.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SampledFunction {
     /// Its demangled name, or its index when it has none. The guest's words, and no longer than can
     /// be read.
@@ -74,6 +75,7 @@ pub struct SampledFunction {
 
 /// A stack, outermost frame first.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SampledStack {
     /// Its frames.
     pub frames: Vec<SampledFrame>,
@@ -83,6 +85,7 @@ pub struct SampledStack {
 
 /// A place in a function that had not returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct SampledFrame {
     /// Which of the functions.
     pub function: usize,
@@ -92,6 +95,7 @@ pub struct SampledFrame {
 
 /// One look.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Sample {
     /// When, from when the sampler was last asked.
     pub at: Duration,

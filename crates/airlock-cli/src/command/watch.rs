@@ -12,8 +12,7 @@ use airlock_host::manager::{
     WatchOptions,
 };
 use airlock_host::{
-    Answer, Approval, CallOptions, Error, ErrorKind, Input, Plugin, ProgramInput, block_on, escape_json,
-    visible,
+    Answer, Approval, Error, ErrorKind, Input, Plugin, ProgramInput, block_on, escape_json, visible,
 };
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value, json};
@@ -344,7 +343,7 @@ impl Lines {
         let Typed::Values(args) = external::read(self.printer, &managed.plugin(), words, false)? else {
             return Ok(());
         };
-        let outcome = managed.run_blocking(ProgramInput::new().args(args), &CallOptions::new())?;
+        let outcome = managed.run_blocking(ProgramInput::new().args(args))?;
         let program = &outcome.value;
         if self.printer.json {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -85,6 +85,7 @@ pub enum CapabilityKind {
 
 /// One row of the table.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct CapabilityRow {
     /// Which kind.
     pub kind: CapabilityKind,

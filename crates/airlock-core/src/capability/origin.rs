@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 /// How a host is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Scheme {
     /// HTTP without encryption.
     Http,
@@ -17,6 +18,7 @@ pub enum Scheme {
 
 /// Which hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum HostPattern {
     /// Every host.
     Any,
@@ -36,6 +38,7 @@ pub enum HostPattern {
 
 /// Which ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum PortPattern {
     /// Every port.
     Any,

@@ -8,6 +8,7 @@ use crate::Place;
 
 /// Where a path begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum PathBase {
     /// The folder that the plugin is run in.
     Working,

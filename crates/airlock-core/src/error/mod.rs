@@ -34,6 +34,7 @@ pub enum Culprit {
 /// The steps of a plugin's journey that have limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Phase {
     /// Parsing and checking the bytes.
     Admit,

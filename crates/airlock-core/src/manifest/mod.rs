@@ -31,6 +31,7 @@ pub enum ManifestFormat {
 
 /// One word that a plugin adds to its application's command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CommandEntry {
     /// The word.
     pub name: String,
@@ -55,6 +56,7 @@ pub struct Request {
 /// Which of its own functions a plugin wants input allocated with, tried first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Allocator {
     /// libc's `malloc` and `free`.
     Wasi,
@@ -64,6 +66,7 @@ pub enum Allocator {
 
 /// What a plugin says about its linear memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct MemoryRequest {
     /// 64 KiB pages the memory is grown to before the first call, when it has fewer.
     pub initial_pages: Option<u32>,
@@ -84,6 +87,7 @@ pub struct Streams {
 
 /// A function as it is described to whoever chooses among several, such as a language model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ToolSpec {
     /// The function.
     pub name: String,
@@ -95,6 +99,7 @@ pub struct ToolSpec {
 
 /// One thing that a [`ToolSpec`] takes, a member of the JSON object that it is called with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ToolParam {
     /// The member's name.
     pub name: String,

@@ -130,6 +130,7 @@ impl<'de> Deserialize<'de> for Version {
 
 /// sen-rs's capabilities, as its manifests and its file of grants have them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub struct SenCapabilities {
     #[serde(default, deserialize_with = "or_default")]
     fs_read: Vec<PathPattern>,

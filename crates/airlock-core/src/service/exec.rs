@@ -44,6 +44,7 @@ pub enum Stream {
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// It left with this code.
     Exited(i32),

@@ -77,7 +77,7 @@ impl Adapter for Numbers {
                 .get(function)
                 .ok_or_else(|| unknown_function(&self.shape, function, &self.functions))?;
             let arguments = arguments(function, bound, input)?;
-            let params: Vec<Val> = arguments.into_iter().map(to_val).collect();
+            let params = arguments.into_iter().map(to_val).collect::<Result<Vec<Val>, Failure>>()?;
             let mut results = vec![Val::I32(0); bound.signature.results.len()];
             let func = live
                 .func(function)
@@ -126,13 +126,14 @@ fn arguments(function: &str, bound: &Bound, input: Input) -> Result<Vec<Value>> 
     }
 }
 
-fn to_val(value: Value) -> Val {
-    match value {
+fn to_val(value: Value) -> Result<Val, Failure> {
+    Ok(match value {
         Value::I32(n) => Val::I32(n),
         Value::I64(n) => Val::I64(n),
         Value::F32(x) => Val::F32(x.to_bits()),
         Value::F64(x) => Val::F64(x.to_bits()),
-    }
+        other => return Err(Error::host(format!("a parameter of type {}", other.ty())).into()),
+    })
 }
 
 fn from_val(val: &Val) -> Result<Value, Failure> {

@@ -101,7 +101,7 @@ impl<'a> HostCall<'a> {
     /// Writes to the plugin's log, where it may ([`CapabilityKind::Log`](crate::CapabilityKind::Log)).
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] past the limit of the log, which ends the call.
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) past the limit of the log, which ends the call.
     pub fn log(&mut self, level: LogLevel, message: &str) -> Result<()> {
         let logged = self.guest.data_mut().log(level, message);
         logged.map(drop).map_err(|error| self.known(error))
@@ -110,7 +110,7 @@ impl<'a> HostCall<'a> {
     /// The guest's memory, as it is now.
     ///
     /// # Errors
-    /// [`ErrorKind::UnsuitableExport`] when it has no 32-bit memory named `memory`.
+    /// [`ErrorKind::UnsuitableExport`](crate::ErrorKind::UnsuitableExport) when it has no 32-bit memory named `memory`.
     pub fn memory(&mut self) -> Result<GuestMemory<'_>> {
         let memory = self.find_memory()?;
         Ok(GuestMemory::new(self.guest.as_context_mut(), memory, self.function))
@@ -129,8 +129,8 @@ impl<'a> HostCall<'a> {
     /// in one that is not the guest gets pages.
     ///
     /// # Errors
-    /// As [`HostCall::memory`]; [`ErrorKind::BadGuest`] when the allocator gives nothing or what is not in its
-    /// memory; [`ErrorKind::Limit`] when there is no more memory; what else a call of it fails with.
+    /// As [`HostCall::memory`]; [`ErrorKind::BadGuest`](crate::ErrorKind::BadGuest) when the allocator gives nothing or what is not in its
+    /// memory; [`ErrorKind::Limit`](crate::ErrorKind::Limit) when there is no more memory; what else a call of it fails with.
     pub async fn allocate(&mut self, length: u32) -> Result<u32> {
         let memory = self.find_memory()?;
         let allocator = allocator_of(self.guest.data().plugin.shape(), None).filter(|_| self.is_awaited);

@@ -146,7 +146,7 @@ impl Manager {
         let source = source.into();
         let taken = self.take(name, &source)?;
         let origin = Origin::of(&source, &options);
-        let loaded = self.0.host.load_with(source, options).await;
+        let loaded = self.0.host.load(source, options).await;
         taken.settle(loaded, origin)
     }
 

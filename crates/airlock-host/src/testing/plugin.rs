@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 use super::{FakeData, Fakes, Observed};
 use crate::answer::Program;
 use crate::builder::HostBuilder;
-use crate::cancel::CallOptions;
 use crate::host::Host;
 use crate::load::LoadOptions;
 use crate::manager::{Managed, Manager};
@@ -62,7 +61,7 @@ impl TestPlugin {
     /// # Errors
     /// As [`Plugin::run_blocking`].
     pub fn run(&self, input: ProgramInput) -> Result<Outcome<Program>> {
-        self.managed.run_blocking(input, &CallOptions::new())
+        self.managed.run_blocking(input)
     }
 
     /// The functions that can be called; none for a program.

@@ -245,7 +245,7 @@ impl Run {
             false => self.stdin.into_bytes(),
         };
         let input = ProgramInput::new().args(self.args).stdin(StdinSource::bytes(stdin));
-        let Outcome { value, usage, log, .. } = loaded.managed.run_blocking(input, &options)?;
+        let Outcome { value, usage, log, .. } = loaded.managed.run_blocking_with(input, &options)?;
         let Program { code, stdout, stderr, .. } = value;
         let shown = |bytes: &[u8]| if self.base64 { STANDARD.encode(bytes) } else { lossy(bytes) };
         Ok(Ran { code, stdout: shown(&stdout), stderr: shown(&stderr), log: lossy(&log), usage })

@@ -344,11 +344,11 @@ async fn run_prepared(state: &mut CallState, run: ProgramRun, seconds: u64) -> w
     };
     Ok(match ended {
         Ok(Ended::Exited(code)) => Outcome { code, ..outcome },
-        Ok(Ended::Signalled(_)) => Outcome { code: FAILED, ..outcome },
         Ok(Ended::TimedOut) => {
             outcome.stderr.extend_from_slice(format!("command timed out after {seconds}s").as_bytes());
             Outcome { code: TIMED_OUT, ..outcome }
         }
+        Ok(_) => Outcome { code: FAILED, ..outcome },
         Err(ServiceError::Denied(denied)) if denied.kind() == CapabilityKind::Exec => {
             Outcome::failed(DENIED, "exec capability not granted")
         }

@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use airlock_core::{CapabilityKind, HttpRequest, KvChange, LogLevel, Need, ServiceError, ValueType};
-use airlock_engine::{Shape, Signature, Slot};
+use airlock_engine::{Shape, Signature};
 use serde::{Deserialize, Serialize};
 use wasmtime::{Caller, Linker};
 
@@ -102,7 +102,7 @@ pub(in super::super) fn dialect(shape: &Shape) -> Dialect {
     let results = shape.imported_function(MODULE, LOG).map(|ty| ty.results.as_slice());
     match results {
         Some([]) => LOG_GIVES_NOTHING,
-        Some([Slot::Number(_), ..] | [Slot::Other(_), ..]) | None => Dialect::default(),
+        Some([_, ..]) | None => Dialect::default(),
     }
 }
 

@@ -445,7 +445,15 @@ impl Managed {
     ///
     /// # Errors
     /// As [`Plugin::run`].
-    pub async fn run(&self, input: ProgramInput, options: &CallOptions) -> Result<Outcome<Program>> {
+    pub async fn run(&self, input: ProgramInput) -> Result<Outcome<Program>> {
+        self.run_with(input, &CallOptions::new()).await
+    }
+
+    /// Runs a program to its end, with a time or a handle of its own.
+    ///
+    /// # Errors
+    /// As [`Plugin::run`]; [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) when the handle ended it.
+    pub async fn run_with(&self, input: ProgramInput, options: &CallOptions) -> Result<Outcome<Program>> {
         self.run_in(input, Manner { awaited: true, options, inside: None }).await
     }
 
@@ -453,7 +461,15 @@ impl Managed {
     ///
     /// # Errors
     /// As [`Plugin::run_blocking`].
-    pub fn run_blocking(&self, input: ProgramInput, options: &CallOptions) -> Result<Outcome<Program>> {
+    pub fn run_blocking(&self, input: ProgramInput) -> Result<Outcome<Program>> {
+        self.run_blocking_with(input, &CallOptions::new())
+    }
+
+    /// [`Managed::run_with`] on this thread, until it is done.
+    ///
+    /// # Errors
+    /// As [`Managed::run_with`] and [`Plugin::run_blocking`].
+    pub fn run_blocking_with(&self, input: ProgramInput, options: &CallOptions) -> Result<Outcome<Program>> {
         let awaited = self.0.current.load().plugin.needs_fiber()?;
         block_on(pin!(self.run_in(input, Manner { awaited, options, inside: None })))
     }
