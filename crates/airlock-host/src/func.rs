@@ -8,7 +8,7 @@ use wasmtime::{Caller, Linker, TypedFunc, V128, WasmRet};
 use crate::session::Session;
 
 /// Parameters of a function: one number (`i32`, `u32`, `i64`, `u64`, `f32`, `f64`, or a vector as
-/// [`V128`](crate::V128)) or a tuple of up to eight.
+/// [`V128`]) or a tuple of up to eight.
 pub trait Params: Send + Sync + sealed::Params {}
 
 /// Results of a function: as [`Params`], and `()` for none.

@@ -19,19 +19,9 @@
 //! instance under every limit of [`LIMITS`]; a [`Session`] keeps one instance across
 //! calls. What a plugin may do is its [`Policy`], and that is nothing unless granted.
 //!
-//! # Awaited and blocking
+//! The rest of this page is a guide.
 //!
-//! An awaited call runs on a fiber of its own: a spinning guest gives the executor its
-//! turn every [`TICK`](crate::TICK), and dropping the future ends the call. It
-//! works on any executor. A blocking call holds its thread until the answer or the
-//! deadline and costs a little less. A plugin whose imports may wait cannot be called
-//! blocking from inside a tokio runtime, which gives
-//! [`ErrorKind::BlockingInRuntime`].
-//!
-//! A blocking call runs the guest on the caller's own stack, which must have room for
-//! [`LimitKind::Stack`] and some more: 2 MiB, what Rust gives a thread, are enough for the
-//! default of 1 MiB. Where that limit is larger, the guest gets a stack of its own.
-
+#![doc = include_str!("../docs/guide.md")]
 #![forbid(unsafe_code)]
 
 mod abi;

@@ -452,7 +452,7 @@ impl Managed {
     /// Runs a program to its end, with a time or a handle of its own.
     ///
     /// # Errors
-    /// As [`Plugin::run`]; [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) when the handle ended it.
+    /// As [`Plugin::run`]; [`ErrorKind::Cancelled`] when the handle ended it.
     pub async fn run_with(&self, input: ProgramInput, options: &CallOptions) -> Result<Outcome<Program>> {
         self.run_in(input, Manner { awaited: true, options, inside: None }).await
     }
