@@ -9,6 +9,7 @@ mod build;
 mod call;
 mod check;
 mod compile;
+mod component;
 mod cortex;
 mod docs;
 mod environment;

@@ -336,6 +336,9 @@ pub(crate) struct Run {
 pub(crate) struct Inspect {
     /// An installed plugin's name, a `.wasm` or `.wat` file, or a folder with a manifest
     pub(crate) plugin: PathBuf,
+    /// Print the JSON Schema of a component's function, or of all its functions
+    #[arg(long, value_name = "FUNCTION", num_args = 0..=1, default_missing_value = "", conflicts_with = "wat")]
+    pub(crate) schema: Option<String>,
     #[command(flatten)]
     pub(crate) load: Load,
 }

@@ -24,12 +24,22 @@ pub enum AbiId {
     Fledge,
     /// MoFA's: as [`AbiId::Raw`], with what its documents promise its plugins as imports of `env`.
     Mofa,
+    /// The component model's: a component whose exported functions are called, with values of WIT's types.
+    Component,
 }
 
 impl AbiId {
     /// Every ABI this build speaks, in the order help prints them.
-    pub const ALL: [AbiId; 7] =
-        [AbiId::Raw, AbiId::Json, AbiId::Cortex, AbiId::Command, AbiId::Sen, AbiId::Fledge, AbiId::Mofa];
+    pub const ALL: [AbiId; 8] = [
+        AbiId::Raw,
+        AbiId::Json,
+        AbiId::Cortex,
+        AbiId::Command,
+        AbiId::Sen,
+        AbiId::Fledge,
+        AbiId::Mofa,
+        AbiId::Component,
+    ];
 
     /// The name used in flags, `--json` output and errors.
     pub fn name(self) -> &'static str {
@@ -41,6 +51,7 @@ impl AbiId {
             AbiId::Sen => "sen",
             AbiId::Fledge => "fledge",
             AbiId::Mofa => "mofa",
+            AbiId::Component => "component",
         }
     }
 

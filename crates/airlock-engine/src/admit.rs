@@ -6,8 +6,10 @@
 //! minutes is either. wasmparser's own implementation limits (types, imports, exports,
 //! data segments) apply beneath the ones checked here.
 //!
-//! A component is one artifact: what is counted is counted over all modules in it together. Of
-//! components there is one kind that is run, the programs of WASI preview 2; others are refused.
+//! A component is one artifact: what is counted is counted over all modules in it together. One that
+//! neither is a program of WASI preview 2 nor exports a function is refused.
+
+mod wit;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -91,8 +93,8 @@ impl Shape {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidWasm`], [`ErrorKind::FeatureOff`],
-    /// [`ErrorKind::ComponentUnsupported`] for a component that is no program of WASI preview 2,
-    /// and [`ErrorKind::Limit`] for the limits of the admit phase.
+    /// [`ErrorKind::ComponentUnsupported`] for a component that is no program of WASI preview 2 and
+    /// has no function to be called, and [`ErrorKind::Limit`] for the limits of the admit phase.
     pub fn admit(artifact: &Artifact, allowed: &[Feature], limits: &Limits) -> Result<Shape> {
         Ok(Arc::unwrap_or_clone(Admitted::check(artifact, allowed, limits)?.shape))
     }
@@ -275,7 +277,7 @@ impl Admission<'_> {
                 }
                 ValidPayload::End(types) => {
                     let ended = open.pop();
-                    self.describe(types.as_ref(), ended, open.is_empty());
+                    self.describe(types.as_ref(), ended, open.is_empty())?;
                 }
                 ValidPayload::Ok | ValidPayload::Parser(_) => {}
             }
@@ -431,9 +433,17 @@ impl Admission<'_> {
     }
 
     /// Takes what is known of a module or a component once it has been read.
-    fn describe(&mut self, types: TypesRef<'_>, ended: Option<Encoding>, is_all: bool) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::ComponentUnsupported`] for functions with types that there is no way to call with.
+    fn describe(&mut self, types: TypesRef<'_>, ended: Option<Encoding>, is_all: bool) -> Result<()> {
         if ended != Some(Encoding::Module) {
-            return;
+            if is_all {
+                let names = self.shape.exports.iter().map(|export| export.name.as_str());
+                let is_run = |name: &str| name.strip_prefix(RUN).is_some_and(|rest| rest.starts_with('@'));
+                self.shape.wit = wit::read(types, names, is_run).map_err(unsupported)?;
+            }
+            return Ok(());
         }
         self.functions += u64::from(types.function_count());
         self.shape.functions += types.function_count() as usize;
@@ -444,12 +454,15 @@ impl Admission<'_> {
                 .map(|(name, ty)| Export { name: name.to_owned(), ty: extern_type(&types, ty) })
                 .collect();
         }
+        Ok(())
     }
 
-    /// Refuses a component that is no program.
+    /// Refuses a component that there is nothing to do with.
     fn check_component(&self) -> Result<()> {
-        match self.shape.is_component && self.shape.exports_interface(RUN).is_none() {
-            true => Err(unsupported(format!("it does not export `{RUN}@0.2`"))),
+        let shape = &self.shape;
+        let is_program = shape.exports_interface(RUN).is_some();
+        match shape.is_component && !is_program && shape.wit.functions.is_empty() {
+            true => Err(unsupported(format!("it exports neither a function nor `{RUN}@0.2`"))),
             false => Ok(()),
         }
     }

@@ -87,9 +87,14 @@ impl CompiledCode {
         CompiledCode { bytes: output, kind }
     }
 
-    /// The code of a loaded module, for an engine that allocates in another way.
-    pub(crate) fn of_module(module: &Module) -> wasmtime::Result<Self> {
-        Ok(CompiledCode { bytes: module.serialize()?, kind: CodeKind::Module })
+    /// The code of what is loaded, for an engine that allocates in another way.
+    pub(crate) fn of(code: &Code) -> wasmtime::Result<Self> {
+        Ok(match code {
+            Code::Module(module) => CompiledCode { bytes: module.serialize()?, kind: CodeKind::Module },
+            Code::Component(component) => {
+                CompiledCode { bytes: component.serialize()?, kind: CodeKind::Component }
+            }
+        })
     }
 
     /// Its bytes.

@@ -43,34 +43,32 @@ pub enum Origin {
 
 /// One artifact's code in a host's engines.
 pub(crate) struct Modules {
-    pooled: Option<Module>,
+    pooled: Option<Code>,
     /// Loaded when first needed, where there is a pooled one.
-    on_demand: OnceLock<Module>,
-    /// The code of a component, which is in no pool.
-    component: Option<Component>,
+    on_demand: OnceLock<Code>,
     /// Read when somebody first asks.
     lines: OnceLock<Lines>,
 }
 
 impl Modules {
-    fn of(pooled: Option<Module>, on_demand: Option<Module>, component: Option<Component>) -> Self {
-        let on_demand = on_demand.map_or_else(OnceLock::new, OnceLock::from);
-        Modules { pooled, on_demand, component, lines: OnceLock::new() }
+    fn pooled(code: Code) -> Self {
+        Modules { pooled: Some(code), on_demand: OnceLock::new(), lines: OnceLock::new() }
     }
 
     /// Code that is in no pool.
     fn on_demand(code: Code) -> Self {
-        match code {
-            Code::Module(module) => Modules::of(None, Some(module), None),
-            Code::Component(component) => Modules::of(None, None, Some(component)),
-        }
+        Modules { pooled: None, on_demand: OnceLock::from(code), lines: OnceLock::new() }
     }
 
     /// Bytes of code and data, as they are in memory, and of line tables.
     pub(crate) fn bytes(&self) -> u64 {
-        let modules = self.pooled.iter().chain(self.on_demand.get()).map(Module::image_range);
-        modules
-            .chain(self.component.iter().map(Component::image_range))
+        let image = |code: &Code| match code {
+            Code::Module(module) => module.image_range(),
+            Code::Component(component) => component.image_range(),
+        };
+        let loaded = self.pooled.iter().chain(self.on_demand.get());
+        loaded
+            .map(image)
             .map(|image| (image.end as usize - image.start as usize) as u64)
             .chain(self.lines.get().map(Lines::bytes))
             .sum()
@@ -133,26 +131,37 @@ impl Compiled {
     /// # Errors
     /// [`airlock_core::ErrorKind::Host`] when code that one engine has cannot be loaded into another.
     pub fn module(&self, engines: &Engines, allocation: Allocation) -> Result<Option<Module>> {
+        Ok(match self.code(engines, allocation)? {
+            Some(Code::Module(module)) => Some(module),
+            _ => None,
+        })
+    }
+
+    /// The same for a component; `None` for a module too.
+    ///
+    /// # Errors
+    /// As [`Compiled::module`].
+    pub fn component(&self, engines: &Engines, allocation: Allocation) -> Result<Option<Component>> {
+        Ok(match self.code(engines, allocation)? {
+            Some(Code::Component(component)) => Some(component),
+            _ => None,
+        })
+    }
+
+    fn code(&self, engines: &Engines, allocation: Allocation) -> Result<Option<Code>> {
         let modules = &self.modules;
         match (allocation, &modules.pooled) {
             (Allocation::Pool, pooled) => Ok(pooled.clone()),
             (Allocation::OnDemand, Some(pooled)) if modules.on_demand.get().is_none() => {
                 let engine = on_demand_engine(engines, self.key)?;
-                let code = CompiledCode::of_module(pooled).and_then(|code| code.load(&engine));
-                let Code::Module(module) = code.map_err(cannot_load)? else {
-                    return Err(Error::host("the code of a module is a component's"));
-                };
-                let module = modules.on_demand.get_or_init(|| module).clone();
+                let code = CompiledCode::of(pooled).and_then(|code| code.load(&engine));
+                let code = code.map_err(cannot_load)?;
+                let code = modules.on_demand.get_or_init(|| code).clone();
                 engines.loads.grown((self.artifact.digest(), self.key), modules);
-                Ok(Some(module))
+                Ok(Some(code))
             }
             (Allocation::OnDemand, _) => Ok(modules.on_demand.get().cloned()),
         }
-    }
-
-    /// The component for instances, which are made on demand; `None` for a module.
-    pub fn component(&self) -> Option<&Component> {
-        self.modules.component.as_ref()
     }
 
     /// Where it comes from in its source, as far as its DWARF tells. That is read at the first call,
@@ -194,11 +203,11 @@ fn load(
     limits: &Limits,
 ) -> Result<(Modules, Origin)> {
     let kind = CodeKind::of(artifact.bytes());
-    let Places { first, .. } = places(engines, key, kind)?;
+    let Places { first, .. } = places(engines, key)?;
     let compile =
         || engines.settings().compiler.compile(&Job { engine: &first, key, artifact, deadline, limits });
     let load = |code: &CompiledCode| {
-        let modules = place(engines, key, kind, |engine| code.load(engine))?;
+        let modules = place(engines, key, |engine| code.load(engine))?;
         Ok((modules, Origin::Compiler))
     };
     let Some(cache) = &engines.settings().cache else { return load(&compile()?) };
@@ -208,7 +217,7 @@ fn load(
     };
     let cached = || {
         let modules = cache.code(&variant, |authentic| {
-            place(engines, key, kind, |engine| authentic.load(engine, kind)).map_err(io::Error::other)
+            place(engines, key, |engine| authentic.load(engine, kind)).map_err(io::Error::other)
         });
         modules.map(|modules| (modules, Origin::Cache))
     };
@@ -235,13 +244,8 @@ struct Places {
     is_pool: bool,
 }
 
-fn places(engines: &Engines, key: EngineKey, kind: CodeKind) -> Result<Places> {
-    // A slot has room for one module's memory and table, and a component is some modules.
-    let pool = match kind {
-        CodeKind::Module => engines.get(key, Allocation::Pool)?,
-        CodeKind::Component => None,
-    };
-    Ok(match pool {
+fn places(engines: &Engines, key: EngineKey) -> Result<Places> {
+    Ok(match engines.get(key, Allocation::Pool)? {
         Some(first) => Places { first, is_pool: true },
         None => Places { first: on_demand_engine(engines, key)?, is_pool: false },
     })
@@ -257,10 +261,9 @@ fn on_demand_engine(engines: &Engines, key: EngineKey) -> Result<Engine> {
 fn place(
     engines: &Engines,
     key: EngineKey,
-    kind: CodeKind,
     load: impl Fn(&Engine) -> wasmtime::Result<Code>,
 ) -> Result<Modules> {
-    let Places { first, is_pool } = places(engines, key, kind)?;
+    let Places { first, is_pool } = places(engines, key)?;
     let loaded = match load(&first) {
         Err(error) if is_pool => {
             tracing::debug!(%error, "does not fit the pool");
@@ -269,9 +272,9 @@ fn place(
         }
         loaded => loaded.map_err(cannot_load)?,
     };
-    Ok(match loaded {
-        Code::Module(pooled) if is_pool => Modules::of(Some(pooled), None, None),
-        loaded => Modules::on_demand(loaded),
+    Ok(match is_pool {
+        true => Modules::pooled(loaded),
+        false => Modules::on_demand(loaded),
     })
 }
 

@@ -68,6 +68,12 @@ const HOST_STACK: usize = 1 << 20;
 pub(crate) const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 
+/// What a component in the pool has at most: modules that are instantiated, memories, tables. What
+/// compilers make has some five of the first, for what it imports, and one memory.
+const POOLED_INSTANCES: u32 = 6;
+const POOLED_MEMORIES: u32 = 2;
+const POOLED_TABLES: u32 = 3;
+
 /// Elements of a pooled table; a module that declares more goes on demand.
 pub(crate) const POOLED_TABLE_ELEMENTS: usize = 20_000;
 
@@ -153,10 +159,15 @@ impl Engines {
     fn pool(&self) -> PoolingAllocationConfig {
         let slots = self.settings.slots;
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_core_instances(slots)
-            .total_memories(slots)
-            .total_tables(slots)
+        // So many that each call has its place, whatever runs: what is not used of these costs addresses.
+        pool.total_component_instances(slots)
+            .total_core_instances(slots.saturating_mul(POOLED_INSTANCES))
+            .total_memories(slots.saturating_mul(POOLED_MEMORIES))
+            .total_tables(slots.saturating_mul(POOLED_TABLES))
             .total_stacks(slots)
+            .max_core_instances_per_component(POOLED_INSTANCES)
+            .max_memories_per_component(POOLED_MEMORIES)
+            .max_tables_per_component(POOLED_TABLES)
             .max_memories_per_module(1)
             .max_tables_per_module(1)
             .table_elements(POOLED_TABLE_ELEMENTS)

@@ -37,6 +37,6 @@ pub use engines::{Allocation, EngineKey, EngineSettings, Engines, MAX_SAMPLED_FR
 pub use lines::{Lines, SourceLine};
 pub use loads::MemoryCacheStats;
 pub use pulse::Pulse;
-pub use shape::{Export, ExternType, Import, Shape, Signature, Slot};
+pub use shape::{Export, ExternType, Import, Shape, Signature, Slot, Wit, WitFunction, WitKind, WitType};
 pub use ticker::{Alarm, TICK, Ticker};
 pub use wasmtime;

@@ -1,10 +1,14 @@
 //! What parsing tells about a module, once: detection, linking, `inspect` and `check`
 //! all read it, and none but `check`, which takes a module apart, parses again.
 
+mod wit;
+
 use std::fmt;
 
 use airlock_core::ValueType;
 use serde::{Deserialize, Serialize};
+
+pub use wit::{Wit, WitFunction, WitKind, WitType};
 
 /// One parameter or result type. Types that are no plain number are kept as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +195,9 @@ pub struct Shape {
     pub has_dwarf: bool,
     /// Names of its custom sections, in order.
     pub custom_sections: Vec<String>,
+    /// The functions of a component, but for what runs it as a program.
+    #[serde(default, skip_serializing_if = "no_functions")]
+    pub wit: Wit,
 }
 
 impl Shape {
@@ -261,6 +268,10 @@ impl Shape {
     pub fn imports_from(&self, module: &str) -> bool {
         self.imports.iter().any(|import| import.module == module)
     }
+}
+
+fn no_functions(wit: &Wit) -> bool {
+    wit.functions.is_empty()
 }
 
 /// An interface's name and its version, where that is one of preview 2.

@@ -20,6 +20,8 @@ pub enum Input {
     Words(Vec<String>),
     /// Numbers of a `raw` function's types.
     Values(Vec<Value>),
+    /// Arguments of a component's function in WAVE, with their parentheses: `("x", {a: 1})`.
+    Wave(String),
 }
 
 /// What a plugin answered.
@@ -112,7 +114,7 @@ fn check_depth(text: &str) -> Result<()> {
     }
 }
 
-fn invalid(error: serde_json::Error) -> Error {
+pub(crate) fn invalid(error: serde_json::Error) -> Error {
     let (at, reason) = Location::of_json(&error);
     Error::new(ErrorKind::InvalidInput { at, reason })
 }
@@ -149,6 +151,7 @@ impl Input {
             Input::Raw(json) => json.get().len() as u64,
             Input::Words(words) => words.iter().map(|word| word.len() as u64).sum(),
             Input::Values(values) => values.len() as u64 * 8,
+            Input::Wave(text) => text.len() as u64,
         }
     }
 
@@ -167,6 +170,10 @@ impl Input {
                 })
                 .with_hint("a `json` plugin takes one JSON value; quote it for the shell")),
             },
+            Input::Wave(_) => Err(Error::new(ErrorKind::InvalidInput {
+                at: None,
+                reason: "only a component's function is called with WAVE".to_owned(),
+            })),
             Input::Values(values) => {
                 Ok(serde_json::Value::from_iter(values.iter().map(Value::to_json)).to_string())
             }

@@ -31,6 +31,9 @@ pub struct Host(pub(crate) Arc<HostInner>);
 /// What each ABI provides, once per engine.
 type Linkers = HashMap<(AbiId, Dialect, EngineKey, Allocation), Arc<Linker<CallState>>>;
 
+/// The same for components.
+type ComponentLinkers = HashMap<(EngineKey, Allocation), Arc<component::Linker<CallState>>>;
+
 /// What the application set up.
 #[derive(Clone)]
 pub(crate) struct HostParts {
@@ -95,7 +98,7 @@ pub struct HostStats {
 pub(crate) struct Made {
     linkers: Mutex<Linkers>,
     /// What components are provided, of whichever ABI, once per engine.
-    component_linkers: Mutex<HashMap<EngineKey, Arc<component::Linker<CallState>>>>,
+    component_linkers: Mutex<ComponentLinkers>,
     pub(crate) prepared: Shelf,
     pub(crate) descriptions: Descriptions,
 }
@@ -228,16 +231,17 @@ impl Host {
         &self,
         engine: &Engine,
         key: EngineKey,
+        allocation: Allocation,
     ) -> Result<Arc<component::Linker<CallState>>> {
         let mut linkers = self.0.made.component_linkers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(linker) = linkers.get(&key) {
+        if let Some(linker) = linkers.get(&(key, allocation)) {
             return Ok(linker.clone());
         }
         let mut linker = component::Linker::new(engine);
         wasi::preview2::link(&mut linker)
             .map_err(|error| Error::host("cannot link the host's interfaces").with_source(error))?;
         let linker = Arc::new(linker);
-        linkers.insert(key, linker.clone());
+        linkers.insert((key, allocation), linker.clone());
         Ok(linker)
     }
 

@@ -33,6 +33,7 @@ mod cancel;
 mod caught;
 #[cfg(feature = "clap")]
 mod command_line;
+pub mod component;
 pub mod console;
 mod core_dump;
 mod describe;
@@ -67,7 +68,7 @@ pub use airlock_core::*;
 pub use airlock_engine::{
     Anatomy, Artifact, Cache, CacheEntry, CacheSettings, CompiledCode, Compiler, Damaged, Export, ExternType,
     Feature, Import, InProcess, Job, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, TICK, Verified,
-    Worker, serve_worker,
+    Wit, WitFunction, WitKind, WitType, Worker, serve_worker,
 };
 pub use answer::{Answer, Input, Program};
 pub use bounded::block_on;
@@ -83,7 +84,7 @@ pub use load::{Examined, LoadOptions};
 pub use memory::{GuestMemory, Plain};
 pub use plugin::{Plugin, ProgramInput};
 pub use sampler::{Sample, SampledFrame, SampledFunction, SampledStack, Sampler, Samples};
-pub use session::{Session, Steps};
+pub use session::{ComponentFunc, Session, Steps};
 pub use source::Source;
 pub use wasi::StdinSource;
 /// A vector of 128 bits, as functions take and give it: wasmtime's, made from a `u128` and back.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::abi::{self, Abi, Adapter, Describer, Gap};
 use crate::core_dump::CoreDump;
 use crate::host::Host;
-use crate::plugin::{Plugin, PluginParts};
+use crate::plugin::{Plugin, PluginParts, named};
 use crate::requests::{requests, uses};
 use crate::sampler::{Sampler, Sampling};
 use crate::service::exec;
@@ -327,6 +327,22 @@ impl Examined {
         };
         adapter.map(|adapter| adapter.functions().to_vec()).unwrap_or_default()
     }
+
+    /// The schema in JSON Schema of what a component's function is called with and what it answers with:
+    /// of an object with `params`, `result` and, where it can fail, `error`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownFunction`], also for what is no component.
+    pub fn schema(&self, function: &str) -> Result<serde_json::Value> {
+        abi::component::schema_of(&self.shape, function).map_err(|error| named(error, &self.name))
+    }
+
+    /// A component's functions with their signatures in WIT.
+    pub fn signatures(&self) -> Vec<(String, String)> {
+        let wit = &self.shape.wit;
+        let signatures = wit.functions.iter().map(|function| wit.signature(function));
+        self.functions().into_iter().zip(signatures).collect()
+    }
 }
 
 impl Host {
@@ -367,10 +383,12 @@ impl Host {
         let key = engine_key(&limits, abi, options);
         // What a component waits for is asked of the host by other functions than those that wait.
         let offered = &self.0.offered;
-        let waits = shape.is_component
-            || shape.imports.iter().any(|import| {
+        let waits = match shape.is_component {
+            true => !shape.imports.is_empty(),
+            false => shape.imports.iter().any(|import| {
                 offered.waits(import).unwrap_or_else(|| abi.waits(&import.module, &import.name))
-            });
+            }),
+        };
         let compiled = match compiled.filter(|compiled| compiled.key() == key) {
             Some(compiled) => compiled,
             None => Compiled::new(&self.0.engines, key, artifact, shape, &limits)?,

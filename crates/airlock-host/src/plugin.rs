@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Module;
+use wasmtime::component::Component;
 
 use crate::abi::sen::{self, ExecuteResult};
 use crate::abi::{self, Abi, Adapter};
@@ -37,7 +38,7 @@ use crate::store::Account;
 use crate::wasi::{StandIns, StdinSource, WasiInput};
 
 use self::calling::Job;
-pub(crate) use self::calling::cannot_arm;
+pub(crate) use self::calling::{cannot_arm, named};
 
 /// Bytes of stack that a blocking call takes from its caller's thread; with a larger limit
 /// it gets a stack of its own.
@@ -118,6 +119,11 @@ impl PluginParts {
     /// The module linked for instances of this allocation.
     fn prepare(&self, module: &Module, allocation: Allocation) -> Result<Arc<Prepared>> {
         self.host.prepare(module, &self.compiled, self.abi, allocation)
+    }
+
+    /// The component linked for instances of this allocation.
+    fn prepare_component(&self, component: &Component, allocation: Allocation) -> Result<Arc<Prepared>> {
+        self.host.prepare_component(component, &self.compiled, self.abi, allocation)
     }
 }
 
@@ -303,8 +309,14 @@ impl Drop for AliveSession {
 
 impl Plugin {
     pub(crate) fn new(parts: PluginParts) -> Result<Self> {
-        let pooled = parts.compiled.module(&parts.host.0.engines, Allocation::Pool)?;
-        let pooled = pooled.map(|module| parts.prepare(&module, Allocation::Pool)).transpose()?;
+        let (engines, pool) = (&parts.host.0.engines, Allocation::Pool);
+        let pooled = match parts.compiled.module(engines, pool)? {
+            Some(module) => Some(parts.prepare(&module, pool)?),
+            None => {
+                let component = parts.compiled.component(engines, pool)?;
+                component.map(|component| parts.prepare_component(&component, pool)).transpose()?
+            }
+        };
         let plugin = Plugin::of(Arc::new(parts), pooled, None);
         if plugin.inner().pooled.is_none() {
             // So that a wrong import is an error of loading and not of the first call.
@@ -386,6 +398,15 @@ impl Plugin {
     /// Its manifest, when it came with one.
     pub fn manifest(&self) -> Option<&Manifest> {
         self.0.inner.parts.manifest.as_ref()
+    }
+
+    /// The schema in JSON Schema of what a component's function is called with and what it answers with:
+    /// of an object with `params`, `result` and, where it can fail, `error`.
+    ///
+    /// # Errors
+    /// As [`Examined::schema`](crate::Examined::schema).
+    pub fn schema(&self, function: &str) -> Result<serde_json::Value> {
+        abi::component::schema_of(self.shape(), function).map_err(|error| self.named(error))
     }
 
     /// What parsing told about it.
@@ -627,7 +648,10 @@ impl Plugin {
 
     fn refuse_program(&self) -> Result<()> {
         match self.abi() {
-            abi if abi.is_program() => Err(Error::new(ErrorKind::WrongVerb { abi, asked: "called" })),
+            // A component can be a program and have functions beside that.
+            abi if abi.is_program() && self.functions().is_empty() => {
+                Err(Error::new(ErrorKind::WrongVerb { abi, asked: "called" }))
+            }
             _ => Ok(()),
         }
     }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use airlock_core::{AbiId, Digest, Error, ErrorKind, Result};
-use airlock_engine::{Allocation, Compiled, EngineKey, ExternType, Shape};
-use wasmtime::component::Component;
+use airlock_engine::{Allocation, Compiled, EngineKey, ExternType, Shape, WitFunction};
 use wasmtime::component::types::{ComponentItem, Type};
+use wasmtime::component::{self, Component, ComponentExportIndex};
 use wasmtime::{
     Engine, InstancePre, Linker, Memory, MemoryType, Module, ModuleExport, Store, UnknownImportError,
 };
-use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p2::bindings::CommandIndices;
 
 use crate::abi::{self, Abi, Failure, MEMORY};
 use crate::host::Host;
@@ -22,7 +22,35 @@ pub(crate) enum Linked {
     Module(InstancePre<CallState>),
     /// A module that has its memory from the host.
     Dependent(Box<Dependent>),
-    Component(CommandPre<CallState>),
+    Component(Box<LinkedComponent>),
+}
+
+/// A component with what it exports looked up once.
+pub(crate) struct LinkedComponent {
+    pub(crate) pre: component::InstancePre<CallState>,
+    /// What it is run by, where it is a program.
+    pub(crate) run: Option<CommandIndices>,
+    /// Its functions in the order of its shape; none for what drops a resource.
+    pub(crate) functions: Vec<Option<ComponentExportIndex>>,
+    /// Whether it has anything from the host.
+    pub(crate) imports: bool,
+}
+
+impl LinkedComponent {
+    /// Looks up what a linked component exports.
+    fn new(pre: component::InstancePre<CallState>, shape: &Shape) -> Self {
+        let component = pre.component();
+        let find = |function: &WitFunction| {
+            let interface = match &function.interface {
+                Some(interface) => Some(component.get_export_index(None, interface.as_str())?),
+                None => None,
+            };
+            component.get_export_index(interface.as_ref(), function.name.as_str())
+        };
+        let functions = shape.wit.functions.iter().map(find).collect();
+        let run = CommandIndices::new(&pre).ok().filter(|_| runs(component, shape));
+        LinkedComponent { run, functions, imports: !shape.imports.is_empty(), pre }
+    }
 }
 
 /// A module that imports a memory. What is imported from a store cannot be linked before there is
@@ -74,7 +102,7 @@ impl Linked {
         match self {
             Linked::Module(pre) => pre.module().engine(),
             Linked::Dependent(dependent) => dependent.module.engine(),
-            Linked::Component(pre) => pre.engine(),
+            Linked::Component(linked) => linked.pre.engine(),
         }
     }
 }
@@ -148,7 +176,7 @@ impl Host {
         Ok(prepared)
     }
 
-    /// A component that is a program, linked.
+    /// A component linked for instances of this allocation.
     ///
     /// # Errors
     /// [`ErrorKind::UnknownImport`] and [`ErrorKind::IncompatibleImport`];
@@ -158,20 +186,25 @@ impl Host {
         component: &Component,
         compiled: &Compiled,
         abi: &'static dyn Abi,
+        allocation: Allocation,
     ) -> Result<Arc<Prepared>> {
-        let key = (compiled.artifact().digest(), compiled.key(), abi.id(), Allocation::OnDemand);
+        let key = (compiled.artifact().digest(), compiled.key(), abi.id(), allocation);
         if let Some(prepared) = self.0.made.prepared.get(&key) {
             return Ok(prepared);
         }
         let shape = compiled.shape();
-        tracing::debug!(imports = shape.imports.len(), "link a component");
-        let linker = self.component_linker(component.engine(), compiled.key())?;
+        tracing::debug!(imports = shape.imports.len(), ?allocation, "link a component");
+        let linker = self.component_linker(component.engine(), compiled.key(), allocation)?;
         let linked = linker.instantiate_pre(component).map_err(|error| interface_error(&error, shape))?;
-        let command = CommandPre::new(linked).ok().filter(|_| runs(component, shape));
-        let linked = Linked::Component(command.ok_or_else(|| {
-            let reason = "what it exports as `wasi:cli/run` has no function `run` of its type".to_owned();
-            Error::new(ErrorKind::AbiMismatch { abi: abi.id(), reason })
-        })?);
+        let linked = LinkedComponent::new(linked, shape);
+        if abi.id().is_program() && linked.run.is_none() {
+            let reason = match shape.exports_interface("wasi:cli/run") {
+                Some(_) => "what it exports as `wasi:cli/run` has no function `run` of its type",
+                None => "it exports no `wasi:cli/run`",
+            };
+            return Err(Error::new(ErrorKind::AbiMismatch { abi: abi.id(), reason: reason.to_owned() }));
+        }
+        let linked = Linked::Component(Box::new(linked));
         let prepared = Arc::new(Prepared { linked, exports: HashMap::new(), memory64: false });
         self.0.made.prepared.put(key, &prepared);
         Ok(prepared)

@@ -113,7 +113,11 @@ pub(crate) fn requests(
         let asks = names.iter().any(|name| shape.imports_item(module, name)) && (is_program || !streams);
         asks.then(|| Request { capability: Capability::all_of(kind), required: false })
     });
+    let is_program = shape.exports_interface("wasi:cli/run").is_some();
     let by_interfaces = IMPLIED_BY_INTERFACES.iter().filter_map(|&(kind, interfaces)| {
+        if matches!(kind, CapabilityKind::Stdin | CapabilityKind::Stdout) && !is_program {
+            return None;
+        }
         let asks = interfaces
             .iter()
             .any(|(interface, names)| names.iter().any(|name| shape.imports_of_interface(interface, name)));

@@ -1,5 +1,6 @@
 //! An instance that lives across calls.
 
+mod component;
 mod guest;
 
 use std::any::Any;
@@ -13,6 +14,8 @@ use airlock_engine::TICK;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasmtime::TypedFunc;
+
+pub use self::component::ComponentFunc;
 
 use crate::answer::{Answer, Input};
 use crate::bounded::{block_on, bounded};
@@ -659,6 +662,7 @@ pub(crate) fn leaves_guest_whole(kind: &ErrorKind) -> bool {
             | ErrorKind::UnsuitableExport { .. }
             | ErrorKind::InvalidInput { .. }
             | ErrorKind::InvalidArgument { .. }
+            | ErrorKind::InvalidValue { .. }
             | ErrorKind::WrongArgumentCount { .. }
     )
 }

@@ -19,13 +19,14 @@ use airlock_core::{
 };
 use airlock_engine::{Allocation, TICK, Ticker};
 use tokio::runtime::Handle;
+use wasmtime::component::{self, ResourceAny};
 use wasmtime::{
     Engine, Extern, Func, Memory, ResourceLimiter, Store, StoreContextMut, Trap, TypedFunc, UpdateDeadline,
     Val, WasmBacktrace, WasmParams, WasmResults,
 };
-use wasmtime_wasi::p2::bindings::Command;
 
 use crate::abi::Heap;
+use crate::abi::component::{Handles, is_too_much, value_bytes};
 use crate::abi::fledge::Dialogue;
 use crate::bounded::Interrupted;
 use crate::budget::Budget;
@@ -35,7 +36,7 @@ use crate::core_dump;
 use crate::frames;
 use crate::func::{Params, Results};
 use crate::plugin::Reference;
-use crate::prepared::Prepared;
+use crate::prepared::{Linked, LinkedComponent, Prepared};
 use crate::service::{Services, net};
 use crate::session::Manner;
 use crate::wasi::Wasi;
@@ -62,6 +63,8 @@ pub(crate) struct CallState {
     pub(crate) provided: Option<Memory>,
     /// What the host has taken of the guest's memory for it.
     pub(crate) heap: Option<Box<Heap>>,
+    /// The resources of a component that whoever calls has.
+    pub(crate) handles: Option<Box<Handles>>,
     /// What the guest has set of its own configuration.
     settings: BTreeMap<String, String>,
     /// What functions of the application find in calls of this instance, and in this one.
@@ -96,6 +99,7 @@ impl CallState {
             dialogue: None,
             provided: None,
             heap: None,
+            handles: None,
             settings: BTreeMap::new(),
             data: None,
             call_data: None,
@@ -449,8 +453,8 @@ impl std::error::Error for Halt {}
 /// What runs.
 pub(crate) enum Instance {
     Module(wasmtime::Instance),
-    /// A component that is a program, with the runtime that its sockets belong to.
-    Component(Command, Handle),
+    /// A component, with the runtime that its sockets belong to where it imports anything.
+    Component(component::Instance, Option<Handle>),
 }
 
 /// An instance in its store.
@@ -495,6 +499,16 @@ pub(crate) fn new_store(engine: &Engine, state: CallState) -> Store<CallState> {
     });
     store
 }
+
+/// Bounds what a component has of the host in `store`: bytes of a value, and handles.
+pub(crate) fn limit_component(store: &mut Store<CallState>) {
+    let bytes = value_bytes(store.data().plugin.limits());
+    store.set_hostcall_fuel(bytes);
+    store.set_max_component_handles(MAX_COMPONENT_HANDLES);
+}
+
+/// Handles that the instances of a component have together, each to some resource.
+const MAX_COMPONENT_HANDLES: usize = 100_000;
 
 /// Starts a call in `store`: deadline, fuel and counters as at the beginning. Without a
 /// deadline it is the plugin's timeout after the first tick, which saves a look at the
@@ -666,12 +680,80 @@ impl Live {
         if self.prepared()?.memory64 { None } else { self.memory() }
     }
 
+    fn linked(&self) -> Option<&LinkedComponent> {
+        match &self.prepared()?.linked {
+            Linked::Component(linked) => Some(linked),
+            _ => None,
+        }
+    }
+
     /// Runs a component to its end, which says whether all went well. `None` for a module.
     pub(crate) async fn run_component(&mut self) -> Option<wasmtime::Result<Result<(), ()>>> {
-        let Instance::Component(command, runtime) = &self.instance else { return None };
+        let run = self.linked()?.run.clone()?;
+        let Instance::Component(instance, runtime) = &self.instance else { return None };
+        let command = match run.load(&mut self.store, instance) {
+            Ok(command) => command,
+            Err(error) => return Some(Err(error)),
+        };
         // Boxed, so that programs that are modules carry nothing of it.
         let run = Box::pin(command.wasi_cli_run().call_run(&mut self.store));
-        Some(net::around(runtime, run).await)
+        Some(within(runtime.as_ref(), run).await)
+    }
+
+    /// Calls a component's function by its place among those of its shape. `None` when there is none.
+    pub(crate) async fn invoke_component(
+        &mut self,
+        function: usize,
+        params: &[component::Val],
+        results: &mut [component::Val],
+    ) -> Option<wasmtime::Result<()>> {
+        let index = *self.linked()?.functions.get(function)?.as_ref()?;
+        let Instance::Component(instance, runtime) = &self.instance else { return None };
+        let func = instance.get_func(&mut self.store, index)?;
+        Some(match self.store.data().awaited {
+            true => {
+                let call = Box::pin(func.call_async(&mut self.store, params, results));
+                within(runtime.as_ref(), call).await
+            }
+            false => func.call(&mut self.store, params, results),
+        })
+    }
+
+    /// A component's function by its place among those of its shape, with static types. `None` when there
+    /// is none of those types.
+    pub(crate) fn component_func<P, R>(&mut self, function: usize) -> Option<component::TypedFunc<P, R>>
+    where
+        P: component::ComponentNamedList + component::Lower,
+        R: component::ComponentNamedList + component::Lift,
+    {
+        let index = *self.linked()?.functions.get(function)?.as_ref()?;
+        let Instance::Component(instance, _) = &self.instance else { return None };
+        instance.get_func(&mut self.store, index)?.typed(&self.store).ok()
+    }
+
+    /// The runtime that a component's sockets belong to, where it has any.
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        match &self.instance {
+            Instance::Component(_, runtime) => runtime.clone(),
+            Instance::Module(_) => None,
+        }
+    }
+
+    /// Drops a resource of a component's, which may run code of it.
+    pub(crate) async fn drop_resource(&mut self, resource: ResourceAny) -> wasmtime::Result<()> {
+        let Instance::Component(_, runtime) = &self.instance else { return Ok(()) };
+        match self.store.data().awaited {
+            true => {
+                let drop = Box::pin(resource.resource_drop_async(&mut self.store));
+                within(runtime.as_ref(), drop).await
+            }
+            false => resource.resource_drop(&mut self.store),
+        }
+    }
+
+    /// Whether the instance is kept for more calls than one.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.called.is_some()
     }
 
     /// Remembers the functions that it calls from now on.
@@ -742,6 +824,14 @@ impl Live {
     }
 }
 
+/// Waits for something of a component's within the runtime that it has, if any.
+pub(crate) async fn within<F: Future>(runtime: Option<&Handle>, future: F) -> F::Output {
+    match runtime {
+        Some(runtime) => net::around(runtime, future).await,
+        None => future.await,
+    }
+}
+
 /// What an error that came through wasmtime really was. A trap leaves its core dump, where one is
 /// wanted, before the store is gone.
 pub(crate) fn explain(error: wasmtime::Error, store: &mut Store<CallState>) -> Error {
@@ -775,6 +865,10 @@ pub(crate) fn explain_in(error: wasmtime::Error, state: &CallState) -> Error {
             asked: Some(refused.asked),
             phase,
         });
+    }
+    if is_too_much(&error.root_cause().to_string()) {
+        let maximum = value_bytes(state.plugin.limits()) as u64;
+        return Error::new(ErrorKind::Limit { limit: LimitKind::Output, maximum, asked: None, phase });
     }
     // Guest code leaves a backtrace; without one the guest was not even running, as when the
     // machine has no memory left for its stack.

@@ -11,9 +11,12 @@ use crate::flags::Call;
 pub(super) fn run(session: &Session, call: &Call) -> Result<u8, Error> {
     let dump = call.coredump.as_deref().map(DumpFile::new).transpose()?;
     let plugin = session.load(&call.plugin, &call.load, dump.as_ref().map(DumpFile::place))?;
-    let input = read_input(&plugin, &call.input)?;
+    let (function, input) = match wave(&plugin, &call.function, &call.input)? {
+        Some((function, wave)) => (function, Input::Wave(wave.to_owned())),
+        None => (call.function.as_str(), read_input(&plugin, &call.input)?),
+    };
     let printer = session.printer;
-    let outcome = plugin.invoke_blocking(&call.function, input).inspect_err(|error| {
+    let outcome = plugin.invoke_blocking(function, input).inspect_err(|error| {
         if let (Some(printed), false) = (error.printed(), printer.json) {
             printer.log(plugin.name(), &printed.stderr);
         }
@@ -33,6 +36,25 @@ pub(super) fn run(session: &Session, call: &Call) -> Result<u8, Error> {
     }
     printer.usage(&outcome.usage);
     Ok(0)
+}
+
+/// A component's function and its arguments in WAVE, where those stand behind its name: `add(1, 2)`.
+pub(super) fn wave<'a>(
+    plugin: &Plugin,
+    function: &'a str,
+    input: &[String],
+) -> Result<Option<(&'a str, &'a str)>, Error> {
+    let is_wave = !plugin.shape().wit.functions.is_empty() && function.ends_with(')');
+    let Some((at, _)) = function.char_indices().find(|(_, character)| is_wave && *character == '(') else {
+        return Ok(None);
+    };
+    if !input.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidSetting {
+            name: "INPUT".to_owned(),
+            reason: "the arguments stand behind the function's name already".to_owned(),
+        }));
+    }
+    Ok(Some(function.split_at(at)))
 }
 
 /// The words as typed, with a single `@FILE` or `-` read from there.

@@ -1,7 +1,8 @@
 //! `airlock inspect`: what a plugin is, without compiling it, unless it has to be asked that.
 
 use airlock_host::{
-    Capability, CommandLine, Error, Examined, Manifest, ManifestFormat, ToolParam, ToolSpec, visible,
+    Capability, CommandLine, Error, ErrorKind, Examined, Manifest, ManifestFormat, ToolParam, ToolSpec,
+    visible,
 };
 use serde_json::json;
 
@@ -12,6 +13,9 @@ pub(super) fn run(session: &Session, inspect: &Inspect) -> Result<u8, Error> {
     let (source, options) = session.locate(&inspect.plugin, inspect.load.options()?)?;
     let host = session.compiling(session.host(&inspect.load)?, inspect.load.no_cache)?;
     let examined = host.examine(source, &options)?;
+    if let Some(function) = &inspect.schema {
+        return print_schema(session, &examined, function);
+    }
     if inspect.load.wat {
         return print_text(session, &examined);
     }
@@ -36,6 +40,39 @@ fn print_text(session: &Session, examined: &Examined) -> Result<u8, Error> {
         .map_err(|error| Error::host(format!("cannot print the module: {error}")))?;
     session.printer.line(visible(text.trim_end(), true).as_ref())?;
     Ok(0)
+}
+
+/// The schema of one function, or of all where none is named.
+fn print_schema(session: &Session, examined: &Examined, function: &str) -> Result<u8, Error> {
+    if examined.signatures().is_empty() {
+        return Err(Error::new(ErrorKind::InvalidSetting {
+            name: "--schema".to_owned(),
+            reason: "only a component says what its functions take and give".to_owned(),
+        }));
+    }
+    let schema = match function {
+        "" => {
+            let functions = examined.functions().into_iter();
+            let all = functions.map(|function| Ok((function.clone(), examined.schema(&function)?)));
+            all.collect::<Result<serde_json::Map<_, _>, Error>>()?.into()
+        }
+        function => examined.schema(function)?,
+    };
+    if session.printer.json {
+        return session.object(true, json!({ "json_schema": schema }));
+    }
+    let text = serde_json::to_string_pretty(&schema).map_err(|error| Error::host(error.to_string()))?;
+    session.printer.line(visible(&text, true).as_ref())?;
+    Ok(0)
+}
+
+/// The functions, of a component with their signatures.
+fn functions(examined: &Examined) -> Vec<String> {
+    let signatures = examined.signatures();
+    match signatures.is_empty() {
+        true => examined.functions(),
+        false => signatures.iter().map(|(name, signature)| format!("{name}: {signature}")).collect(),
+    }
 }
 
 fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
@@ -76,7 +113,7 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
                 .into_iter()
                 .collect(),
         ),
-        ("functions", names(examined.functions())),
+        ("functions", names(functions(examined))),
         ("tools", manifest.map(tools).unwrap_or_default()),
         ("commands", manifest.map(usages).unwrap_or_default()),
         ("requests", names(requests.collect())),
@@ -147,6 +184,8 @@ fn as_json(examined: &Examined) -> serde_json::Value {
         .iter()
         .map(|row| (row.name.to_owned(), json!(examined.limits.get(row.kind))))
         .collect();
+    let signatures: serde_json::Map<String, serde_json::Value> =
+        examined.signatures().into_iter().map(|(name, signature)| (name, signature.into())).collect();
     json!({
         "name": examined.name,
         "digest": examined.artifact.digest(),
@@ -156,6 +195,7 @@ fn as_json(examined: &Examined) -> serde_json::Value {
         "abi_reason": why,
         "keeps_state": examined.keeps_state(),
         "functions": examined.functions(),
+        "signatures": signatures,
         "requests": examined.requests,
         "baseline": examined.baseline().iter().map(|kind| Capability::all_of(*kind).to_string()).collect::<Vec<_>>(),
         "imports": examined.shape.imports,

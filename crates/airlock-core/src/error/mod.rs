@@ -200,6 +200,13 @@ pub enum ErrorKind {
         /// The type that was expected.
         expected: String,
     },
+    /// Something in an argument that is not of the type that it has there.
+    InvalidValue {
+        /// Where, from the name of the parameter on: `.items[2].name`.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Too few or too many arguments.
     WrongArgumentCount {
         /// The function.
@@ -257,7 +264,7 @@ pub enum ErrorKind {
         /// What is wrong.
         reason: String,
     },
-    /// A component that is no program of WASI preview 2: this version runs those and core modules.
+    /// A component that is no program of WASI preview 2 and has no function that can be called.
     ComponentUnsupported,
     /// A WebAssembly feature that is off unless allowed.
     FeatureOff(String),
@@ -556,6 +563,7 @@ impl Error {
             ErrorKind::UnsuitableExport { .. } => ("unsuitable-export", Guest, 125),
             ErrorKind::InvalidInput { .. } => ("invalid-input", Operator, 2),
             ErrorKind::InvalidArgument { .. } => ("invalid-argument", Operator, 2),
+            ErrorKind::InvalidValue { .. } => ("invalid-value", Operator, 2),
             ErrorKind::WrongArgumentCount { .. } => ("wrong-argument-count", Operator, 2),
             ErrorKind::WrongVerb { .. } => ("wrong-verb", Operator, 2),
             ErrorKind::AmbiguousAbi(_) => ("ambiguous-abi", Operator, 2),

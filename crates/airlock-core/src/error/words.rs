@@ -99,6 +99,7 @@ impl fmt::Display for Error {
             ErrorKind::InvalidArgument { given, expected } => {
                 write!(f, "`{}` is not an {expected}", v(given))
             }
+            ErrorKind::InvalidValue { place, reason } => write!(f, "`{}`: {}", v(place), v(reason)),
             ErrorKind::WrongArgumentCount { function, signature, given } => {
                 write!(
                     f,

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use airlock_core::{AbiId, Manifest, Result};
 use airlock_engine::Shape;
 
-use super::{Abi, Adapter, Fit, GuestFuture, Match, Profile, check_start, run_program};
+use super::{Abi, Adapter, Fit, GuestFuture, Match, Profile, check_start, component, run_program};
 use crate::answer::{Answer, Input, Program};
 use crate::store::Live;
 use crate::wasi::PREVIEW1;
 
 pub(super) struct Command;
+
+/// What a program is run by, whichever kind it is.
+pub(crate) const START: &str = "_start";
 
 static PROFILE: Profile = Profile {
     limits: &[],
@@ -47,28 +50,34 @@ impl Abi for Command {
         Some(Match { fit: Fit::Likely, why: why.to_owned() })
     }
 
-    fn runs_components(&self) -> bool {
+    fn takes_components(&self) -> bool {
         true
     }
 
     fn bind(&self, shape: &Arc<Shape>, _manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
         check_start(shape, AbiId::Command)?;
-        Ok(Arc::new(CommandAdapter))
+        Ok(Arc::new(CommandAdapter { functions: component::Functions::of(shape) }))
     }
 }
 
-struct CommandAdapter;
+struct CommandAdapter {
+    /// What a component has that can be called too.
+    functions: Option<component::Functions>,
+}
 
 impl Adapter for CommandAdapter {
     fn functions(&self) -> &[String] {
-        &[]
+        self.functions.as_ref().map_or(&[], Adapter::functions)
     }
 
     fn start<'a>(&'a self, _live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
         None
     }
 
-    fn call<'a>(&'a self, live: &'a mut Live, _function: &'a str, _input: Input) -> GuestFuture<'a, Answer> {
+    fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer> {
+        if let Some(functions) = self.functions.as_ref().filter(|_| function != START) {
+            return functions.call(live, function, input);
+        }
         Box::pin(async move {
             let code = run_program(live).await?;
             let wasi = &live.store.data().wasi;

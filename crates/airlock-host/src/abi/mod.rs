@@ -7,6 +7,7 @@
 
 mod allocate;
 mod command;
+pub(crate) mod component;
 mod cortex;
 mod exports;
 pub(crate) mod fledge;
@@ -141,8 +142,8 @@ pub(crate) trait Abi: Sync {
         None
     }
 
-    /// Whether its plugins can be components, which are programs then.
-    fn runs_components(&self) -> bool {
+    /// Whether its plugins can be components.
+    fn takes_components(&self) -> bool {
         false
     }
 
@@ -216,8 +217,16 @@ pub(crate) trait Adapter: Send + Sync {
 }
 
 /// Every ABI, in the order they are tried.
-static ALL: [&dyn Abi; 7] =
-    [&command::Command, &json::Json, &cortex::Cortex, &sen::Sen, &fledge::Fledge, &mofa::Mofa, &raw::Raw];
+static ALL: [&dyn Abi; 8] = [
+    &command::Command,
+    &json::Json,
+    &cortex::Cortex,
+    &sen::Sen,
+    &fledge::Fledge,
+    &mofa::Mofa,
+    &component::Component,
+    &raw::Raw,
+];
 
 /// The ABI with this name.
 pub(crate) fn by_id(id: AbiId) -> &'static dyn Abi {
@@ -235,7 +244,7 @@ pub(crate) fn choose(
     manifest: Option<&Manifest>,
     asked: Option<AbiId>,
 ) -> Result<(&'static dyn Abi, String)> {
-    let fitting = |abi: &&dyn Abi| !shape.is_component || abi.runs_components();
+    let fitting = |abi: &&dyn Abi| !shape.is_component || abi.takes_components();
     if let Some(id) = asked {
         if !fitting(&by_id(id)) {
             let reason = "it is a component".to_owned();
@@ -273,7 +282,7 @@ pub(crate) fn choose(
 /// if it were nothing else is no fit.
 pub(crate) fn others(shape: &Shape, chosen: AbiId) -> Vec<(AbiId, String)> {
     ALL.iter()
-        .filter(|abi| abi.id() != chosen && (!shape.is_component || abi.runs_components()))
+        .filter(|abi| abi.id() != chosen && (!shape.is_component || abi.takes_components()))
         .filter_map(|abi| Some((abi.id(), abi.detect(shape, None)?)))
         .filter(|(_, found)| found.fit > Fit::Fallback)
         .map(|(id, found)| (id, found.why))

@@ -114,7 +114,7 @@ fn arguments(function: &str, bound: &Bound, input: Input) -> Result<Vec<Value>> 
             })),
         }),
         Input::Words(words) => read(words.len(), &|index, ty| ty.parse(&words[index])),
-        Input::Json(_) | Input::Raw(_) => {
+        Input::Json(_) | Input::Raw(_) | Input::Wave(_) => {
             match crate::answer::parse_json(input.as_json().unwrap_or_default())? {
                 serde_json::Value::Null => read(0, &|_, _| Err(wrong_count(0))),
                 serde_json::Value::Array(items) => {

@@ -16,7 +16,9 @@ use crate::prepared::Linked;
 use crate::service::net;
 use crate::session::Session;
 use crate::standing::Looked;
-use crate::store::{Account, CallState, Instance, Live, after, begin_call, explain, new_store};
+use crate::store::{
+    Account, CallState, Instance, Live, after, begin_call, explain, limit_component, new_store,
+};
 use crate::wasi::{Wasi, WasiInput};
 
 use super::{AliveSession, Plugin};
@@ -179,10 +181,11 @@ impl Plugin {
         }
         let allocation = Allocation::OnDemand;
         let parts = &self.inner().parts;
-        let prepared = match parts.compiled.component() {
-            Some(component) => self.host().prepare_component(component, &parts.compiled, parts.abi)?,
+        let engines = &self.host().0.engines;
+        let prepared = match parts.compiled.component(engines, allocation)? {
+            Some(component) => parts.prepare_component(&component, allocation)?,
             None => {
-                let module = parts.compiled.module(&self.host().0.engines, allocation)?;
+                let module = parts.compiled.module(engines, allocation)?;
                 let missing = || Error::host("a module without code for on-demand instances");
                 parts.prepare(&module.ok_or_else(missing)?, allocation)?
             }
@@ -243,13 +246,24 @@ impl Plugin {
                 };
                 made.map(|made| made.map(Instance::Module))
             }
-            (Linked::Component(pre), _) => {
-                store.data_mut().begin_component();
-                let runtime = net::runtime().map_err(|error| Error::host(error.to_string()))?;
-                // Boxed, so that what modules are made in is no larger for it.
-                let made = Box::pin(net::around(&runtime, pre.instantiate_async(&mut store)));
-                let made = bounded(deadline, cut, made).await;
-                made.map(|made| made.map(|command| Instance::Component(command, runtime.clone())))
+            (Linked::Component(linked), awaited) => {
+                limit_component(&mut store);
+                if linked.imports {
+                    store.data_mut().begin_component();
+                    let runtime = net::runtime().map_err(|error| Error::host(error.to_string()))?;
+                    // Boxed, so that what modules are made in is no larger for it.
+                    let made = Box::pin(net::around(&runtime, linked.pre.instantiate_async(&mut store)));
+                    let made = bounded(deadline, cut, made).await;
+                    made.map(|made| made.map(|made| Instance::Component(made, Some(runtime.clone()))))
+                } else {
+                    let made = match awaited {
+                        true => {
+                            bounded(deadline, cut, Box::pin(linked.pre.instantiate_async(&mut store))).await
+                        }
+                        false => Ok(linked.pre.instantiate(&mut store)),
+                    };
+                    made.map(|made| made.map(|made| Instance::Component(made, None)))
+                }
             }
         };
         let instance = match instance {
@@ -301,15 +315,8 @@ impl Plugin {
     }
 
     /// An error with the plugin's name where it has a place for one.
-    pub(super) fn named(&self, error: Error) -> Error {
-        match error.kind() {
-            ErrorKind::UnknownFunction { function, nearest, .. } => Error::new(ErrorKind::UnknownFunction {
-                plugin: self.name().to_owned(),
-                function: function.clone(),
-                nearest: nearest.clone(),
-            }),
-            _ => error,
-        }
+    pub(crate) fn named(&self, error: Error) -> Error {
+        named(error, self.name())
     }
 
     pub(crate) fn outcome(&self, answer: Answer, live: &Live, usage: Option<Usage>) -> Outcome<Answer> {
@@ -322,6 +329,18 @@ impl Plugin {
             host_calls = usage.host_calls, output = usage.output_bytes, "called"
         );
         Outcome::new(answer, usage, live.store.data().wasi.log())
+    }
+}
+
+/// An error with a plugin's name where it has a place for one.
+pub(crate) fn named(error: Error, plugin: &str) -> Error {
+    match error.kind() {
+        ErrorKind::UnknownFunction { function, nearest, .. } => Error::new(ErrorKind::UnknownFunction {
+            plugin: plugin.to_owned(),
+            function: function.clone(),
+            nearest: nearest.clone(),
+        }),
+        _ => error,
     }
 }
 

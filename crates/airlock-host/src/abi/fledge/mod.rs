@@ -86,7 +86,7 @@ impl Abi for Fledge {
         wasi::waits(module, name) || (module == imports::MODULE && name != "exit")
     }
 
-    fn runs_components(&self) -> bool {
+    fn takes_components(&self) -> bool {
         true
     }
 

@@ -347,7 +347,7 @@ fn arguments(input: Input) -> Result<Vec<String>> {
     match input {
         Input::Words(words) => Ok(words),
         Input::Values(values) => Ok(values.iter().map(ToString::to_string).collect()),
-        Input::Json(_) | Input::Raw(_) => {
+        Input::Json(_) | Input::Raw(_) | Input::Wave(_) => {
             let text = input.as_json().unwrap_or_default();
             let value = crate::answer::parse_json(text)?;
             let text = |value: serde_json::Value| match value {

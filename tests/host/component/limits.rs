@@ -1,0 +1,170 @@
+//! What bounds a component: all of it together.
+
+use super::{answer, error, invoke_in, values_on};
+use crate::support::{MODES, host, limits, load, load_error, survives, text};
+
+/// A component of two modules, each with a memory that grows by so many pages.
+const TWO_MEMORIES: &str = r#"(component
+    (core module $m
+        (memory 1)
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))
+    (core instance $one (instantiate $m))
+    (core instance $two (instantiate $m))
+    (func (export "grow-one") (param "pages" u32) (result s32) (canon lift (core func $one "grow")))
+    (func (export "grow-two") (param "pages" u32) (result s32) (canon lift (core func $two "grow"))))"#;
+
+#[test]
+fn instances_bomb_two_memories_of_a_component_share_its_budget() {
+    let plugin = load(&host(), TWO_MEMORIES, limits(&[("memory", "640KiB")]));
+    assert_eq!(answer(&plugin, "grow-one", "[8]"), "1");
+    assert_eq!(answer(&plugin, "grow-one", "[9]"), "-1");
+    let mut session = plugin.session_blocking().unwrap();
+    let mut grow =
+        |function: &str, pages: u32| session.call_blocking::<_, i32>(function, &(pages,)).unwrap().value;
+    assert_eq!((grow("grow-one", 4), grow("grow-two", 5), grow("grow-two", 4)), (1, -1, 1));
+    assert_eq!((grow("grow-one", 1), grow("grow-two", 1)), (-1, -1));
+    let host = host();
+    let plugin = load(&host, TWO_MEMORIES, limits(&[("memory", "100KiB")]));
+    assert_eq!(error(&plugin, "grow-one", "[0]").code(), "limit-memory", "what they begin with counts");
+    assert_eq!(host.memory_used(), 0);
+}
+
+#[test]
+fn instances_bomb_a_component_of_many_modules_is_refused() {
+    let of = |count: usize| {
+        let instances = "(core instance (instantiate $m))".repeat(count);
+        format!(
+            r#"(component
+                (core module $m (memory 1) (func (export "f")))
+                {instances}
+                (core instance $last (instantiate $m))
+                (func (export "f") (canon lift (core func $last "f"))))"#
+        )
+    };
+    let error = load_error(&of(16), text());
+    assert_eq!(error.code(), "component-unsupported");
+    assert_eq!(error.hint(), Some("it instantiates more than 16 modules and components"));
+    // What is too many for the pool is made on demand, and within the budget all the same.
+    let host = host();
+    assert_eq!(answer(&load(&host, &of(15), text()), "f", "[]"), "null");
+    assert_eq!(error_of(&load(&host, &of(15), limits(&[("memory", "960KiB")]))), "limit-memory");
+    survives(&host);
+}
+
+fn error_of(plugin: &airlock_host::Plugin) -> &'static str {
+    error(plugin, "f", "[]").code()
+}
+
+#[test]
+fn a_function_that_never_ends_is_ended() {
+    let host = host();
+    let plugin = values_on(&host, limits(&[("timeout", "200ms")]));
+    for mode in MODES {
+        assert_eq!(invoke_in(mode, &plugin, "spin", "[]").unwrap_err().code(), "deadline", "{mode:?}");
+    }
+    let spinning = r#"(component
+        (core module $m (func (export "f") (loop br 0)))
+        (core instance $m (instantiate $m))
+        (func (export "f") (canon lift (core func $m "f"))))"#;
+    let plugin = load(&host, spinning, limits(&[("timeout", "200ms")]));
+    for mode in MODES {
+        assert_eq!(invoke_in(mode, &plugin, "f", "[]").unwrap_err().code(), "deadline", "{mode:?}");
+    }
+    let plugin = load(&host, spinning, limits(&[("fuel", "100_000")]));
+    assert_eq!(error(&plugin, "f", "[]").code(), "limit-fuel");
+    survives(&host);
+}
+
+#[test]
+fn component_string_bomb_a_result_that_is_too_large_ends_with_a_limit() {
+    let host = host();
+    let plugin = values_on(&host, limits(&[("output", "1MiB"), ("input", "1MiB"), ("memory", "256MiB")]));
+    assert_eq!(answer(&plugin, "airlock:values/hostile.bytes", "[3]"), "[7,7,7]");
+    // Longer than may be answered, and more than the host holds for an answer.
+    for count in ["[600000]", "[1000000]", "[100000000]"] {
+        let error = error(&plugin, "airlock:values/hostile.bytes", count);
+        assert_eq!((error.code(), error.exit_code()), ("limit-output", 123), "{count}: {error}");
+    }
+    // Texts that are one in the guest are many in the host.
+    let text = r#"(component
+        (core module $m
+            (memory (export "memory") 2)
+            (func (export "f") (result i32) (local $at i32)
+                (local.set $at (i32.const 65536))
+                (loop $next
+                    (i32.store (local.get $at) (i32.const 0))
+                    (i32.store offset=4 (local.get $at) (i32.const 65536))
+                    (local.set $at (i32.add (local.get $at) (i32.const 8)))
+                    (br_if $next (i32.lt_u (local.get $at) (i32.const 131072))))
+                (i32.store (i32.const 0) (i32.const 65536))
+                (i32.store (i32.const 4) (i32.const 8192))
+                i32.const 0))
+        (core instance $m (instantiate $m))
+        (alias core export $m "memory" (core memory $memory))
+        (func (export "f") (result (list string)) (canon lift (core func $m "f") (memory $memory))))"#;
+    let plugin = load(&host, text, limits(&[]));
+    let error = error(&plugin, "f", "[]");
+    assert_eq!((error.code(), error.exit_code()), ("limit-output", 123), "{error}");
+    survives(&host);
+}
+
+#[test]
+fn an_input_that_is_too_large_is_refused_before_the_guest_runs() {
+    let plugin = values_on(&host(), limits(&[("input", "1MiB"), ("output", "1MiB")]));
+    let json = format!("[[{}0]]", "0,".repeat(600_000));
+    assert_eq!(error(&plugin, "echo-bytes", &json).code(), "limit-input");
+    let json = format!("[[{}0]]", "0,".repeat(400_000));
+    assert_eq!(error(&plugin, "echo-bytes", &json).code(), "limit-input");
+}
+
+#[test]
+fn a_component_that_traps_and_one_that_hoards_are_told_apart() {
+    let plugin = values_on(&host(), limits(&[("memory", "8MiB")]));
+    let trapped = error(&plugin, "airlock:values/hostile.trap", "[]");
+    assert_eq!((trapped.code(), trapped.exit_code()), ("trap", 122));
+    assert_eq!(error(&plugin, "hold", "[9000000]").code(), "limit-memory");
+    assert_eq!(answer(&plugin, "hold", "[1000000]"), "1000000");
+}
+
+#[test]
+fn deep_recursion_of_a_component_hits_its_stack() {
+    let wat = r#"(component
+        (core module $m (func $f (export "f") (call $f)))
+        (core instance $m (instantiate $m))
+        (func (export "f") (canon lift (core func $m "f"))))"#;
+    let plugin = load(&host(), wat, text());
+    for mode in MODES {
+        assert_eq!(invoke_in(mode, &plugin, "f", "[]").unwrap_err().code(), "limit-stack", "{mode:?}");
+    }
+}
+
+#[test]
+fn resource_leak_handles_that_a_component_makes_for_itself_are_bounded() {
+    let wat = r#"(component
+        (type $r (resource (rep i32)))
+        (core func $new (canon resource.new $r))
+        (core module $m
+            (import "" "new" (func $new (param i32) (result i32)))
+            (func (export "hoard") (loop (drop (call $new (i32.const 1))) (br 0))))
+        (core instance $m (instantiate $m (with "" (instance (export "new" (func $new))))))
+        (func (export "hoard") (canon lift (core func $m "hoard"))))"#;
+    let plugin = load(&host(), wat, text());
+    let error = error(&plugin, "hoard", "[]");
+    assert_eq!(error.code(), "trap", "{error}");
+}
+
+#[test]
+fn more_calls_at_once_than_places_in_the_pool_all_end_well() {
+    let host = host();
+    let (plain, wasi) = (load(&host, TWO_MEMORIES, text()), values_on(&host, text()));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    assert_eq!(answer(&plain, "grow-two", "[1]"), "1");
+                    assert_eq!(answer(&wasi, "add", "[1,2]"), "3");
+                }
+            });
+        }
+    });
+}
