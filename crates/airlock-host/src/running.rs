@@ -119,9 +119,23 @@ impl Running {
     #[inline]
     pub(crate) fn refuse_if_closing(&self) -> Result<()> {
         match self.is_closing() {
-            true => Err(Error::new(ErrorKind::ShuttingDown)),
+            true => Err(Running::shutting_down()),
             false => Ok(()),
         }
+    }
+
+    // What is cold is kept out of what each call goes through: inlined there, it would have all
+    // calls save the registers that it needs.
+    #[cold]
+    #[inline(never)]
+    fn shutting_down() -> Error {
+        Error::new(ErrorKind::ShuttingDown)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_drained(&self) {
+        self.drained.notify_waiters();
     }
 
     /// Counts the opening of a session in, unless the host is closing.
@@ -173,7 +187,17 @@ impl Occupied {
                 self.flag.swap(true, Ordering::SeqCst);
             }
         }
-        running.refuse_if_closing().inspect_err(|_| self.leave())
+        match running.is_closing() {
+            true => Err(self.refused()),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refused(&self) -> Error {
+        self.leave();
+        Running::shutting_down()
     }
 
     /// Marks the call as over.
@@ -182,7 +206,7 @@ impl Occupied {
         self.flag.store(false, Ordering::Release);
         let running = &self.host.running;
         if running.closing.load(Ordering::Relaxed) {
-            running.drained.notify_waiters();
+            running.tell_drained();
         }
     }
 }

@@ -301,6 +301,7 @@ impl Session {
         self.begin(true)
     }
 
+    #[inline(never)]
     fn deadline(&self) -> Instant {
         after(Instant::now(), self.pace.timeout)
     }
@@ -331,9 +332,16 @@ impl Session {
     #[inline]
     fn enter(&self) -> Result<()> {
         if self.pace.follows_grants {
-            self.plugin.admit()?;
+            self.admit()?;
         }
         self.occupied.enter()
+    }
+
+    /// Whether what is granted now lets it be called. Kept out of [`Session::enter`], which most calls
+    /// go through without it.
+    #[inline(never)]
+    fn admit(&self) -> Result<()> {
+        self.plugin.admit()
     }
 
     /// Where the function of that name and type is among those that the instance remembers.

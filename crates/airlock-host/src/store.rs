@@ -61,6 +61,8 @@ pub(crate) struct CallState {
     pub(crate) dialogue: Option<Box<Dialogue>>,
     /// The memory that the host made for a guest that imports it.
     pub(crate) provided: Option<Memory>,
+    /// The guest's memory, once a function of the host has looked for it.
+    pub(crate) shared: Option<Memory>,
     /// What the host has taken of the guest's memory for it.
     pub(crate) heap: Option<Box<Heap>>,
     /// The resources of a component that whoever calls has.
@@ -98,6 +100,7 @@ impl CallState {
             inside: None,
             dialogue: None,
             provided: None,
+            shared: None,
             heap: None,
             handles: None,
             settings: BTreeMap::new(),

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use airlock_core::{
     Capability, Error, Identity, LimitKind, LogLevel, Need, Permit, Policy, Result, ServiceError,
 };
-use wasmtime::{AsContext as _, AsContextMut as _, Caller, Extern, Memory};
+use wasmtime::{AsContext as _, AsContextMut as _, Caller, Memory};
 
 use super::failure::FuncError;
-use crate::abi::{Failure, allocator_of};
+use crate::abi::{Failure, allocator_of, shared_memory};
 use crate::memory::GuestMemory;
 use crate::service::Services;
 use crate::store::{CallState, after, explain_in};
@@ -150,8 +150,7 @@ impl<'a> HostCall<'a> {
     }
 
     fn find_memory(&mut self) -> Result<Memory> {
-        let exported = self.guest.get_export("memory").and_then(Extern::into_memory);
-        let memory = exported.or(self.guest.data().provided).ok_or_else(GuestMemory::missing)?;
+        let memory = shared_memory(&mut self.guest).ok_or_else(GuestMemory::missing)?;
         match memory.ty(self.guest.as_context()).is_64() {
             false => Ok(memory),
             true => Err(GuestMemory::missing()),

@@ -46,9 +46,22 @@ fn abort(
     }))
 }
 
-/// The memory that a guest exports, or else has from the host.
-fn shared_memory(guest: &mut Caller<'_, CallState>) -> Option<Memory> {
-    guest.get_export("memory").and_then(Extern::into_memory).or(guest.data().provided)
+/// The memory that a guest exports, or else has from the host. A store has one instance, so that what
+/// was found is remembered there: looking for an export by its name takes as long as all else that a
+/// function does that reads a short text.
+#[inline]
+pub(crate) fn shared_memory(guest: &mut Caller<'_, CallState>) -> Option<Memory> {
+    match guest.data().shared {
+        Some(memory) => Some(memory),
+        None => find_memory(guest),
+    }
+}
+
+#[cold]
+fn find_memory(guest: &mut Caller<'_, CallState>) -> Option<Memory> {
+    let memory = guest.get_export("memory").and_then(Extern::into_memory).or(guest.data().provided);
+    guest.data_mut().shared = memory;
+    memory
 }
 
 /// The memory of a guest for what it and the host hand over.
