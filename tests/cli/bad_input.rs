@@ -94,7 +94,7 @@ fn not_wasm_truncated_text_and_component() {
     exit 125
     --- stderr
     error: this is a component, and of a kind that this version of Airlock does not run
-    hint: it does not export `wasi:cli/run@0.2`
+    hint: it exports neither a function nor `wasi:cli/run@0.2`
     ");
 }
 

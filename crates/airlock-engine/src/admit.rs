@@ -728,6 +728,66 @@ mod tests {
         }
     }
 
+    /// A component with one function, which takes `ty` after `parts`.
+    fn taking(parts: &str, ty: &str, core: &str) -> Result<Shape, Error> {
+        let wat = format!(
+            r#"(component
+                (core module $m (memory (export "memory") 1) (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0)
+                    (func (export "f") (param i32)) (func (export "pair") (param i32 i32)))
+                (core instance $m (instantiate $m))
+                (alias core export $m "memory" (core memory $memory))
+                (alias core export $m "realloc" (core func $realloc))
+                {parts}
+                (func (export "f") (param "it" {ty})
+                    (canon lift (core func $m "{core}") (memory $memory) (realloc (core func $realloc)))))"#
+        );
+        admit(&wat, &[], &Limits::default())
+    }
+
+    #[test]
+    fn the_functions_of_a_component_are_told_with_their_types() {
+        let shape =
+            taking(r#"(type $e (enum "red" "green")) (export $color "color" (type $e))"#, "$color", "f")
+                .expect("one");
+        let function = &shape.wit.functions[0];
+        assert_eq!(
+            (function.full_name(), shape.wit.signature(function)),
+            ("f".into(), "func(it: color)".into())
+        );
+        let text = serde_json::to_string(&shape).expect("it is kept");
+        assert_eq!(serde_json::from_str::<Shape>(&text).expect("it comes back"), shape);
+    }
+
+    #[test]
+    fn functions_of_a_component_are_within_bounds() {
+        let hint = |admitted: Result<Shape, Error>| {
+            let error = admitted.expect_err("it is refused");
+            assert_eq!(error.code(), "component-unsupported", "{error}");
+            error.hint().unwrap_or_default().to_owned()
+        };
+        let many: String = (0..2_000).map(|n| format!("(export \"f{n}\" (func $g))")).collect();
+        let one = r#"(func $g (canon lift (core func $m "g")))"#;
+        let of = |exports: &str| {
+            let wat = format!(
+                r#"(component (core module $m (func (export "g"))) (core instance $m (instantiate $m)) {one} {exports})"#
+            );
+            admit(&wat, &[], &Limits::default())
+        };
+        assert_eq!(of(&many).expect("few enough").wit.functions.len(), 2_000);
+        assert_eq!(
+            hint(of(&format!("{many}(export \"more\" (func $g))"))),
+            "it exports more than 2000 functions"
+        );
+        let long = format!("(export \"{}\" (func $g))", "a".repeat(201));
+        assert_eq!(hint(of(&long)), "a name in it is longer than 200 bytes");
+        let nested = |levels: usize| {
+            let types: String = (1..levels).map(|n| format!("(type $t{n} (list $t{}))", n - 1)).collect();
+            taking(&format!("(type $t0 (list u8)) {types}"), &format!("$t{}", levels - 1), "pair").err()
+        };
+        assert!(nested(99).is_none());
+        assert!(nested(100).is_some());
+    }
+
     #[test]
     fn features_are_off_in_the_modules_of_components_too() {
         let off = admit(&program("(core module (memory i64 1))"), &[], &Limits::default());

@@ -1,6 +1,6 @@
 //! From a validated component to the functions that it exports.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wasmparser::PrimitiveValType;
 use wasmparser::component_types::{
@@ -13,6 +13,12 @@ use crate::shape::{Wit, WitFunction, WitKind, WitType};
 
 /// How deep types may be nested in one another, as in wasmtime.
 const MAX_TYPE_DEPTH: usize = 100;
+
+/// Functions that a component exports at most, bytes of a name, and fields, cases and the like of all its
+/// types together: what is named in a few bytes can be named again and again.
+const MAX_FUNCTIONS: usize = 2_000;
+const MAX_NAME: usize = 200;
+const MAX_PARTS: usize = 100_000;
 
 /// A type that functions cannot have here, and why.
 pub(super) type Unsuitable = String;
@@ -30,6 +36,8 @@ pub(super) fn read<'a>(
         known: HashMap::new(),
         plain: HashMap::new(),
         resources: HashMap::new(),
+        dropped: HashSet::new(),
+        parts: 0,
     };
     let items: Vec<(&str, ComponentEntityType)> = exports
         .filter(|name| !skipped(name))
@@ -50,7 +58,7 @@ pub(super) fn read<'a>(
                     match item.ty {
                         ComponentEntityType::Func(function) => reader.function(Some(name), own, function)?,
                         ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. } => {
-                            reader.destructor(name, own, id.resource());
+                            reader.destructor(name, own, id.resource())?;
                         }
                         _ => {}
                     }
@@ -71,6 +79,9 @@ struct Reader<'a> {
     /// The same for types that are a word.
     plain: HashMap<&'static str, usize>,
     resources: HashMap<ResourceId, usize>,
+    /// Resources that there is a function to drop of.
+    dropped: HashSet<ResourceId>,
+    parts: usize,
 }
 
 impl Reader<'_> {
@@ -102,8 +113,11 @@ impl Reader<'_> {
         name: &str,
         id: ComponentFuncTypeId,
     ) -> Result<(), Unsuitable> {
+        self.check_name(interface.unwrap_or_default())?;
+        self.check_name(name)?;
         let types = self.types;
         let ty = &types[id];
+        self.count(ty.params.len())?;
         let named = |reason: Unsuitable| format!("`{name}`: {reason}");
         let mut params = Vec::with_capacity(ty.params.len());
         for (param, ty) in &ty.params {
@@ -114,26 +128,46 @@ impl Reader<'_> {
             None => None,
         };
         let (interface, name) = (interface.map(str::to_owned), name.to_owned());
-        self.wit.functions.push(WitFunction { interface, name, params, result });
-        Ok(())
+        self.add(WitFunction { interface, name, params, result })
+    }
+
+    fn add(&mut self, function: WitFunction) -> Result<(), Unsuitable> {
+        self.wit.functions.push(function);
+        match self.wit.functions.len() <= MAX_FUNCTIONS {
+            true => Ok(()),
+            false => Err(format!("it exports more than {MAX_FUNCTIONS} functions")),
+        }
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), Unsuitable> {
+        match name.len() <= MAX_NAME {
+            true => Ok(()),
+            false => Err(format!("a name in it is longer than {MAX_NAME} bytes")),
+        }
+    }
+
+    /// Counts what a type is made of.
+    fn count(&mut self, parts: usize) -> Result<(), Unsuitable> {
+        self.parts += parts;
+        match self.parts <= MAX_PARTS {
+            true => Ok(()),
+            false => Err(format!("its types have more than {MAX_PARTS} parts")),
+        }
     }
 
     /// What drops a handle, under the name that it has for whoever imports it.
-    fn destructor(&mut self, interface: &str, name: &str, id: ResourceId) {
-        let resource = self.resource(id, name);
+    fn destructor(&mut self, interface: &str, name: &str, id: ResourceId) -> Result<(), Unsuitable> {
         // An interface that uses one of another's exports it once more.
-        let own = WitType { name: None, kind: WitKind::Own(resource) };
-        let is_drop = |function: &WitFunction| {
-            let [(_, ty)] = function.params.as_slice() else { return false };
-            function.name.starts_with("[resource-drop]") && self.wit.types[*ty] == own
-        };
-        if self.wit.functions.iter().any(is_drop) {
-            return;
+        if !self.dropped.insert(id) {
+            return Ok(());
         }
-        self.wit.types.push(own);
+        self.check_name(interface)?;
+        self.check_name(name)?;
+        let resource = self.resource(id, name);
+        self.wit.types.push(WitType { name: None, kind: WitKind::Own(resource) });
         let (interface, name) = (Some(interface.to_owned()), format!("[resource-drop]{name}"));
         let params = vec![("self".to_owned(), self.wit.types.len() - 1)];
-        self.wit.functions.push(WitFunction { interface, name, params, result: None });
+        self.add(WitFunction { interface, name, params, result: None })
     }
 
     /// Where a type is in the list, and how deep others are nested in it.
@@ -154,6 +188,7 @@ impl Reader<'_> {
         }
         let (kind, deep) = self.kind(id, depth)?;
         let name = self.names.get(&id).cloned();
+        self.check_name(name.as_deref().unwrap_or_default())?;
         self.wit.types.push(WitType { name, kind });
         let found = (self.wit.types.len() - 1, deep + 1);
         self.known.insert(id, found);
@@ -162,6 +197,28 @@ impl Reader<'_> {
 
     fn kind(&mut self, id: ComponentDefinedTypeId, depth: usize) -> Result<(WitKind, usize), Unsuitable> {
         let types = self.types;
+        let names =
+            |names: &mut dyn Iterator<Item = &str>| names.map(str::len).max().unwrap_or_default() <= MAX_NAME;
+        let (parts, are_short) = match &types[id] {
+            ComponentDefinedType::Record(record) => {
+                (record.fields.len(), names(&mut record.fields.keys().map(|name| name.as_str())))
+            }
+            ComponentDefinedType::Variant(variant) => {
+                (variant.cases.len(), names(&mut variant.cases.keys().map(|name| name.as_str())))
+            }
+            ComponentDefinedType::Enum(cases) => {
+                (cases.len(), names(&mut cases.iter().map(|name| name.as_str())))
+            }
+            ComponentDefinedType::Flags(flags) => {
+                (flags.len(), names(&mut flags.iter().map(|name| name.as_str())))
+            }
+            ComponentDefinedType::Tuple(tuple) => (tuple.types.len(), true),
+            _ => (1, true),
+        };
+        self.count(parts)?;
+        if !are_short {
+            return Err(format!("a name in it is longer than {MAX_NAME} bytes"));
+        }
         let mut deepest = 0;
         let mut of = |ty: &ComponentValType| {
             let (place, deep) = self.value(ty, depth + 1)?;

@@ -103,11 +103,11 @@ impl Wit {
         text.0
     }
 
-    /// Whether a value of this type has a handle in it.
-    pub fn has_handles(&self, ty: usize) -> bool {
+    /// Of each type, whether a value of it has a handle in it.
+    pub fn with_handles(&self) -> Vec<bool> {
         // Types refer to earlier ones, so each is looked at once.
-        let mut has = Vec::with_capacity(ty + 1);
-        for ty in &self.types[..=ty] {
+        let mut has = Vec::with_capacity(self.types.len());
+        for ty in &self.types {
             let any = |of: &[usize]| of.iter().any(|of| has[*of]);
             has.push(match &ty.kind {
                 WitKind::Own(_) | WitKind::Borrow(_) => true,
@@ -119,7 +119,7 @@ impl Wit {
                 _ => false,
             });
         }
-        has[ty]
+        has
     }
 
     fn write_signature(&self, text: &mut Text, function: &WitFunction) -> fmt::Result {

@@ -27,7 +27,9 @@ pub(super) fn read(
         Input::Values(values) => arguments
             .json(&serde_json::Value::from_iter(values.iter().map(airlock_core::Value::to_json)).to_string()),
         Input::Words(words) => arguments.words(words),
-        Input::Wave(text) => wave::arguments(decoder, &function.params, text, |given| arguments.count(given)),
+        Input::Wave(text) => {
+            wave::arguments(decoder, &function.params, text, decoder.most, |given| arguments.count(given))
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Decoder<'a> {
     lent: RefCell<Vec<u64>>,
     /// Bytes of the host's memory that values may still take.
     room: Cell<usize>,
-    most: usize,
+    pub(super) most: usize,
     pub(super) fault: Fault,
 }
 

@@ -91,13 +91,24 @@ impl Abi for Component {
 pub(super) struct Functions {
     shape: Arc<Shape>,
     names: Names,
+    /// Of each, whether it takes or gives a resource.
+    has_handles: Vec<bool>,
 }
 
 impl Functions {
     /// Those of a component that has any.
     pub(super) fn of(shape: &Arc<Shape>) -> Option<Self> {
         let wit = &shape.wit;
-        (!wit.functions.is_empty()).then(|| Functions { names: Names::of(wit), shape: shape.clone() })
+        if wit.functions.is_empty() {
+            return None;
+        }
+        let with_handles = wit.with_handles();
+        let has = |function: &WitFunction| {
+            let mut types = function.params.iter().map(|(_, ty)| *ty).chain(function.result);
+            types.any(|ty| with_handles[ty])
+        };
+        let has_handles = wit.functions.iter().map(has).collect();
+        Some(Functions { names: Names::of(wit), has_handles, shape: shape.clone() })
     }
 
     fn wit(&self) -> &Wit {
@@ -106,9 +117,8 @@ impl Functions {
 
     async fn run(&self, live: &mut Live, name: &str, input: Input) -> Result<Answer, Failure> {
         let index = self.names.find(name)?;
-        let function = &self.wit().functions[index];
-        if !live.is_kept() {
-            self.refuse_handles(name, function)?;
+        if self.has_handles[index] && !live.is_kept() {
+            return Err(outlives_its_call(name).into());
         }
         let mut table = live.store.data_mut().handles.take().unwrap_or_default();
         let called = self.call_with(live, &mut table, index, name, &input).await;
@@ -171,18 +181,6 @@ impl Functions {
         let json = serde_json::value::RawValue::from_string(text);
         json.map(Answer::Json).map_err(|error| Error::host("an answer that is no JSON").with_source(error))
     }
-
-    /// Refuses a function whose resources nobody could use after the call.
-    fn refuse_handles(&self, name: &str, function: &WitFunction) -> Result<()> {
-        let wit = self.wit();
-        let mut types = function.params.iter().map(|(_, ty)| *ty).chain(function.result);
-        if !types.any(|ty| wit.has_handles(ty)) {
-            return Ok(());
-        }
-        let reason = "it takes or gives a resource, which lives in a session".to_owned();
-        let error = Error::new(ErrorKind::UnsuitableExport { export: name.to_owned(), reason });
-        Err(error.with_hint("call it in a session: of the library, of `airlock rpc`, or of a test"))
-    }
 }
 
 impl Adapter for Functions {
@@ -197,6 +195,13 @@ impl Adapter for Functions {
     fn call<'a>(&'a self, live: &'a mut Live, function: &'a str, input: Input) -> GuestFuture<'a, Answer> {
         Box::pin(self.run(live, function, input))
     }
+}
+
+/// The error of a function whose resources nobody could use after the call.
+fn outlives_its_call(function: &str) -> Error {
+    let reason = "it takes or gives a resource, which lives in a session".to_owned();
+    let error = Error::new(ErrorKind::UnsuitableExport { export: function.to_owned(), reason });
+    error.with_hint("call it in a session: of the library, of `airlock rpc`, or of a test")
 }
 
 /// The resource that a call is to drop, where that is what is called.

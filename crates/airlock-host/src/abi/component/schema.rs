@@ -1,5 +1,7 @@
 //! JSON Schema of a function: what it is called with and what it answers with.
 
+use std::collections::HashSet;
+
 use airlock_engine::{Wit, WitFunction, WitKind};
 use serde_json::{Map, Value, json};
 
@@ -41,6 +43,7 @@ struct Schemas<'a> {
 /// grow without end.
 fn names(wit: &Wit) -> Vec<Option<String>> {
     let mut names: Vec<Option<String>> = Vec::with_capacity(wit.types.len());
+    let mut taken = HashSet::new();
     for (index, ty) in wit.types.iter().enumerate() {
         let is_made = matches!(
             ty.kind,
@@ -48,12 +51,15 @@ fn names(wit: &Wit) -> Vec<Option<String>> {
         );
         let name = match (&ty.name, is_made) {
             (Some(name), _) => Some(name.clone()),
-            (None, true) => Some(format!("{}-{index}", ty.kind.word())),
+            (None, true) => Some(format!("{}.{index}", ty.kind.word())),
             (None, false) => None,
         };
         // Two interfaces may each have a type of this name.
-        let is_taken = |name: &String| names.iter().flatten().any(|other| other == name);
-        names.push(name.map(|name| if is_taken(&name) { format!("{name}-{index}") } else { name }));
+        names.push(name.map(|name| match taken.insert(name.clone()) {
+            true => name,
+            // A dot is in no name of WIT's.
+            false => format!("{name}.{index}"),
+        }));
     }
     names
 }

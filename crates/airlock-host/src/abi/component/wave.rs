@@ -1,6 +1,6 @@
 //! From WAVE, the text form of component values, to the values of a component's types.
 
-use airlock_core::{Error, ErrorKind, Result};
+use airlock_core::{Error, ErrorKind, LimitKind, Result};
 use airlock_engine::WitKind;
 use wasm_wave::ast::Node;
 use wasm_wave::parser::ParserError;
@@ -10,13 +10,21 @@ use wasmtime::component::Val;
 use super::decode::Decoder;
 use super::place::{Place, wrong};
 
+/// Bytes that the parser takes for one of the text, at most: a value of one digit and its comma.
+const NODE: usize = size_of::<Node>() / 2;
+
 /// The arguments of `(a, b, …)`, by the types of the parameters.
 pub(super) fn arguments(
     decoder: &Decoder<'_>,
     params: &[(String, usize)],
     text: &str,
+    most: usize,
     count: impl Fn(usize) -> Error,
 ) -> Result<Vec<Val>> {
+    // Parsed, a value takes some bytes for each of its text.
+    if text.len().saturating_mul(NODE) > most {
+        return Err(super::too_much(LimitKind::Input, most));
+    }
     // The parser wants a name before the parentheses.
     let source = format!("f{text}");
     let call = UntypedFuncCall::parse(&source).map_err(|error| {
@@ -45,6 +53,11 @@ pub(super) fn arguments(
         .collect()
 }
 
+/// Whether it is the word for an infinity, and no digits that are too many.
+fn is_word(node: &Node, source: &str) -> bool {
+    source.get(node.span()).is_some_and(|text| text.ends_with("inf"))
+}
+
 struct Reader<'a> {
     decoder: &'a Decoder<'a>,
     source: &'a str,
@@ -65,8 +78,18 @@ impl Reader<'_> {
             WitKind::U32 => Val::U32(node.as_number(source).map_err(bad)?),
             WitKind::S64 => Val::S64(node.as_number(source).map_err(bad)?),
             WitKind::U64 => Val::U64(node.as_number(source).map_err(bad)?),
-            WitKind::F32 => Val::Float32(node.as_number(source).map_err(bad)?),
-            WitKind::F64 => Val::Float64(node.as_number(source).map_err(bad)?),
+            WitKind::F32 => match node.as_number::<f32>(source).map_err(bad)? {
+                value if value.is_infinite() && !is_word(node, source) => {
+                    return Err(self.unexpected(node, ty, place));
+                }
+                value => Val::Float32(value),
+            },
+            WitKind::F64 => match node.as_number::<f64>(source).map_err(bad)? {
+                value if value.is_infinite() && !is_word(node, source) => {
+                    return Err(self.unexpected(node, ty, place));
+                }
+                value => Val::Float64(value),
+            },
             WitKind::Char => Val::Char(node.as_char(source).map_err(bad)?),
             WitKind::String => {
                 let text = node.as_str(source).map_err(bad)?;
