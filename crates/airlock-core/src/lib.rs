@@ -60,10 +60,12 @@ pub use manifest::{
 pub use outcome::{Outcome, Usage};
 pub use policy::{Basis, Ceiling, Place, Policy};
 pub use service::{
-    Config, Credential, EVENT_PAYLOAD, EVENT_TOPIC, Ended, Event, Events, Exec, HOP_BY_HOP, Http, HttpBody,
-    HttpRequest, HttpResponse, KV_KEY, Kv, KvChange, Log, LogLevel, MemoryKv, Metadata, NoSecrets,
-    OutputSink, ProgramRun, Redactor, Secret, Secrets, ServiceError, ServiceFuture, Stream, Subscription,
-    Tool, ToolInfo, Tools,
+    AttachmentSource, Config, Credential, Delivery, EVENT_PAYLOAD, EVENT_TOPIC, Ended, Event, Events, Exec,
+    GetMail, Gotten, HOP_BY_HOP, Http, HttpBody, HttpRequest, HttpResponse, KV_KEY, Kv, KvChange, ListMail,
+    Listed, Log, LogLevel, MAIL_LIMIT, Mail, MailAnswer, MailAttachment, MailCode, MailError, MailFuture,
+    MailMessage, MailRequest, MailTool, MemoryKv, Metadata, NoSecrets, OutputSink, ProgramRun, Redactor,
+    Replied, ReplyMail, SearchMail, SearchSyntax, Searched, Secret, Secrets, SendMail, Sent, ServiceError,
+    ServiceFuture, Stream, Subscription, SyncMail, Synced, Tool, ToolInfo, Tools,
 };
 pub use suggest::nearest;
 pub use text::{escape_json, shell_quoted, visible};

@@ -17,6 +17,7 @@ mod fuzz;
 mod http;
 mod kv;
 mod log;
+mod mail;
 mod metadata;
 mod secret;
 mod tools;
@@ -33,6 +34,11 @@ pub use exec::{Ended, Exec, OutputSink, ProgramRun, Stream};
 pub use http::{HOP_BY_HOP, Http, HttpBody, HttpRequest, HttpResponse};
 pub use kv::{KV_KEY, Kv, KvChange, MemoryKv};
 pub use log::{Log, LogLevel};
+pub use mail::{
+    AttachmentSource, Delivery, GetMail, Gotten, ListMail, Listed, MAIL_LIMIT, Mail, MailAnswer,
+    MailAttachment, MailCode, MailError, MailFuture, MailMessage, MailRequest, MailTool, Replied, ReplyMail,
+    SearchMail, SearchSyntax, Searched, SendMail, Sent, SyncMail, Synced,
+};
 pub use metadata::Metadata;
 pub use secret::{Credential, NoSecrets, Redactor, Secret, Secrets};
 pub use tools::{Tool, ToolInfo, Tools};

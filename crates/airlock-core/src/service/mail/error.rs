@@ -1,0 +1,167 @@
+//! Why mail did not do what it was asked.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use super::{Delivery, MailTool};
+use crate::{ServiceError, visible};
+
+/// The stable code of a [`MailError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MailCode {
+    /// The request makes no sense.
+    Validation,
+    /// The network is switched off for guests, or a grant is missing.
+    NetworkGuard,
+    /// There is no mailbox.
+    HostCapabilityUnavailable,
+    /// It is switched off for this account.
+    FeatureDisabled,
+    /// A server could not be reached, or the connection broke.
+    Network,
+    /// A server refused.
+    Provider,
+    /// The mailbox on disk cannot be used.
+    Storage,
+}
+
+impl MailCode {
+    /// Its name: `EMAIL_VALIDATION`.
+    pub fn name(self) -> &'static str {
+        match self {
+            MailCode::Validation => "EMAIL_VALIDATION",
+            MailCode::NetworkGuard => "EMAIL_NETWORK_GUARD",
+            MailCode::HostCapabilityUnavailable => "EMAIL_HOST_CAPABILITY_UNAVAILABLE",
+            MailCode::FeatureDisabled => "EMAIL_FEATURE_DISABLED",
+            MailCode::Network => "EMAIL_NETWORK",
+            MailCode::Provider => "EMAIL_PROVIDER",
+            MailCode::Storage => "EMAIL_STORAGE",
+        }
+    }
+
+    /// The one of PRX's five codes that its own readers know it by.
+    fn legacy(self) -> &'static str {
+        match self {
+            MailCode::Validation => "Validation",
+            MailCode::NetworkGuard | MailCode::FeatureDisabled => "FeatureDisabled",
+            MailCode::Network => "Network",
+            MailCode::HostCapabilityUnavailable | MailCode::Provider => "Provider",
+            MailCode::Storage => "Storage",
+        }
+    }
+}
+
+impl fmt::Display for MailCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Why mail did not do what it was asked. Never holds a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailError {
+    code: MailCode,
+    message: String,
+    guard: Option<&'static str>,
+    delivery: Option<Box<Delivery>>,
+    cause: Option<ServiceError>,
+}
+
+impl MailError {
+    /// An error with this code. The message may hold what a guest or a server said: it is
+    /// made visible here.
+    pub fn new(code: MailCode, message: &str) -> Self {
+        let message = visible(message, false).into_owned();
+        MailError { code, message, guard: None, delivery: None, cause: None }
+    }
+
+    /// A request that makes no sense.
+    pub fn invalid(message: &str) -> Self {
+        MailError::new(MailCode::Validation, message)
+    }
+
+    /// A guest asks for the network, which is switched off for guests.
+    pub fn network_off() -> Self {
+        let message = "real network execution disabled by policy";
+        MailError { guard: Some("real-network-disabled"), ..MailError::new(MailCode::NetworkGuard, message) }
+    }
+
+    /// There is no mailbox.
+    pub fn no_mailbox() -> Self {
+        MailError::new(MailCode::HostCapabilityUnavailable, "no mailbox is set up on this host")
+    }
+
+    /// The same, about a message that is kept to be sent.
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = Some(Box::new(delivery));
+        self
+    }
+
+    /// Its code.
+    pub fn code(&self) -> MailCode {
+        self.code
+    }
+
+    /// What happened, in one line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What became of the message that was to be sent.
+    pub fn delivery(&self) -> Option<&Delivery> {
+        self.delivery.as_deref()
+    }
+
+    /// The error of the gate, where it was one: a denial, a limit, the end of the call.
+    pub fn cause(&self) -> Option<&ServiceError> {
+        self.cause.as_ref()
+    }
+
+    /// The answer of a tool that failed, as PRX's plugin and library would read it.
+    pub fn to_json(&self, tool: MailTool) -> Value {
+        let mut answer = Map::new();
+        answer.insert("ok".to_owned(), json!(false));
+        answer.insert("tool".to_owned(), json!(tool.name()));
+        answer.insert("error_code".to_owned(), json!(self.code.name()));
+        if let Some(guard) = self.guard {
+            answer.insert("guard".to_owned(), json!(guard));
+            answer.insert("legacy_error_code".to_owned(), json!("EMAIL_REAL_NETWORK_DISABLED"));
+            let hint = "Set PRX_EMAIL_ENABLE_REAL_NETWORK=1 to enable real IMAP/SMTP execution";
+            answer.insert("hint".to_owned(), json!(hint));
+        }
+        answer.insert("message".to_owned(), json!(self.message));
+        answer.insert("data".to_owned(), json!(self.delivery));
+        let error = json!({ "code": self.code.legacy(), "message": self.message });
+        answer.insert("error".to_owned(), error);
+        Value::Object(answer)
+    }
+}
+
+impl fmt::Display for MailError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for MailError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
+    }
+}
+
+/// What a gate or a permit refuses.
+impl From<ServiceError> for MailError {
+    fn from(error: ServiceError) -> Self {
+        let code = match &error {
+            ServiceError::Invalid(_) | ServiceError::NotFound(_) => MailCode::Validation,
+            ServiceError::Denied(_) | ServiceError::Limit { .. } => MailCode::NetworkGuard,
+            ServiceError::TimedOut | ServiceError::Ended => MailCode::Network,
+            ServiceError::Failed(_) => MailCode::Provider,
+            ServiceError::Full { .. } | ServiceError::Unavailable(_) => MailCode::Storage,
+        };
+        MailError { cause: Some(error.clone()), ..MailError::new(code, &error.to_string()) }
+    }
+}
