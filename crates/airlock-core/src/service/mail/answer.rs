@@ -18,7 +18,7 @@ pub struct MailMessage {
     pub account_id: i64,
     /// In which folder it was found.
     pub folder_id: Option<i64>,
-    /// Its Message-ID without angle brackets, or one that was made for it.
+    /// Its Message-ID in angle brackets, or one that was made for it.
     pub message_id: String,
     /// What it is about.
     pub subject: Option<String>,

@@ -1,0 +1,90 @@
+//! The database file: opened, trusted, brought to this version's schema.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use airlock_core::{MailCode, MailError};
+use airlock_files::Folder;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+/// Each brings the schema from the version of its place to the next. Never changed once
+/// released; only added to. The first is PRX-Email's, which says no version of itself.
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+
+/// The lock of whoever sets the database up.
+const LOCK: &str = "mail.lock";
+
+/// How long a process waits for others that write.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Opens the database `name` in `folder`, and makes it at the first use.
+pub(crate) fn open(folder: &Folder, path: &Path, name: &str) -> Result<Connection, MailError> {
+    let unusable = |reason: &dyn std::fmt::Display| {
+        MailError::new(MailCode::Storage, &format!("`{}` cannot be used: {reason}", path.display()))
+    };
+    for name in [name.to_owned(), format!("{name}-wal"), format!("{name}-shm")] {
+        folder.file(&name).map_err(|error| unusable(&error))?;
+    }
+    // Changing the kind of journal waits for nobody, and fails when anybody reads.
+    let _first = folder.lock(LOCK).map_err(|error| unusable(&error))?;
+    // SQLite would make it as the process's mask has it.
+    folder.put_new(name, &[]).map_err(|error| unusable(&error))?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let opened = Connection::open_with_flags(path, flags).and_then(|mut connection| {
+        connection.busy_timeout(BUSY)?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+        )?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let newer = migrate(&mut connection)?;
+        Ok((connection, newer))
+    });
+    match opened.map_err(|error| unusable(&error))? {
+        (connection, None) => Ok(connection),
+        (_, Some(newer)) => Err(unusable(&format!(
+            "its schema {newer} is newer than {}, which this version reads",
+            MIGRATIONS.len()
+        ))),
+    }
+}
+
+/// Brings the schema to this version's, or gives the one that it has where that is newer.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<Option<i64>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let from: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let missing = usize::try_from(from).ok().and_then(|from| MIGRATIONS.get(from..));
+    let Some(missing) = missing else { return Ok(Some(from)) };
+    for sql in missing {
+        transaction.execute_batch(sql)?;
+        if *sql == MIGRATIONS[0] && !has_references(&transaction)? {
+            transaction.execute_batch("ALTER TABLE messages ADD COLUMN references_header TEXT")?;
+        }
+    }
+    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
+    transaction.commit()?;
+    Ok(None)
+}
+
+fn has_references(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'references_header'";
+    transaction.query_row(sql, [], |row| row.get(0))
+}
+
+/// A transaction that will write, so that it waits for others at its beginning and not in
+/// its middle.
+pub(crate) fn writing(connection: &mut Connection) -> Result<Transaction<'_>, MailError> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)
+}
+
+/// The error for what SQLite says about a database that is open.
+pub(crate) fn failed(error: rusqlite::Error) -> MailError {
+    MailError::new(MailCode::Storage, &format!("the mailbox cannot be used: {error}"))
+}
+
+/// Now, in seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

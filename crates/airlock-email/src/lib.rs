@@ -1,0 +1,86 @@
+//! The mailbox behind the email capability.
+//!
+//! [`Mailbox`] is a SQLite database with what accounts have received and what they are to send,
+//! and a folder beside it with what was attached, each file under the SHA-256 of its bytes. A
+//! database that PRX-Email made is opened as it is: this crate only adds to its schema.
+//!
+//! Nothing here decides who may do what: a plugin comes through core's gate, an application and
+//! the command are their user's own. No credential is in the database.
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod db;
+mod features;
+mod folders;
+mod keep;
+mod messages;
+mod query;
+mod search;
+#[cfg(test)]
+mod testing;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use airlock_core::{MailCode, MailError};
+use airlock_files::Folder;
+use rusqlite::Connection;
+
+// The public interface is:
+pub use account::{Account, Auth, NewAccount, Protocol, Security, Server};
+pub use features::Feature;
+pub use folders::SyncState;
+pub use keep::{Kept, NewMessage};
+pub use query::Query;
+
+/// The mail of all accounts of one user.
+pub struct Mailbox {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Mailbox {
+    /// Opens the database `file`, and makes it at the first use. What is attached goes beside
+    /// it. Others may not be able to write to its folder.
+    ///
+    /// # Errors
+    /// [`MailCode::Storage`] when it is damaged, newer than this version, of somebody else, or
+    /// cannot be opened.
+    pub fn open(file: &Path) -> Result<Self, MailError> {
+        let unusable = |reason: &dyn fmt::Display| {
+            MailError::new(MailCode::Storage, &format!("`{}` cannot be used: {reason}", file.display()))
+        };
+        let name = file.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| unusable(&"its name is no text"))?;
+        let parent = match file.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let folder = Folder::private(parent).map_err(|error| unusable(&error))?;
+        // The folder is resolved and the name is not: SQLite follows no symbolic link at all.
+        let path = parent.canonicalize().map_err(|error| unusable(&error))?.join(name);
+        let connection = Mutex::new(db::open(&folder, &path, name)?);
+        Ok(Mailbox { path, connection })
+    }
+
+    /// The database.
+    pub fn file(&self) -> &Path {
+        &self.path
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic in the middle of a transaction has rolled it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! Mail that is kept, found again, and kept apart.
+
+mod accounts;
+mod kept;
+mod searched;
+mod upstream;
