@@ -10,11 +10,13 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod attachments;
 mod db;
 mod features;
 mod folders;
 mod keep;
 mod messages;
+mod parse;
 mod query;
 mod search;
 #[cfg(test)]
@@ -30,15 +32,18 @@ use rusqlite::Connection;
 
 // The public interface is:
 pub use account::{Account, Auth, NewAccount, Protocol, Security, Server};
+pub use attachments::AttachmentPolicy;
 pub use features::Feature;
 pub use folders::SyncState;
 pub use keep::{Kept, NewMessage};
+pub use parse::{MESSAGE_BYTES, RawMessage};
 pub use query::Query;
 
 /// The mail of all accounts of one user.
 pub struct Mailbox {
     path: PathBuf,
     connection: Mutex<Connection>,
+    policy: AttachmentPolicy,
 }
 
 impl Mailbox {
@@ -62,7 +67,22 @@ impl Mailbox {
         // The folder is resolved and the name is not: SQLite follows no symbolic link at all.
         let path = parent.canonicalize().map_err(|error| unusable(&error))?.join(name);
         let connection = Mutex::new(db::open(&folder, &path, name)?);
-        Ok(Mailbox { path, connection })
+        Ok(Mailbox { path, connection, policy: AttachmentPolicy::default() })
+    }
+
+    /// The same with these attachments kept and sent, and no others.
+    ///
+    /// # Errors
+    /// [`MailCode::Validation`] for a policy that allows none.
+    pub fn with_attachments(self, policy: AttachmentPolicy) -> Result<Self, MailError> {
+        match policy.max_bytes == 0 || policy.types.is_empty() {
+            true => Err(MailError::invalid("attachment policy must define max size and allowed types")),
+            false => Ok(Mailbox { policy, ..self }),
+        }
+    }
+
+    fn policy(&self) -> &AttachmentPolicy {
+        &self.policy
     }
 
     /// The database.

@@ -42,12 +42,12 @@ fn the_same_message_is_kept_once_and_another_under_its_id_beside_it() {
     let (_home, mailbox) = mailbox();
     let one = account(&mailbox, "one");
     let message = at(7, mail("hello", "the first"));
-    assert_eq!(mailbox.keep(one, "INBOX", &[message.clone()]), Ok(Kept { new: 1, known: 0 }));
-    assert_eq!(mailbox.keep(one, "INBOX", &[message.clone()]), Ok(Kept { new: 0, known: 1 }));
+    assert_eq!(mailbox.keep(one, "INBOX", std::slice::from_ref(&message)), Ok(Kept { new: 1, known: 0 }));
+    assert_eq!(mailbox.keep(one, "INBOX", std::slice::from_ref(&message)), Ok(Kept { new: 0, known: 1 }));
     assert_eq!(mailbox.keep(one, "Archive", &[at(1, message)]), Ok(Kept { new: 0, known: 1 }));
     let forged = at(8, mail("hello", "another"));
     for expected in [Kept { new: 1, known: 0 }, Kept { new: 0, known: 1 }] {
-        assert_eq!(mailbox.keep(one, "INBOX", &[forged.clone()]), Ok(expected));
+        assert_eq!(mailbox.keep(one, "INBOX", std::slice::from_ref(&forged)), Ok(expected));
     }
     let get = |id: &str| {
         let request = GetMail { account_id: None, message_id: id.to_owned() };

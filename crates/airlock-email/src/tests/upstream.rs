@@ -76,7 +76,7 @@ fn a_message_that_prx_email_kept_is_not_kept_once_more() {
     let again = NewMessage { message_id: Some("old@x.example".to_owned()), ..mail("an old one", "kept by") };
     let placed = NewMessage { place: Some((41, String::new())), ..again };
     for _ in 0..2 {
-        assert_eq!(mailbox.keep(4, "INBOX", &[placed.clone()]), Ok(Kept { new: 0, known: 1 }));
+        assert_eq!(mailbox.keep(4, "INBOX", std::slice::from_ref(&placed)), Ok(Kept { new: 0, known: 1 }));
     }
 }
 

@@ -61,11 +61,14 @@ impl fmt::Display for MailCode {
 
 /// Why mail did not do what it was asked. Never holds a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MailError {
+pub struct MailError(Box<Told>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
     code: MailCode,
     message: String,
     guard: Option<&'static str>,
-    delivery: Option<Box<Delivery>>,
+    delivery: Option<Delivery>,
     cause: Option<ServiceError>,
 }
 
@@ -74,7 +77,7 @@ impl MailError {
     /// made visible here.
     pub fn new(code: MailCode, message: &str) -> Self {
         let message = visible(message, false).into_owned();
-        MailError { code, message, guard: None, delivery: None, cause: None }
+        MailError(Box::new(Told { code, message, guard: None, delivery: None, cause: None }))
     }
 
     /// A request that makes no sense.
@@ -85,7 +88,9 @@ impl MailError {
     /// A guest asks for the network, which is switched off for guests.
     pub fn network_off() -> Self {
         let message = "real network execution disabled by policy";
-        MailError { guard: Some("real-network-disabled"), ..MailError::new(MailCode::NetworkGuard, message) }
+        let mut error = MailError::new(MailCode::NetworkGuard, message);
+        error.0.guard = Some("real-network-disabled");
+        error
     }
 
     /// There is no mailbox.
@@ -96,28 +101,28 @@ impl MailError {
     /// The same, about a message that is kept to be sent.
     #[must_use]
     pub fn with_delivery(mut self, delivery: Delivery) -> Self {
-        self.delivery = Some(Box::new(delivery));
+        self.0.delivery = Some(delivery);
         self
     }
 
     /// Its code.
     pub fn code(&self) -> MailCode {
-        self.code
+        self.0.code
     }
 
     /// What happened, in one line.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// What became of the message that was to be sent.
     pub fn delivery(&self) -> Option<&Delivery> {
-        self.delivery.as_deref()
+        self.0.delivery.as_ref()
     }
 
     /// The error of the gate, where it was one: a denial, a limit, the end of the call.
     pub fn cause(&self) -> Option<&ServiceError> {
-        self.cause.as_ref()
+        self.0.cause.as_ref()
     }
 
     /// The answer of a tool that failed, as PRX's plugin and library would read it.
@@ -125,16 +130,16 @@ impl MailError {
         let mut answer = Map::new();
         answer.insert("ok".to_owned(), json!(false));
         answer.insert("tool".to_owned(), json!(tool.name()));
-        answer.insert("error_code".to_owned(), json!(self.code.name()));
-        if let Some(guard) = self.guard {
+        answer.insert("error_code".to_owned(), json!(self.0.code.name()));
+        if let Some(guard) = self.0.guard {
             answer.insert("guard".to_owned(), json!(guard));
             answer.insert("legacy_error_code".to_owned(), json!("EMAIL_REAL_NETWORK_DISABLED"));
             let hint = "Set PRX_EMAIL_ENABLE_REAL_NETWORK=1 to enable real IMAP/SMTP execution";
             answer.insert("hint".to_owned(), json!(hint));
         }
-        answer.insert("message".to_owned(), json!(self.message));
-        answer.insert("data".to_owned(), json!(self.delivery));
-        let error = json!({ "code": self.code.legacy(), "message": self.message });
+        answer.insert("message".to_owned(), json!(self.0.message));
+        answer.insert("data".to_owned(), json!(self.0.delivery));
+        let error = json!({ "code": self.0.code.legacy(), "message": self.0.message });
         answer.insert("error".to_owned(), error);
         Value::Object(answer)
     }
@@ -142,13 +147,13 @@ impl MailError {
 
 impl fmt::Display for MailError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl std::error::Error for MailError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.as_ref().map(|cause| cause as _)
+        self.0.cause.as_ref().map(|cause| cause as _)
     }
 }
 
@@ -162,6 +167,8 @@ impl From<ServiceError> for MailError {
             ServiceError::Failed(_) => MailCode::Provider,
             ServiceError::Full { .. } | ServiceError::Unavailable(_) => MailCode::Storage,
         };
-        MailError { cause: Some(error.clone()), ..MailError::new(code, &error.to_string()) }
+        let mut told = MailError::new(code, &error.to_string());
+        told.0.cause = Some(error);
+        told
     }
 }

@@ -1,0 +1,263 @@
+//! Messages as they come, read into what is kept.
+//!
+//! Mail is written by anybody. The parser under this takes any bytes, but keeps what it finds in
+//! memory and nests as deep as they say; so what would make it large or deep is counted
+//! before, and a message beyond the bounds is kept with its header alone, and says so.
+
+mod defuse;
+mod text;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use airlock_core::{Digest, MailError};
+use mail_parser::{Address, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders as _, PartType};
+use serde_json::json;
+
+use crate::{Kept, Mailbox, NewMessage};
+
+/// Bytes that a message may have to be read whole.
+pub const MESSAGE_BYTES: usize = 50_000_000;
+
+/// Bytes of a header that are read of a message beyond the bounds.
+const HEADER_BYTES: usize = 64 << 10;
+
+/// Characters of a snippet (PRX's).
+const SNIPPET: usize = 120;
+
+/// Bytes of a subject, an address or an id that are kept, and of a list of them.
+const FIELD: usize = 998;
+const FIELDS: usize = 64 << 10;
+
+/// A message that came.
+#[derive(Debug, Clone, Copy)]
+pub struct RawMessage<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// When the server got it, in Unix seconds.
+    pub received_at: i64,
+    /// Its UID in the folder, where it has one, and its flags.
+    pub place: Option<(u32, &'a str)>,
+}
+
+/// Something that is attached to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Attached {
+    filename: Option<String>,
+    content_type: String,
+    content: Vec<u8>,
+}
+
+impl Mailbox {
+    /// Reads messages that came and keeps them, with what is attached to them as far as the
+    /// policy allows.
+    ///
+    /// No message is refused for what is in it: one that cannot be read is kept as far as it
+    /// can be.
+    pub fn receive(
+        &self,
+        account: i64,
+        folder: &str,
+        messages: &[RawMessage<'_>],
+    ) -> Result<Kept, MailError> {
+        let read = messages.iter().map(|raw| self.read(raw)).collect::<Result<Vec<_>, _>>()?;
+        self.keep(account, folder, &read)
+    }
+
+    /// The same for one message, without keeping it; what is attached is.
+    pub(crate) fn read(&self, raw: &RawMessage<'_>) -> Result<NewMessage, MailError> {
+        let (mut message, attached) = read(raw.bytes);
+        message.received_at = Some(raw.received_at);
+        message.place = raw.place.map(|(uid, flags)| (uid, flags.to_owned()));
+        let mut told = Vec::with_capacity(attached.len());
+        for attached in attached {
+            let size = attached.content.len();
+            let refused = self.policy().refusal(&attached.content_type, size as u64);
+            let path = match refused {
+                Some(_) => None,
+                None => Some(self.keep_attachment(&attached.content)?),
+            };
+            let Attached { filename, content_type, .. } = attached;
+            told.push(json!({
+                "filename": filename,
+                "content_type": content_type,
+                "size": size,
+                "local_path": path,
+                "refused": refused,
+            }));
+        }
+        if !told.is_empty() {
+            message.attachments_json = Some(json!(told).to_string());
+        }
+        Ok(message)
+    }
+}
+
+/// Reads any bytes.
+fn read(raw: &[u8]) -> (NewMessage, Vec<Attached>) {
+    let digest = Digest::of(raw);
+    let reason = match defuse::defuse(raw, MESSAGE_BYTES) {
+        // The parser is fuzzed and says that it does not panic; mail of anybody is no place to
+        // find out that it is wrong.
+        Ok(bytes) => match catch_unwind(AssertUnwindSafe(|| read_whole(digest, &bytes))) {
+            Ok(read) => return read,
+            Err(_) => "it could not be read",
+        },
+        Err(reason) => reason,
+    };
+    let header = &raw[..raw.len().min(HEADER_BYTES)];
+    let parsed = catch_unwind(AssertUnwindSafe(|| {
+        let parsed = MessageParser::default().parse_headers(header);
+        parsed.map(|message| fields(digest, &message))
+    }));
+    let mut message = parsed.ok().flatten().unwrap_or_else(|| nothing(digest));
+    let note = format!("[this message is kept without its content: {reason}]");
+    (message.snippet, message.body_text) = (Some(note.clone()), Some(note));
+    (message, Vec::new())
+}
+
+fn read_whole(digest: Digest, raw: &[u8]) -> (NewMessage, Vec<Attached>) {
+    let Some(parsed) = MessageParser::default().parse(raw) else {
+        // No header at all: all of it is text.
+        let text = text::plain(&String::from_utf8_lossy(raw));
+        let snippet = Some(snippet(&text));
+        return (NewMessage { snippet, body_text: Some(text), ..nothing(digest) }, Vec::new());
+    };
+    let mut message = fields(digest, &parsed);
+    (message.body_text, message.body_html) = bodies(&parsed);
+    message.snippet = message.body_text.as_deref().map(snippet);
+    let attached = parsed.attachments().map(attached).collect();
+    (message, attached)
+}
+
+/// What the header says.
+fn fields(digest: Digest, parsed: &Message<'_>) -> NewMessage {
+    let first = |address: Option<&Address<'_>>| address.and_then(|address| addresses(address).next());
+    let all = |address: Option<&Address<'_>>| {
+        let joined = address.map(|address| addresses(address).collect::<Vec<_>>().join(", "));
+        joined.filter(|joined| !joined.is_empty()).map(|joined| text::line(&joined, FIELDS))
+    };
+    NewMessage {
+        message_id: parsed.message_id().map(|id| text::line(id, FIELD)).filter(|id| !id.is_empty()),
+        subject: parsed.subject().map(|subject| text::line(subject, FIELD)),
+        sender: first(parsed.from()),
+        recipients: all(parsed.to()),
+        cc: all(parsed.cc()),
+        reply_to: first(parsed.reply_to()),
+        references: references(parsed.references()),
+        sent_at: parsed.date().filter(|date| date.is_valid()).map(mail_parser::DateTime::to_timestamp),
+        ..nothing(digest)
+    }
+}
+
+fn nothing(digest: Digest) -> NewMessage {
+    NewMessage {
+        digest,
+        message_id: None,
+        subject: None,
+        sender: None,
+        recipients: None,
+        cc: None,
+        reply_to: None,
+        references: None,
+        snippet: None,
+        body_text: None,
+        body_html: None,
+        attachments_json: None,
+        sent_at: None,
+        received_at: None,
+        place: None,
+    }
+}
+
+fn addresses<'a>(address: &'a Address<'_>) -> impl Iterator<Item = String> + 'a {
+    let addresses = address.iter().filter_map(|address| address.address.as_deref());
+    addresses.map(|address| text::line(address, FIELD)).filter(|address| !address.is_empty())
+}
+
+fn references(value: &HeaderValue<'_>) -> Option<String> {
+    let ids: Vec<&str> = match value {
+        HeaderValue::Text(id) => vec![id.as_ref()],
+        HeaderValue::TextList(ids) => ids.iter().map(AsRef::as_ref).collect(),
+        _ => return None,
+    };
+    let ids: Vec<String> = ids.iter().map(|id| format!("<{}>", text::line(id, FIELD))).collect();
+    Some(text::line(&ids.join(" "), FIELDS))
+}
+
+/// The text and the HTML of a message. Where there is no text, the HTML's is.
+fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
+    let (mut plain, mut html): (Option<String>, Option<String>) = (None, None);
+    let add = |to: &mut Option<String>, more: &str| match to {
+        Some(text) => {
+            text.push_str("\n\n");
+            text.push_str(more);
+        }
+        None => *to = Some(more.to_owned()),
+    };
+    for part in parsed.text_bodies() {
+        match &part.body {
+            PartType::Text(text) => {
+                add(&mut plain, &text::plain(utf8(parsed, part).unwrap_or(text)));
+            }
+            PartType::Html(html) => add(&mut plain, &text::of_html(html)),
+            _ => {}
+        }
+    }
+    for part in parsed.html_bodies() {
+        if let PartType::Html(part) = &part.body {
+            add(&mut html, &text::cut(part, text::BODY));
+        }
+    }
+    if plain.is_none() {
+        plain = html.as_deref().map(text::of_html);
+    }
+    let bound = |body: Option<String>| body.map(|body| text::cut(&body, text::BODY));
+    (bound(plain), bound(html))
+}
+
+/// The text of a part that says to be ASCII and is UTF-8.
+fn utf8<'a>(parsed: &'a Message<'_>, part: &MessagePart<'_>) -> Option<&'a str> {
+    let charset = part.content_type()?.attribute("charset")?;
+    if !charset.eq_ignore_ascii_case("us-ascii") || part.encoding != mail_parser::Encoding::None {
+        return None;
+    }
+    let (from, to) = (part.offset_body as usize, part.offset_end as usize);
+    std::str::from_utf8(parsed.raw_message().get(from..to)?).ok()
+}
+
+fn snippet(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SNIPPET).collect()
+}
+
+fn attached(part: &MessagePart<'_>) -> Attached {
+    let content = match &part.body {
+        PartType::Text(text) | PartType::Html(text) => text.as_bytes().to_vec(),
+        PartType::Binary(bytes) | PartType::InlineBinary(bytes) => bytes.to_vec(),
+        PartType::Message(message) => nested(part, message),
+        PartType::Multipart(_) => Vec::new(),
+    };
+    let declared = part.content_type().map(|declared| {
+        let subtype = declared.subtype().unwrap_or("octet-stream");
+        text::line(&format!("{}/{subtype}", declared.ctype()), FIELD).to_ascii_lowercase()
+    });
+    let content_type = match (&part.body, declared) {
+        (PartType::Message(_), _) => "message/rfc822".to_owned(),
+        (_, Some(declared)) => defuse::restored(declared),
+        (PartType::Text(_), None) => "text/plain".to_owned(),
+        (PartType::Html(_), None) => "text/html".to_owned(),
+        (_, None) => "application/octet-stream".to_owned(),
+    };
+    let filename = part.attachment_name().map(text::file_name).filter(|name| !name.is_empty());
+    Attached { filename, content_type, content }
+}
+
+/// A nested message's bytes: the part of the whole that it is.
+fn nested(part: &MessagePart<'_>, message: &Message<'_>) -> Vec<u8> {
+    let (from, to) = (part.offset_body as usize, part.offset_end as usize);
+    message.raw_message().get(from..to).unwrap_or_default().to_vec()
+}
+
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! What would make the parser large or deep.
+//!
+//! The parser nests as deep as messages are in messages, and frees what it found by recursion;
+//! a message within an encoded one it copies once for each that is nested in it. No mail
+//! program encodes a message within a message (RFC 2046, 5.2.1 forbids it), so such a part is
+//! taken for a file.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+use memchr::memmem::{self, find};
+
+/// Parts that a message may have, counted by what says that there is one.
+const PARTS: usize = 1_000;
+
+/// Messages within messages.
+const NESTED: usize = 50;
+
+/// Lines of all headers.
+const HEADER_LINES: usize = 100_000;
+
+/// What a message within an encoded message is called instead.
+const CALLED: &[u8] = b"xessage";
+
+/// `raw` as it can be given to the parser, or why it cannot.
+pub(super) fn defuse(raw: &[u8], maximum: usize) -> Result<Cow<'_, [u8]>, &'static str> {
+    if raw.len() > maximum {
+        return Err("it is larger than 50 MB");
+    }
+    let (mut parts, mut nested, mut lines) = (0, 0, 0);
+    let mut bytes = Cow::Borrowed(raw);
+    for block in blocks(raw) {
+        let text = &raw[block.clone()];
+        lines += text.iter().filter(|byte| **byte == b'\n').count();
+        if lines > HEADER_LINES {
+            return Err("its headers have too many lines");
+        }
+        let lower = text.to_ascii_lowercase();
+        let is_encoded =
+            [&b"base64"[..], b"quoted-printable"].iter().any(|name| find(&lower, name).is_some());
+        // A comment may hold anything, and so does what comes after it.
+        let has_comment = lower.contains(&b'(');
+        let types: Vec<usize> = memmem::find_iter(&lower, b"content-type").collect();
+        for (index, at) in types.iter().enumerate() {
+            parts += 1;
+            if parts > PARTS {
+                return Err("it has more than 1,000 parts");
+            }
+            // Up to the next one: each byte is looked at once.
+            let said = &lower[*at..types.get(index + 1).copied().unwrap_or(lower.len())];
+            let end = if has_comment { None } else { memchr(b';', said) };
+            let said = &said[..end.unwrap_or(said.len())];
+            for found in memmem::find_iter(said, b"message/") {
+                nested += 1;
+                if is_encoded {
+                    let start = block.start + at + found;
+                    bytes.to_mut()[start..start + CALLED.len()].copy_from_slice(CALLED);
+                }
+            }
+            // The parts of a digest are messages without saying so; they are shown as text.
+            for found in memmem::find_iter(said, b"digest") {
+                let start = block.start + at + found;
+                bytes.to_mut()[start..start + 6].copy_from_slice(b"mixed ");
+            }
+        }
+        if nested > NESTED {
+            return Err("it has messages nested too deep");
+        }
+    }
+    Ok(bytes)
+}
+
+/// A media type as it was before.
+pub(super) fn restored(content_type: String) -> String {
+    match content_type.strip_prefix("xessage/") {
+        Some(subtype) => format!("message/{subtype}"),
+        None => content_type,
+    }
+}
+
+/// Where there may be a header: lines up to an empty one, at the beginning and wherever one of
+/// them says what type something is.
+fn blocks(raw: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        while from < raw.len() {
+            let (start, end) = (from, block_end(raw, from));
+            from = end;
+            let is_header =
+                |line: &[u8]| line.get(..12).is_some_and(|name| name.eq_ignore_ascii_case(b"content-type"));
+            let block = &raw[start..end];
+            if start == 0 || block.split(|byte| *byte == b'\n').any(is_header) {
+                return Some(start..end);
+            }
+        }
+        None
+    })
+}
+
+/// Where the next empty line ends.
+fn block_end(raw: &[u8], from: usize) -> usize {
+    let mut start = from;
+    while let Some(length) = memchr(b'\n', &raw[start..]) {
+        let line = &raw[start..start + length];
+        start += length + 1;
+        if line.is_empty() || line == b"\r" {
+            return start;
+        }
+    }
+    raw.len()
+}
