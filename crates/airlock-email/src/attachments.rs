@@ -88,7 +88,7 @@ impl Mailbox {
         }
     }
 
-    fn folder(&self) -> std::io::Result<Folder> {
+    pub(crate) fn folder(&self) -> std::io::Result<Folder> {
         Folder::private(self.file().parent().unwrap_or(std::path::Path::new("/")))
     }
 }

@@ -11,16 +11,20 @@
 
 mod account;
 mod attachments;
+mod compose;
 mod db;
 mod features;
 mod folders;
 mod keep;
 mod messages;
+mod outbox;
 mod parse;
 mod query;
 mod search;
+mod smtp;
 #[cfg(test)]
 mod testing;
+mod worker;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -36,8 +40,11 @@ pub use attachments::AttachmentPolicy;
 pub use features::Feature;
 pub use folders::SyncState;
 pub use keep::{Kept, NewMessage};
+pub use outbox::OutboxEntry;
 pub use parse::{MESSAGE_BYTES, RawMessage};
 pub use query::Query;
+pub use smtp::{Connector, Credentials};
+pub use worker::OutboxWorker;
 
 /// The mail of all accounts of one user.
 pub struct Mailbox {

@@ -34,9 +34,14 @@ CREATE TABLE message_places (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX message_places_message ON message_places(message_id);
 
+CREATE INDEX messages_with_attachments ON messages(account_id, received_at DESC, id DESC)
+    WHERE coalesce(attachments_json, '[]') <> '[]';
+
 CREATE VIRTUAL TABLE message_words USING fts5(
     subject, sender, recipients, body_text,
-    content = 'messages', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
+    content = 'messages', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2',
+    -- Beginnings of words would otherwise be read word by word.
+    prefix = '2 3'
 );
 INSERT INTO message_words(message_words, rank) VALUES ('rank', 'bm25(10.0, 5.0, 3.0, 1.0)');
 INSERT INTO message_words(message_words) VALUES ('rebuild');

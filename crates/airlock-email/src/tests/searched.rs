@@ -119,3 +119,18 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 }
+
+#[test]
+fn of_very_many_messages_with_a_word_the_latest_come_first_and_each_account_has_its_own() {
+    let (_home, mailbox) = mailbox();
+    let (one, other) = (account(&mailbox, "one"), account(&mailbox, "other"));
+    let many =
+        |from: usize| (from..from + 2_500).map(|n| mail(&format!("{n} common"), "b")).collect::<Vec<_>>();
+    mailbox.keep(one, "INBOX", &[mail("rare common", "b")]).expect("kept");
+    mailbox.keep(other, "INBOX", &many(0)).expect("kept");
+    assert_eq!(search(&mailbox, one, "common", SearchSyntax::Words), ["rare common"]);
+    mailbox.keep(one, "INBOX", &many(0)).expect("kept");
+    let latest = search(&mailbox, one, "common", SearchSyntax::Words);
+    assert_eq!((latest.len(), latest[0].as_str()), (50, "2499 common"));
+    assert_eq!(search(&mailbox, one, "rare common", SearchSyntax::Words), ["rare common"]);
+}

@@ -1,10 +1,10 @@
 //! Databases that PRX-Email made.
 
-use airlock_core::{GetMail, ListMail, MailCode, SearchMail, SearchSyntax};
+use airlock_core::{GetMail, ListMail, MailCode, MailError, SearchMail, SearchSyntax, Secret};
 use rusqlite::Connection;
 
 use crate::testing::mail;
-use crate::{Feature, Kept, Mailbox, NewMessage};
+use crate::{Account, Connector, Credentials, Feature, Kept, Mailbox, NewMessage, Protocol};
 
 /// The database at each of the two states that PRX-Email leaves it in.
 fn made(with_references: bool) -> (tempfile::TempDir, std::path::PathBuf) {
@@ -93,4 +93,36 @@ fn a_newer_schema_and_what_is_no_database_are_refused() {
     let other = file.with_file_name("other.db");
     std::fs::write(&other, "this is no database, but long enough to be one at first sight").expect("written");
     assert_eq!(Mailbox::open(&other).expect_err("no database").code(), MailCode::Storage);
+}
+
+#[test]
+fn what_prx_email_left_in_its_outbox_is_sent_or_told_to_be_uncertain() {
+    let (_home, file) = made(true);
+    let mailbox = Mailbox::open(&file).expect("opened");
+    let sql =
+        "INSERT INTO outbox (id, account_id, to_recipients, subject, body_text, status, next_attempt_at,
+               created_at, updated_at) VALUES (7, 4, 'b@x.example', 's', 't', 'sending', 1, 1, 1)";
+    mailbox.connection().execute(sql, []).expect("written");
+    let tried = mailbox.deliver_due(&NoCredentials, &Connector::default()).expect("tried");
+    let told: Vec<_> = tried.iter().map(|delivery| (delivery.outbox_id, delivery.status)).collect();
+    assert_eq!(told, [(3, "failed")]);
+    let entries = mailbox.outbox(4).expect("read");
+    assert_eq!((entries[0].delivery.outbox_id, entries[0].delivery.held), (7, Some("uncertain")));
+    let entry = &entries[1];
+    assert_eq!(entry.last_error.as_deref(), Some("smtp config missing"));
+    assert_eq!(entry.delivery.retries, 3);
+    let id = entry.delivery.message_id.clone().expect("written once");
+    mailbox.switch(4, Feature::OutboxRetry, true).expect("switched");
+    mailbox.retry(3).expect("once more");
+    mailbox.deliver_due(&NoCredentials, &Connector::default()).expect("tried");
+    assert_eq!(mailbox.outbox(4).expect("read")[1].delivery.message_id, Some(id));
+}
+
+#[derive(Debug)]
+struct NoCredentials;
+
+impl Credentials for NoCredentials {
+    fn secret(&self, _: &Account, _: Protocol) -> Result<Secret, MailError> {
+        Err(MailError::invalid("there is none"))
+    }
 }
