@@ -67,8 +67,8 @@ pub use abi::{Gap, KNOWN_EXPORTS, KnownExport};
 pub use airlock_core::*;
 pub use airlock_engine::{
     Anatomy, Artifact, Cache, CacheEntry, CacheSettings, CompiledCode, Compiler, Damaged, Export, ExternType,
-    Feature, Import, InProcess, Job, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, TICK, Verified,
-    Wit, WitFunction, WitKind, WitType, Worker, serve_worker,
+    Feature, Import, InProcess, Job, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, TICK,
+    Verified, Wit, WitFunction, WitKind, WitType, Worker, serve_worker,
 };
 pub use answer::{Answer, Input, Program};
 pub use bounded::block_on;
