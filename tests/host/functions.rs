@@ -376,3 +376,26 @@ fn hostile_ranges_never_panic_and_never_reach_outside() {
         }
     }
 }
+
+#[test]
+fn what_ends_a_call_ends_it_also_where_the_function_makes_nothing_of_it() {
+    let talks = Functions::of("env")
+        .func("f", |call, ()| {
+            let _ = call.log(airlock_host::LogLevel::Warn, &"much ".repeat(1000));
+            Ok(1)
+        })
+        .needs(capability("log"));
+    let options = text().allow(capability("log")).limit(LimitKind::Log, 100);
+    assert_eq!(run(&load(&offering(talks), CALLS, options)).unwrap_err().code(), "limit-log");
+
+    let takes = Functions::of("app").func_async("shout", |call, _: (u32, u32)| {
+        Box::pin(async move {
+            let _ = call.allocate(8).await;
+            Ok(1_u32)
+        })
+    });
+    let wat = r#"(module (import "app" "shout" (func $shout (param i32 i32) (result i32)))
+        (memory (export "memory") 1) (func (export "alloc") (param i32) (result i32) unreachable)
+        (func (export "run") (result i32) (call $shout (i32.const 0) (i32.const 0))))"#;
+    assert_eq!(run(&load(&offering(takes), wat, numbers())).unwrap_err().code(), "trap");
+}

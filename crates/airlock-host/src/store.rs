@@ -25,10 +25,10 @@ use wasmtime::{
     Val, WasmBacktrace, WasmParams, WasmResults,
 };
 
-use crate::abi::Heap;
 use crate::abi::component::{Handles, is_too_much, value_bytes};
 use crate::abi::fledge::Dialogue;
-use crate::bounded::Interrupted;
+use crate::abi::{Heap, with_heap};
+use crate::bounded::{Interrupted, sleep_until};
 use crate::budget::Budget;
 use crate::cancel::{CallData, Cancel, Cuts};
 use crate::console::Shown;
@@ -286,6 +286,15 @@ impl CallState {
         self.wasi.realtime(real)
     }
 
+    /// Sleeps: for real where it may know the time, else at once on the virtual clock. Whoever awaits this
+    /// keeps the call's deadline.
+    pub(crate) async fn sleep(&mut self, duration: Duration) {
+        match self.may_use(CapabilityKind::Clock) {
+            true => sleep_until(after(Instant::now(), duration)).await,
+            false => self.wasi.sleep(duration),
+        }
+    }
+
     /// Tells of what a service did not do, where the guest has no way to be told more; the call
     /// ends where it is over.
     pub(crate) fn tell(&mut self, function: &'static str, error: &ServiceError) -> wasmtime::Result<()> {
@@ -360,6 +369,12 @@ impl CallState {
     ) -> wasmtime::Error {
         let phase = self.phase;
         self.halt(ErrorKind::Limit { limit, maximum, asked, phase })
+    }
+
+    /// What has stopped the guest already, again.
+    #[inline]
+    pub(crate) fn stopped(&self) -> Option<wasmtime::Error> {
+        self.stop.as_ref().map(|why| wasmtime::Error::new(Halt(why.clone())))
     }
 
     /// The error that stops the guest for `why`.
@@ -664,18 +679,12 @@ impl Live {
     /// At least so many bytes of the guest's memory for this call, where the guest has no allocator
     /// to ask. `None` when there is no more.
     pub(crate) fn take_frame(&mut self, memory: Memory, size: u32) -> Option<u32> {
-        let mut heap = self.store.data_mut().heap.take().unwrap_or_default();
-        let at = heap.frame(memory, &mut self.store, size);
-        self.store.data_mut().heap = Some(heap);
-        at
+        with_heap(&mut self.store, |heap, store| heap.frame(memory, store, size))
     }
 
     /// At least so many bytes of the guest's memory, for good. `None` when there is no more.
     pub(crate) fn take(&mut self, memory: Memory, size: u32) -> Option<u32> {
-        let mut heap = self.store.data_mut().heap.take().unwrap_or_default();
-        let at = heap.take(memory, &mut self.store, size);
-        self.store.data_mut().heap = Some(heap);
-        at
+        with_heap(&mut self.store, |heap, store| heap.take(memory, store, size))
     }
 
     /// The memory, unless its addresses are wider than the ABIs' and the embedder's.

@@ -38,7 +38,7 @@ use crate::wasi::{self, WasiInput};
 pub(crate) use allocate::{Allocate, allocator_of};
 pub(crate) use exports::is_known;
 pub use exports::{KNOWN_EXPORTS, KnownExport};
-pub(crate) use imports::{Heap, link_common, owner_of, shared_memory};
+pub(crate) use imports::{Heap, link_common, owner_of, shared_memory, with_heap};
 
 /// What an ABI's documents promise every plugin of its family.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use airlock_core::{
 use wasmtime::{AsContext as _, AsContextMut as _, Caller, Memory};
 
 use super::failure::FuncError;
-use crate::abi::{Failure, allocator_of, shared_memory};
+use crate::abi::{Failure, allocator_of, shared_memory, with_heap};
 use crate::memory::GuestMemory;
 use crate::service::Services;
 use crate::store::{CallState, after, explain_in};
@@ -49,6 +49,15 @@ impl<'a> HostCall<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What a function gave, unless something on its way has ended the call.
+    #[inline]
+    pub(super) fn gave<R>(&mut self, results: R) -> wasmtime::Result<R> {
+        match self.guest.data().stopped() {
+            None => Ok(results),
+            Some(error) => Err(error),
+        }
     }
 
     /// What ends the guest's call.
@@ -138,14 +147,17 @@ impl<'a> HostCall<'a> {
         match allocator.take_for(&mut self.guest, memory, length).await {
             Ok(pointer) => Ok(pointer),
             Err(Failure::Known(error)) => Err(error),
-            Err(Failure::Wasm(error)) => Err(self.known(error)),
+            Err(Failure::Wasm(error)) => {
+                // The guest is not to go on, whatever the function makes of it.
+                let error = self.known(error);
+                self.guest.data_mut().halt(error.kind().clone());
+                Err(error)
+            }
         }
     }
 
     fn take(&mut self, memory: Memory, length: u32) -> Result<u32> {
-        let mut heap = self.guest.data_mut().heap.take().unwrap_or_default();
-        let at = heap.take(memory, &mut self.guest, length);
-        self.guest.data_mut().heap = Some(heap);
+        let at = with_heap(&mut self.guest, |heap, guest| heap.take(memory, guest, length));
         at.ok_or_else(|| self.guest.data().no_memory(length))
     }
 

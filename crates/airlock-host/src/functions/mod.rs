@@ -113,7 +113,7 @@ impl Functions {
                 call.enter(&needs)?;
                 // What the closure has changed and left half done is the application's own to know.
                 match catch_unwind(AssertUnwindSafe(|| function(&mut call, params))) {
-                    Ok(Ok(results)) => Ok(results),
+                    Ok(Ok(results)) => call.gave(results),
                     Ok(Err(error)) => Err(call.failed(error)),
                     Err(panic) => Err(call.failed(FuncError::panicked(&said(&*panic)))),
                 }
@@ -154,7 +154,7 @@ impl Functions {
                         let mut call = HostCall::new(guest, &own.whole, true);
                         call.enter(&needs)?;
                         match caught(|| function(&mut call, P::of(params))).await {
-                            Ok(Ok(results)) => Ok(results),
+                            Ok(Ok(results)) => call.gave(results),
                             Ok(Err(error)) => Err(call.failed(error)),
                             Err(panic) => Err(call.failed(FuncError::panicked(&panic))),
                         }

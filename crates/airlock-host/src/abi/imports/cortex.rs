@@ -17,7 +17,7 @@ use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
 use super::super::{Dialect, Fetched, fetch};
-use super::{handed_over, link_heap, memory_for};
+use super::{handed_over, link_heap, memory_for, put};
 use crate::guest;
 use crate::store::CallState;
 
@@ -281,14 +281,6 @@ fn text(guest: &mut Guest<'_>, (at, length): Span) -> wasmtime::Result<String> {
     let end = memchr::memchr(0, &bytes).unwrap_or(bytes.len());
     let text: Cow<'_, str> = String::from_utf8_lossy(&bytes[..end]);
     Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
-}
-
-fn put(guest: &mut Guest<'_>, at: u32, bytes: &[u8]) -> wasmtime::Result<()> {
-    let memory = memory_for(guest)?;
-    match guest::write(memory.data_mut(&mut *guest), at, bytes) {
-        Ok(()) => Ok(()),
-        Err(outside) => Err(guest.data_mut().bad_guest(outside.reason("where it takes an answer"))),
-    }
 }
 
 /// Gives the guest a text, or that there is none.

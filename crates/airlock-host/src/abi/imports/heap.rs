@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use wasmtime::{AsContextMut, Memory};
 
+use crate::store::CallState;
+
 /// Bytes of a WebAssembly page.
 const PAGE: u64 = 64 << 10;
 
@@ -30,6 +32,17 @@ pub(crate) struct Heap {
     free_count: usize,
     /// What calls are made in: where, and how large.
     frame: (u32, u32),
+}
+
+/// Uses the heap of the instance in a store, beside the store.
+pub(crate) fn with_heap<S: AsContextMut<Data = CallState>>(
+    mut store: S,
+    work: impl FnOnce(&mut Heap, &mut S) -> Option<u32>,
+) -> Option<u32> {
+    let mut heap = store.as_context_mut().data_mut().heap.take().unwrap_or_default();
+    let at = work(&mut heap, &mut store);
+    store.as_context_mut().data_mut().heap = Some(heap);
+    at
 }
 
 impl Heap {

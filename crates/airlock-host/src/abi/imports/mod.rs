@@ -11,7 +11,7 @@ use crate::guest;
 use crate::store::CallState;
 use crate::wasi;
 
-pub(crate) use heap::Heap;
+pub(crate) use heap::{Heap, with_heap};
 
 /// Links WASI preview 1, and AssemblyScript's `env.abort`.
 pub(crate) fn link_common(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
@@ -81,10 +81,19 @@ pub(super) fn memory_for(guest: &mut Caller<'_, CallState>) -> wasmtime::Result<
 /// What stops a guest without memory.
 pub(super) fn take(guest: &mut Caller<'_, CallState>, size: u32) -> wasmtime::Result<Option<u32>> {
     let memory = memory_for(guest)?;
-    let mut heap = guest.data_mut().heap.take().unwrap_or_default();
-    let at = heap.take(memory, &mut *guest, size);
-    guest.data_mut().heap = Some(heap);
-    Ok(at)
+    Ok(with_heap(guest, |heap, guest| heap.take(memory, guest, size)))
+}
+
+/// Writes an answer to where the guest takes it.
+///
+/// # Errors
+/// What stops a guest that has no memory, or no room there.
+pub(super) fn put(guest: &mut Caller<'_, CallState>, at: u32, bytes: &[u8]) -> wasmtime::Result<()> {
+    let memory = memory_for(guest)?;
+    match guest::write(memory.data_mut(&mut *guest), at, bytes) {
+        Ok(()) => Ok(()),
+        Err(outside) => Err(guest.data_mut().bad_guest(outside.reason("where it takes an answer"))),
+    }
 }
 
 /// `env.host_alloc` and `env.host_free`, memory for guests that have no allocator.

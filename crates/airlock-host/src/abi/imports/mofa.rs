@@ -9,7 +9,7 @@
 //! `host_storage_get` has a buffer of the guest's and its capacity instead, and gives the length that
 //! there is; what does not fit is not written.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use airlock_core::{CapabilityKind, HttpRequest, KvChange, LogLevel, Need, ServiceError, ValueType};
 use airlock_engine::{Shape, Signature};
@@ -17,10 +17,8 @@ use serde::{Deserialize, Serialize};
 use wasmtime::{Caller, Linker};
 
 use super::super::{Dialect, Fetched, fetch};
-use super::{handed_over, link_heap, memory_for, take};
-use crate::bounded::sleep_until;
-use crate::guest;
-use crate::store::{CallState, after};
+use super::{handed_over, link_heap, put, take};
+use crate::store::CallState;
 
 /// The module that they are imported from.
 const MODULE: &str = "env";
@@ -150,10 +148,7 @@ pub(in super::super) fn link(linker: &mut Linker<CallState>, dialect: Dialect) -
             enter(&mut guest, "host_sleep_ms")?;
             // Less than nothing is nothing.
             let duration = Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default());
-            match guest.data_mut().may_use(CapabilityKind::Clock) {
-                true => sleep_until(after(Instant::now(), duration)).await,
-                false => guest.data_mut().wasi.sleep(duration),
-            }
+            guest.data_mut().sleep(duration).await;
             wasmtime::Result::Ok(())
         })
     })?;
@@ -190,19 +185,22 @@ fn link_config(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
             Err(error) => failed(&mut guest, GET, &error),
         }
     })?;
-    type Arguments = (u32, u32, u32, u32);
-    linker.func_wrap(MODULE, SET, |mut guest: Guest<'_>, key: u32, key_length, value: u32, length| {
-        let _: Arguments = (key, key_length, value, length);
-        enter(&mut guest, SET)?;
-        let (Ok(key), Ok(value)) = (text(&mut guest, (key, key_length))?, text(&mut guest, (value, length))?)
-        else {
-            return Ok(Status::Invalid as i32);
-        };
-        match guest.data_mut().set_config(&key, &value) {
-            Ok(()) => Ok(Status::Fine as i32),
-            Err(error) => failed(&mut guest, SET, &error),
-        }
-    })?;
+    linker.func_wrap(
+        MODULE,
+        SET,
+        |mut guest: Guest<'_>, key: u32, key_length: u32, value: u32, length: u32| {
+            enter(&mut guest, SET)?;
+            let (Ok(key), Ok(value)) =
+                (text(&mut guest, (key, key_length))?, text(&mut guest, (value, length))?)
+            else {
+                return Ok(Status::Invalid as i32);
+            };
+            match guest.data_mut().set_config(&key, &value) {
+                Ok(()) => Ok(Status::Fine as i32),
+                Err(error) => failed(&mut guest, SET, &error),
+            }
+        },
+    )?;
     Ok(())
 }
 
@@ -276,22 +274,25 @@ fn link_others(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     const SEND: &str = "host_send_message";
     const TOOL: &str = "host_call_tool";
     const HTTP: &str = "host_http_request";
-    linker.func_wrap(MODULE, SEND, |mut guest: Guest<'_>, target: u32, target_length, at: u32, length| {
-        let _: (u32, u32) = (target_length, length);
-        enter(&mut guest, SEND)?;
-        let Ok(target) = text(&mut guest, (target, target_length))? else {
-            return Ok(Status::Invalid as i32);
-        };
-        let payload = handed_over(&mut guest, (at, length))?.0.to_vec();
-        let state = guest.data_mut();
-        let sent = state
-            .permit(Need::Name(CapabilityKind::EventsPublish, &target))
-            .and_then(|permit| state.services().events.publish(&permit, &target, &payload));
-        match sent {
-            Ok(_) => Ok(Status::Fine as i32),
-            Err(error) => failed(&mut guest, SEND, &error),
-        }
-    })?;
+    linker.func_wrap(
+        MODULE,
+        SEND,
+        |mut guest: Guest<'_>, target: u32, target_length: u32, at: u32, length: u32| {
+            enter(&mut guest, SEND)?;
+            let Ok(target) = text(&mut guest, (target, target_length))? else {
+                return Ok(Status::Invalid as i32);
+            };
+            let payload = handed_over(&mut guest, (at, length))?.0.to_vec();
+            let state = guest.data_mut();
+            let sent = state
+                .permit(Need::Name(CapabilityKind::EventsPublish, &target))
+                .and_then(|permit| state.services().events.publish(&permit, &target, &payload));
+            match sent {
+                Ok(_) => Ok(Status::Fine as i32),
+                Err(error) => failed(&mut guest, SEND, &error),
+            }
+        },
+    )?;
     linker.func_wrap_async(
         MODULE,
         TOOL,
@@ -387,14 +388,6 @@ fn enter(guest: &mut Guest<'_>, function: &'static str) -> wasmtime::Result<()> 
 /// A text that the guest hands over, or that it is none.
 fn text(guest: &mut Guest<'_>, span: Span) -> wasmtime::Result<Result<String, std::string::FromUtf8Error>> {
     Ok(String::from_utf8(handed_over(guest, span)?.0.to_vec()))
-}
-
-fn put(guest: &mut Guest<'_>, at: u32, bytes: &[u8]) -> wasmtime::Result<()> {
-    let memory = memory_for(guest)?;
-    match guest::write(memory.data_mut(&mut *guest), at, bytes) {
-        Ok(()) => Ok(()),
-        Err(outside) => Err(guest.data_mut().bad_guest(outside.reason("where it takes an answer"))),
-    }
 }
 
 /// Gives bytes to the guest, in memory that is made for them, and tells where they are at `out`.

@@ -1,13 +1,12 @@
 //! What plugins want done by their host, done under their capabilities.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use airlock_core::{CapabilityKind, HttpRequest, ServiceError};
+use airlock_core::{HttpRequest, ServiceError};
 
 use super::super::{Fetched, fetch};
 use super::wire::{Effect, EffectResult, HttpResponse};
-use crate::bounded::sleep_until;
-use crate::store::{CallState, after};
+use crate::store::CallState;
 
 /// Does it, within the call's deadline, which whoever awaits this keeps.
 ///
@@ -18,10 +17,7 @@ pub(super) async fn perform(state: &mut CallState, effect: Effect) -> wasmtime::
     match effect {
         Effect::Sleep { duration_ms, .. } => {
             let duration = Duration::from_millis(duration_ms);
-            match state.may_use(CapabilityKind::Clock) {
-                true => sleep_until(after(Instant::now(), duration)).await,
-                false => state.wasi.sleep(duration),
-            }
+            state.sleep(duration).await;
             Ok(EffectResult::SleepComplete)
         }
         Effect::HttpGet { url, headers, .. } => http(state, "GET", &url, &headers, None, String::new()).await,
