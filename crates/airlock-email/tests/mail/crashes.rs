@@ -107,8 +107,9 @@ const TO_SEND: &str = "AIRLOCK_TEST_TO_SEND";
 
 /// Not a test but what another one runs in a process of its own: it sends until it is killed.
 #[test]
+#[ignore = "another test runs it"]
 fn a_process_that_is_to_be_killed() {
-    let Ok(told) = std::env::var(TO_SEND) else { return };
+    let told = std::env::var(TO_SEND).expect("another test runs it, and says what to send from");
     let (home, port) = told.split_once('\n').unwrap();
     let mailbox = mailbox(home.as_ref(), port.parse().unwrap(), Security::Plain, Auth::None);
     for n in 0.. {
@@ -128,7 +129,7 @@ fn a_process_killed_at_any_moment_loses_nothing_and_sends_nothing_twice() {
     let killed = runner.run(&(0_u64..150_000), |micros| {
         let before = mailbox.outbox(account).unwrap().len();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--test-threads", "1"])
+            .args(["--ignored", "--exact", name, "--test-threads", "1"])
             .env(TO_SEND, format!("{}\n{}", home.path().display(), server.port))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -145,8 +146,10 @@ fn a_process_killed_at_any_moment_loses_nothing_and_sends_nothing_twice() {
         Ok(())
     });
     killed.unwrap();
-    let (sent, _) = none_lost_none_twice(&server, &mailbox);
-    assert!(sent > 0);
+    // Where a slow machine has each killed in the answer to its first message, none of theirs is known as sent.
+    mailbox.send(&message("last"), &*Known::new("-"), &server.connector()).unwrap();
+    let (sent, uncertain) = none_lost_none_twice(&server, &mailbox);
+    assert!(sent >= 1 && sent + uncertain >= 13, "{sent} sent, {uncertain} uncertain");
 }
 
 #[test]
