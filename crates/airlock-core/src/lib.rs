@@ -62,10 +62,11 @@ pub use policy::{Basis, Ceiling, Place, Policy};
 pub use service::{
     AttachmentSource, Config, Credential, Delivery, EVENT_PAYLOAD, EVENT_TOPIC, Ended, Event, Events, Exec,
     GetMail, Gotten, HOP_BY_HOP, Http, HttpBody, HttpRequest, HttpResponse, KV_KEY, Kv, KvChange, ListMail,
-    Listed, Log, LogLevel, MAIL_LIMIT, Mail, MailAnswer, MailAttachment, MailCode, MailError, MailFuture,
-    MailMessage, MailRequest, MailTool, MemoryKv, Metadata, NoSecrets, OutputSink, ProgramRun, Redactor,
-    Replied, ReplyMail, SearchMail, SearchSyntax, Searched, Secret, Secrets, SendMail, Sent, ServiceError,
-    ServiceFuture, Stream, Subscription, SyncMail, Synced, Tool, ToolInfo, Tools,
+    Listed, Log, LogLevel, MAIL_LIMIT, MAIL_NETWORK_VARIABLE, Mail, MailAnswer, MailAttachment, MailCode,
+    MailError, MailFuture, MailMessage, MailRequest, MailTool, MemoryKv, Metadata, NoSecrets, OutputSink,
+    ProgramRun, Redactor, Replied, ReplyMail, SearchMail, SearchSyntax, Searched, Secret, Secrets, SendMail,
+    Sent, ServiceError, ServiceFuture, Stream, Subscription, SyncMail, Synced, Tool, ToolInfo, Tools,
+    mail_network,
 };
 pub use suggest::nearest;
 pub use text::{escape_json, shell_quoted, visible};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Phase, Result};
 
-/// The bytes of a plugin and their SHA-256. Cheap to clone.
+/// The bytes of a plugin and a SHA-256 to know them by. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Artifact {
     bytes: Arc<Vec<u8>>,
@@ -13,11 +13,12 @@ pub struct Artifact {
 
 impl Artifact {
     /// Takes WebAssembly bytes, or with `accept_wat` also WebAssembly text, which is
-    /// turned into bytes first.
+    /// turned into bytes first. A module that says which component it is to be is made that
+    /// component ([`componentised`](crate::componentised)).
     ///
     /// # Errors
     /// [`ErrorKind::Limit`] past [`LimitKind::ArtifactSize`], [`ErrorKind::NotWasm`],
-    /// [`ErrorKind::WatNotAsked`], [`ErrorKind::InvalidWat`].
+    /// [`ErrorKind::WatNotAsked`], [`ErrorKind::InvalidWat`], [`ErrorKind::InvalidWorld`].
     pub fn new(bytes: Vec<u8>, accept_wat: bool, limits: &Limits) -> Result<Self> {
         let maximum = limits.value(LimitKind::ArtifactSize);
         if bytes.len() as u64 > maximum {
@@ -37,7 +38,10 @@ impl Artifact {
         } else {
             return Err(Error::new(ErrorKind::NotWasm { found: describe(&bytes) }));
         };
-        Ok(Artifact { digest: Digest::of(&bytes), bytes: Arc::new(bytes) })
+        // Its name stays that of what somebody has in a file, and decides over.
+        let digest = Digest::of(&bytes);
+        let bytes = crate::componentised(&bytes)?.unwrap_or(bytes);
+        Ok(Artifact { digest, bytes: Arc::new(bytes) })
     }
 
     /// The WebAssembly bytes.
@@ -45,7 +49,8 @@ impl Artifact {
         &self.bytes
     }
 
-    /// The SHA-256 of the WebAssembly bytes.
+    /// The SHA-256 of the WebAssembly bytes; of a module that a component was made of, that of the
+    /// module.
     pub fn digest(&self) -> Digest {
         self.digest
     }

@@ -175,7 +175,7 @@ impl Occupied {
     /// Either the call sees that the host is closing, or the shutdown sees that the call
     /// runs: one of the two has to be ordered against the other, and a call pays nothing for
     /// it where the shutdown can ([`order_everybody`]).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter(&self) -> Result<()> {
         let running = &self.host.running;
         match running.shutdown_orders {

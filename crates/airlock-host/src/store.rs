@@ -117,9 +117,11 @@ impl CallState {
     }
 
     /// Starts a call: its counters are zero again.
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, deadline: Option<Instant>, input_bytes: u64) {
-        self.deadline = deadline;
+        if deadline.is_some() || self.deadline.is_some() {
+            self.deadline = deadline;
+        }
         self.usage = Usage::default();
         self.usage.input_bytes = input_bytes;
         self.budget.forget_refusal();
@@ -534,7 +536,7 @@ const MAX_COMPONENT_HANDLES: usize = 100_000;
 ///
 /// # Errors
 /// When fuel is limited and the engine does not count it, which is a bug here.
-#[inline]
+#[inline(always)]
 pub(crate) fn begin_call(
     store: &mut Store<CallState>,
     deadline: Option<Instant>,

@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{AbiId, Capability, Digest, LimitKind};
+use crate::{AbiId, Capability, Digest, LimitKind, MailCode, MailError};
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -264,6 +264,8 @@ pub enum ErrorKind {
         /// What is wrong.
         reason: String,
     },
+    /// A module that says which component it is to be made, and is not of that component's world.
+    InvalidWorld(String),
     /// A component that is no program of WASI preview 2 and has no function that can be called.
     ComponentUnsupported,
     /// A WebAssembly feature that is off unless allowed.
@@ -461,6 +463,8 @@ pub enum ErrorKind {
     },
     /// A plugin could not be built.
     NotBuilt(String),
+    /// The mailbox did not do what it was asked.
+    Mail(MailError),
     /// Somebody was asked and did not agree.
     Declined(String),
     /// The machine or Airlock itself failed.
@@ -574,6 +578,7 @@ impl Error {
             ErrorKind::WatNotAsked => ("wat-not-asked", Operator, 2),
             ErrorKind::InvalidWat(_) => ("invalid-wat", Guest, 125),
             ErrorKind::InvalidWasm { .. } => ("invalid-wasm", Guest, 125),
+            ErrorKind::InvalidWorld(_) => ("invalid-world", Guest, 125),
             ErrorKind::ComponentUnsupported => ("component-unsupported", Operator, 125),
             ErrorKind::FeatureOff(_) => ("feature-off", Guest, 125),
             ErrorKind::UnknownImport { .. } => ("unknown-import", Guest, 125),
@@ -610,6 +615,11 @@ impl Error {
             ErrorKind::NoCases(_) => ("no-cases", Operator, 1),
             ErrorKind::ToolMissing { .. } => ("tool-missing", Operator, 125),
             ErrorKind::NotBuilt(_) => ("not-built", Guest, 1),
+            ErrorKind::Mail(error) => match error.code() {
+                MailCode::Validation => (error.code().kebab(), Operator, 2),
+                MailCode::NetworkGuard | MailCode::FeatureDisabled => (error.code().kebab(), Policy, 126),
+                _ => (error.code().kebab(), Host, 125),
+            },
             ErrorKind::Declined(_) => ("declined", Operator, 126),
             ErrorKind::Host(_) => ("host", Host, 125),
         }

@@ -134,6 +134,9 @@ impl fmt::Display for Error {
             ErrorKind::InvalidWasm { offset, reason } => {
                 write!(f, "not a valid module: {} (at byte {offset})", v(reason))
             }
+            ErrorKind::InvalidWorld(reason) => {
+                write!(f, "no component can be made of the module: {}", v(reason))
+            }
             ErrorKind::ComponentUnsupported => {
                 write!(f, "this is a component, and of a kind that this version of Airlock does not run")
             }
@@ -235,6 +238,8 @@ impl fmt::Display for Error {
                 write!(f, "`{}` cannot be used: {}", v(tool), v(reason))
             }
             ErrorKind::NotBuilt(reason) => write!(f, "it is not built: {}", v(reason)),
+            // Made visible when it was made.
+            ErrorKind::Mail(error) => write!(f, "{error}"),
             ErrorKind::Declined(what) => write!(f, "{} was not agreed to", v(what)),
             ErrorKind::Host(what) => f.write_str(what),
         }

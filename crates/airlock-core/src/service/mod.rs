@@ -35,9 +35,9 @@ pub use http::{HOP_BY_HOP, Http, HttpBody, HttpRequest, HttpResponse};
 pub use kv::{KV_KEY, Kv, KvChange, MemoryKv};
 pub use log::{Log, LogLevel};
 pub use mail::{
-    AttachmentSource, Delivery, GetMail, Gotten, ListMail, Listed, MAIL_LIMIT, Mail, MailAnswer,
-    MailAttachment, MailCode, MailError, MailFuture, MailMessage, MailRequest, MailTool, Replied, ReplyMail,
-    SearchMail, SearchSyntax, Searched, SendMail, Sent, SyncMail, Synced,
+    AttachmentSource, Delivery, GetMail, Gotten, ListMail, Listed, MAIL_LIMIT, MAIL_NETWORK_VARIABLE, Mail,
+    MailAnswer, MailAttachment, MailCode, MailError, MailFuture, MailMessage, MailRequest, MailTool, Replied,
+    ReplyMail, SearchMail, SearchSyntax, Searched, SendMail, Sent, SyncMail, Synced, mail_network,
 };
 pub use metadata::Metadata;
 pub use secret::{Credential, NoSecrets, Redactor, Secret, Secrets};

@@ -1,8 +1,9 @@
 //! Where a host has no such service.
 
 use airlock_core::{
-    Ended, Events, Exec, Http, HttpRequest, HttpResponse, Metadata, NamePattern, OutputSink, Permit,
-    ProgramRun, ServiceError, ServiceFuture, Subscription, ToolInfo, Tools,
+    Ended, Events, Exec, GetMail, Gotten, Http, HttpRequest, HttpResponse, ListMail, Listed, Mail, MailError,
+    MailFuture, Metadata, NamePattern, OutputSink, Permit, ProgramRun, Replied, ReplyMail, SearchMail,
+    Searched, SendMail, Sent, ServiceError, ServiceFuture, Subscription, SyncMail, Synced, ToolInfo, Tools,
 };
 use serde_json::{Map, Value};
 
@@ -66,5 +67,35 @@ impl Tools for Absent {
 
     fn call<'a>(&'a self, _permit: &'a Permit, _name: &'a str, _input: &'a str) -> ServiceFuture<'a, String> {
         failing()
+    }
+}
+
+fn no_mailbox<'a, T: Send + 'a>() -> MailFuture<'a, T> {
+    Box::pin(std::future::ready(Err(MailError::no_mailbox())))
+}
+
+impl Mail for Absent {
+    fn sync<'a>(&'a self, _permit: &'a Permit, _request: &'a SyncMail) -> MailFuture<'a, Synced> {
+        no_mailbox()
+    }
+
+    fn list<'a>(&'a self, _permit: &'a Permit, _request: &'a ListMail) -> MailFuture<'a, Listed> {
+        no_mailbox()
+    }
+
+    fn get<'a>(&'a self, _permit: &'a Permit, _request: &'a GetMail) -> MailFuture<'a, Gotten> {
+        no_mailbox()
+    }
+
+    fn search<'a>(&'a self, _permit: &'a Permit, _request: &'a SearchMail) -> MailFuture<'a, Searched> {
+        no_mailbox()
+    }
+
+    fn send<'a>(&'a self, _permit: &'a Permit, _request: &'a SendMail) -> MailFuture<'a, Sent> {
+        no_mailbox()
+    }
+
+    fn reply<'a>(&'a self, _permit: &'a Permit, _request: &'a ReplyMail) -> MailFuture<'a, Replied> {
+        no_mailbox()
     }
 }

@@ -20,7 +20,8 @@ mod tools;
 use std::sync::Arc;
 
 use airlock_core::{
-    Config, Events, Exec, Http, Kv, Log, MemoryKv, Metadata, NoSecrets, Redactor, Secrets, Tools,
+    Config, Events, Exec, Http, Kv, Log, MAIL_NETWORK_VARIABLE, Mail, MemoryKv, Metadata, NoSecrets,
+    Redactor, Secrets, Tools, mail_network,
 };
 
 // The public interface is:
@@ -61,6 +62,12 @@ pub struct Services {
     pub metadata: Arc<dyn Metadata>,
     /// What the application and plugins offer to plugins.
     pub tools: Arc<dyn Tools>,
+    /// The mailboxes of the user's accounts: none.
+    pub mail: Arc<dyn Mail>,
+    /// Whether plugins may have mail fetched and sent, beside their grants: what
+    /// [`MAIL_NETWORK_VARIABLE`](airlock_core::MAIL_NETWORK_VARIABLE) said when this was made. Without
+    /// it they read what is kept.
+    pub mail_network: bool,
     /// Takes secrets out of texts.
     pub redactor: Redactor,
 }
@@ -79,6 +86,8 @@ impl Default for Services {
             events: Arc::new(EventBus::new()),
             metadata: Arc::new(ProjectFacts::new()),
             tools: Arc::new(ToolRegistry::new()),
+            mail: Arc::new(Absent),
+            mail_network: mail_network(std::env::var_os(MAIL_NETWORK_VARIABLE).as_deref()),
             redactor,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use airlock_core::{Ended, Error, ErrorKind, Result};
+use airlock_core::{Ended, Error, ErrorKind, MailCode, MailMessage, MailTool, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -59,6 +59,47 @@ pub struct FakeData {
     pub metadata: Map<String, Value>,
     /// Tools by their names.
     pub tools: BTreeMap<String, ToolRow>,
+    /// Mail of one account.
+    pub email: MailRow,
+}
+
+/// Mail of one account.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MailRow {
+    /// What grants call the account; `work` where nothing is said.
+    pub account: Option<String>,
+    /// Messages that are there.
+    pub messages: Vec<MessageRow>,
+    /// Messages that `email.sync` fetches.
+    pub arriving: Vec<MessageRow>,
+    /// Tools that fail, by their names.
+    pub errors: BTreeMap<String, MailFailureRow>,
+}
+
+/// A message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "they are those of `MailMessage`")]
+pub struct MessageRow {
+    pub message_id: String,
+    pub subject: Option<String>,
+    pub sender: Option<String>,
+    pub recipients: Option<String>,
+    pub body_text: Option<String>,
+    pub body_html: Option<String>,
+    pub attachments_json: Option<String>,
+    pub received_at: Option<i64>,
+}
+
+/// Why a tool of mail fails.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailFailureRow {
+    /// `EMAIL_PROVIDER`, say.
+    pub code: String,
+    /// Why, in a sentence.
+    pub message: String,
 }
 
 /// An answer to requests: a response, or with `error` none.
@@ -204,6 +245,7 @@ impl Fakes {
     pub fn put(&self, data: &FakeData, plugin: &str) -> Result<()> {
         let answers = data.answers()?;
         let programs = data.programs()?;
+        let failures = data.email.failures()?;
         for (key, value) in &data.kv {
             self.kv
                 .put(plugin, key, &value.0)
@@ -222,6 +264,12 @@ impl Fakes {
         for (name, addresses) in &data.resolver {
             self.resolver.answer(&name.to_ascii_lowercase(), addresses.iter().copied());
         }
+        data.email.account.iter().for_each(|name| self.mail.name(name));
+        data.email.messages.iter().for_each(|row| self.mail.add(row.message()));
+        data.email.arriving.iter().for_each(|row| self.mail.arrives(row.message()));
+        for (tool, code, message) in failures {
+            self.mail.fail(tool, code, message);
+        }
         Ok(())
     }
 }
@@ -230,7 +278,7 @@ impl FakeData {
     /// The same with more, which goes before what is there for the same.
     #[must_use]
     pub fn with(mut self, more: FakeData) -> Self {
-        let FakeData { http, kv, config, secrets, exec, resolver, metadata, tools } = more;
+        let FakeData { http, kv, config, secrets, exec, resolver, metadata, tools, email } = more;
         let same = |a: &HttpRow, b: &HttpRow| (&a.method, &a.url) == (&b.method, &b.url);
         self.http.retain(|row| !http.iter().any(|other| same(row, other)));
         self.http.extend(http);
@@ -243,6 +291,10 @@ impl FakeData {
         self.resolver.extend(resolver);
         self.metadata.extend(metadata);
         self.tools.extend(tools);
+        self.email.account = email.account.or(self.email.account);
+        self.email.messages.extend(email.messages);
+        self.email.arriving.extend(email.arriving);
+        self.email.errors.extend(email.errors);
         self
     }
 
@@ -298,6 +350,36 @@ impl HttpRow {
             (Some(Content(body)), None) => Ok(answer.body(body.clone())),
             (None, Some(json)) => answer.json(json),
             (None, None) => Ok(answer),
+        }
+    }
+}
+
+impl MailRow {
+    fn failures(&self) -> Result<Vec<(MailTool, MailCode, &str)>> {
+        let mut failures = Vec::new();
+        for (name, row) in &self.errors {
+            let wrong = |reason: &str| invalid(format!("email.errors {name}"), reason);
+            let tool = MailTool::named(name).ok_or_else(|| wrong("there is no such tool of mail"))?;
+            let code = MailCode::named(&row.code).ok_or_else(|| wrong("there is no such code"))?;
+            failures.push((tool, code, row.message.as_str()));
+        }
+        Ok(failures)
+    }
+}
+
+impl MessageRow {
+    fn message(&self) -> MailMessage {
+        let row = self.clone();
+        MailMessage {
+            message_id: row.message_id,
+            subject: row.subject,
+            sender: row.sender,
+            recipients: row.recipients,
+            body_text: row.body_text,
+            body_html: row.body_html,
+            attachments_json: row.attachments_json,
+            received_at: row.received_at,
+            ..MailMessage::default()
         }
     }
 }

@@ -39,6 +39,7 @@
 mod data;
 mod events;
 mod http;
+mod mail;
 mod observed;
 mod plugin;
 mod services;
@@ -52,8 +53,11 @@ use self::events::Recording;
 use self::tools::ToolCalls;
 use crate::service::{EventBus, OperatorConfig, Services, ToolRegistry};
 
-pub use self::data::{Content, ExecRow, FakeData, HttpRow, Setting, ToolRow};
+pub use self::data::{
+    Content, ExecRow, FakeData, HttpRow, MailFailureRow, MailRow, MessageRow, Setting, ToolRow,
+};
 pub use self::http::{FakeAnswer, FakeHttp};
+pub use self::mail::FakeMail;
 pub use self::observed::{Observed, ObservedEvent, ObservedLog, ObservedProgram, ObservedRequest};
 pub use self::plugin::{TestPlugin, TestPluginBuilder, test_plugin};
 pub use self::services::{FakeConfig, FakeExec, FakeLog, FakeMetadata, FakeResolver, FakeSecrets, Logged};
@@ -85,6 +89,8 @@ pub struct Fakes {
     pub metadata: Arc<FakeMetadata>,
     /// A registry of its own.
     pub tools: ToolRegistry,
+    /// Mail of one account, which plugins may have fetched and sent as far as they are granted it.
+    pub mail: Arc<FakeMail>,
     published: Recording,
     tool_calls: ToolCalls,
 }
@@ -108,6 +114,8 @@ impl Fakes {
             events: Arc::new(self.published.of(self.events.clone())),
             metadata: self.metadata.clone(),
             tools: Arc::new(self.tools.clone()),
+            mail: self.mail.clone(),
+            mail_network: true,
             redactor: Redactor::new(),
         }
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use airlock_core::{Event, HttpRequest, ProgramRun};
+use airlock_core::{Event, HttpRequest, MailRequest, ProgramRun};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::{Content, Fakes, Logged, ToolCall};
 
@@ -24,6 +25,8 @@ pub struct Observed {
     pub events: Vec<ObservedEvent>,
     /// What was logged.
     pub log: Vec<ObservedLog>,
+    /// What was asked of mail, each with its `tool`.
+    pub email: Vec<Value>,
     /// What is kept now, by key.
     pub kv: BTreeMap<String, Content>,
 }
@@ -81,10 +84,22 @@ impl Fakes {
             resolver: self.resolver.asked(),
             tools: self.tool_calls(),
             events: self.published.all().iter().map(ObservedEvent::of).collect(),
+            email: self.mail.requests().iter().map(observed_mail).collect(),
             log: self.log.messages().into_iter().map(ObservedLog::from).collect(),
             kv: kept.map(|(key, value)| (key, Content(value.into()))).collect(),
         }
     }
+}
+
+/// What was asked of mail, as its arguments are written, but for what was not said.
+fn observed_mail(request: &MailRequest) -> Value {
+    let mut arguments = match json!(request) {
+        Value::Object(arguments) => arguments,
+        _ => Map::new(),
+    };
+    arguments.retain(|_, value| !value.is_null());
+    arguments.insert("tool".to_owned(), json!(request.tool().name()));
+    Value::Object(arguments)
 }
 
 impl ObservedRequest {

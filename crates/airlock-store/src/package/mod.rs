@@ -17,6 +17,10 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Files and folders in an archive.
 const MAX_ENTRIES: usize = 10_000;
 
+/// The file of PRX's archives (`.prxplugin`) that has the digests of the others, as `sha256sum` writes
+/// them.
+const CHECKSUMS: &str = "checksums.sha256";
+
 /// A plugin's files, not installed yet.
 #[derive(Debug, Clone)]
 pub struct Package {
@@ -167,6 +171,9 @@ impl Package {
             Some(folder) if !has_manifest(&files, "") => folder,
             _ => String::new(),
         };
+        if let Some(sums) = files.remove(&format!("{root}{CHECKSUMS}")) {
+            check_sums(&files, &root, &sums).map_err(|reason| refused(&source, &reason))?;
+        }
         for name in Manifest::FILE_NAMES {
             let Some(text) = files.remove(&format!("{root}{name}")) else { continue };
             let manifest = Manifest::read(name, &text)?;
@@ -301,6 +308,37 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
         _ => ErrorKind::Unreadable(path.to_owned()),
     };
     Error::new(kind).with_source(error)
+}
+
+/// Whether the files below `root` are those that the sums are of, each of them.
+fn check_sums(files: &Files, root: &str, sums: &[u8]) -> std::result::Result<(), String> {
+    let sums = std::str::from_utf8(sums).map_err(|_| format!("`{CHECKSUMS}` is no text"))?;
+    let mut listed = BTreeMap::new();
+    for line in sums.lines().filter(|line| !line.trim().is_empty()) {
+        let (digest, name) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        // A `*` says that it was read as bytes.
+        let name = name.trim_start().trim_start_matches('*');
+        let digest: Digest = digest
+            .to_ascii_lowercase()
+            .parse()
+            .map_err(|_| format!("a line of `{CHECKSUMS}` begins with no digest"))?;
+        listed.insert(format!("{root}{name}"), digest);
+    }
+    for (path, bytes) in files {
+        let shown = path.strip_prefix(root).unwrap_or(path);
+        match listed.remove(path) {
+            Some(digest) if digest == Digest::of(bytes) => {}
+            Some(_) => return Err(format!("`{shown}` is not what `{CHECKSUMS}` says that it is")),
+            None => return Err(format!("`{CHECKSUMS}` has no digest of `{shown}`")),
+        }
+    }
+    match listed.into_keys().next() {
+        Some(path) => {
+            let shown = path.strip_prefix(root).unwrap_or(&path);
+            Err(format!("`{shown}` is missing, of which `{CHECKSUMS}` has a digest"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn has_manifest(files: &Files, root: &str) -> bool {

@@ -132,6 +132,38 @@ fn an_archive_cannot_write_or_lead_anywhere() {
     assert_eq!(reason(&path), "its `../a.wasm` leads out of it");
 }
 
+/// An archive as PRX packs one: a folder, and the digests of what is in it.
+fn prxplugin(wasm: &[u8], sums: &str) -> Vec<u8> {
+    tar_gz(&[
+        (FILE, "a-1.0.0/a.wasm", wasm),
+        (FILE, "a-1.0.0/README.md", b"{}"),
+        (FILE, "a-1.0.0/manifest.json", MANIFEST.as_bytes()),
+        (FILE, "a-1.0.0/checksums.sha256", sums.as_bytes()),
+    ])
+}
+
+#[test]
+fn an_archive_with_digests_holds_what_they_are_of() {
+    let line = |name: &str, bytes: &[u8]| format!("{}  {name}\n", airlock_core::Digest::of(bytes));
+    let sums = [line("a.wasm", WASM), line("README.md", b"{}"), line("manifest.json", MANIFEST.as_bytes())];
+    let (_folder, path) = file(&prxplugin(WASM, &sums.concat()));
+    assert_eq!(read(&path).name(), "a");
+    let other = [WASM, b"\0\x01\0"].concat();
+    for (wasm, sums, expected) in [
+        (other.as_slice(), sums.concat(), "`a.wasm` is not what `checksums.sha256` says that it is"),
+        (WASM, sums[..2].concat(), "`checksums.sha256` has no digest of `manifest.json`"),
+        (
+            WASM,
+            sums.concat() + &line("b.wasm", b""),
+            "`b.wasm` is missing, of which `checksums.sha256` has a digest",
+        ),
+        (WASM, "none".to_owned(), "a line of `checksums.sha256` begins with no digest"),
+    ] {
+        let (_folder, path) = file(&prxplugin(wasm, &sums));
+        assert_eq!(reason(&path), expected);
+    }
+}
+
 #[test]
 fn a_link_within_an_archive_is_left_where_it_is() {
     let entries = [

@@ -85,6 +85,7 @@ pub(super) struct ObservedRow {
     tools: Option<toml::Value>,
     events: Option<toml::Value>,
     log: Option<toml::Value>,
+    email: Option<toml::Value>,
     kv: Option<toml::Value>,
 }
 

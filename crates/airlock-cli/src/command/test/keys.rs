@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use airlock_host::nearest;
-use airlock_host::testing::{ExecRow, FakeData, HttpRow, ToolRow};
+use airlock_host::testing::{ExecRow, FakeData, HttpRow, MailRow, MessageRow, ToolRow};
 use serde::de::value::Error as ValueError;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
@@ -116,13 +116,14 @@ impl<'a> Place<'a> {
     /// Those of `fakes`.
     fn fakes(self) -> Result<(), Fault> {
         let Some(fakes) = self.table_at("fakes") else { return Ok(()) };
-        if let Some((key, _)) = fakes.table.iter().find(|(key, _)| key.get_ref() == "email") {
-            let reason = "`fakes.email` is not there yet: this version of Airlock has no mail service";
-            return Err(Fault::new(Some(key.span()), reason));
-        }
         fakes.refuse_others(fields_of::<FakeData>())?;
         fakes.tables_at("http").try_for_each(|row| row.refuse_others(fields_of::<HttpRow>()))?;
         fakes.tables_at("exec").try_for_each(|row| row.refuse_others(fields_of::<ExecRow>()))?;
+        if let Some(email) = fakes.table_at("email") {
+            email.refuse_others(fields_of::<MailRow>())?;
+            let mut messages = email.tables_at("messages").chain(email.tables_at("arriving"));
+            messages.try_for_each(|row| row.refuse_others(fields_of::<MessageRow>()))?;
+        }
         let tools = fakes.table_at("tools").into_iter().flat_map(|tools| tools.table.iter());
         let mut tools = tools.filter_map(|(_, tool)| tool.get_ref().as_table());
         tools.try_for_each(|table| Place { table, name: "tools" }.refuse_others(fields_of::<ToolRow>()))
@@ -191,8 +192,8 @@ mod tests {
         assert_eq!((reason.as_str(), hint.as_str()), ("unknown key `cases`", "did you mean `case`?"));
         let (at, reason, _) = told("[[case]]\n[[case.fakes.http]]\nurl = \"x\"\nstauts = 1");
         assert_eq!((at.as_str(), reason.as_str()), ("stauts", "unknown key `stauts` of `http`"));
-        let (_, reason, _) = told("[defaults.fakes.email]");
-        assert!(reason.contains("no mail service"), "{reason}");
+        let (_, reason, _) = told("[[defaults.fakes.email.messages]]\nsubjcet = \"x\"");
+        assert_eq!(reason, "unknown key `subjcet` of `messages`");
         let (_, reason, _) = told("[[case]]\nsteps = [{ call = \"x\", stdout = { contain = \"y\" } }]");
         assert_eq!(reason, "unknown key `contain` of `stdout`");
         assert!(told("[[case]]\nzzz = 1").2.starts_with("there are `name`"));

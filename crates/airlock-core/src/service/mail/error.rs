@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use super::{Delivery, MailTool};
-use crate::{ServiceError, visible};
+use crate::{Error, ErrorKind, ServiceError, visible};
 
 /// The stable code of a [`MailError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,22 @@ pub enum MailCode {
 }
 
 impl MailCode {
+    /// All of them.
+    pub const ALL: [MailCode; 7] = [
+        MailCode::Validation,
+        MailCode::NetworkGuard,
+        MailCode::HostCapabilityUnavailable,
+        MailCode::FeatureDisabled,
+        MailCode::Network,
+        MailCode::Provider,
+        MailCode::Storage,
+    ];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        MailCode::ALL.into_iter().find(|code| code.name() == name)
+    }
+
     /// Its name: `EMAIL_VALIDATION`.
     pub fn name(self) -> &'static str {
         match self {
@@ -38,6 +54,19 @@ impl MailCode {
             MailCode::Network => "EMAIL_NETWORK",
             MailCode::Provider => "EMAIL_PROVIDER",
             MailCode::Storage => "EMAIL_STORAGE",
+        }
+    }
+
+    /// The same as a code of [`Error`]: `email-validation`.
+    pub(crate) fn kebab(self) -> &'static str {
+        match self {
+            MailCode::Validation => "email-validation",
+            MailCode::NetworkGuard => "email-network-guard",
+            MailCode::HostCapabilityUnavailable => "email-host-capability-unavailable",
+            MailCode::FeatureDisabled => "email-feature-disabled",
+            MailCode::Network => "email-network",
+            MailCode::Provider => "email-provider",
+            MailCode::Storage => "email-storage",
         }
     }
 
@@ -154,6 +183,20 @@ impl fmt::Display for MailError {
 impl std::error::Error for MailError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.cause.as_ref().map(|cause| cause as _)
+    }
+}
+
+impl From<MailError> for Error {
+    fn from(error: MailError) -> Self {
+        let hint = match error.code() {
+            MailCode::FeatureDisabled => Some("`airlock email account switch` switches it on"),
+            _ => None,
+        };
+        let error = Error::new(ErrorKind::Mail(error));
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -26,6 +27,16 @@ pub use request::{
     AttachmentSource, GetMail, ListMail, MAIL_LIMIT, MailAttachment, MailRequest, ReplyMail, SearchMail,
     SearchSyntax, SendMail, SyncMail,
 };
+
+/// The environment variable that lets plugins have mail fetched and sent (PRX's).
+pub const MAIL_NETWORK_VARIABLE: &str = "PRX_EMAIL_ENABLE_REAL_NETWORK";
+
+/// Whether a value of [`MAIL_NETWORK_VARIABLE`] says so: `1`, `true`, `yes` or `on`, in any case and with
+/// space around it, as PRX's plugin reads it.
+pub fn mail_network(value: Option<&OsStr>) -> bool {
+    let value = value.and_then(OsStr::to_str).unwrap_or_default().trim();
+    ["1", "true", "yes", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
+}
 
 /// What a method of [`Mail`] returns: dropped, it stops.
 pub type MailFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, MailError>> + Send + 'a>>;

@@ -1,5 +1,6 @@
 //! What mail is asked for, and how it is read from the JSON of PRX's plugin.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{MailError, MailTool};
@@ -17,7 +18,7 @@ const DEFAULT_FETCHED: u32 = 100;
 const INBOX: &str = "INBOX";
 
 /// Fetches what is new.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SyncMail {
     /// Whose mail; the only account's where not said.
     pub account_id: Option<i64>,
@@ -30,7 +31,7 @@ pub struct SyncMail {
 }
 
 /// Lists the newest messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListMail {
     /// Whose mail; the only account's where not said.
     pub account_id: Option<i64>,
@@ -41,7 +42,7 @@ pub struct ListMail {
 }
 
 /// Gets one message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GetMail {
     /// Whose mail; the only account's where not said.
     pub account_id: Option<i64>,
@@ -50,7 +51,8 @@ pub struct GetMail {
 }
 
 /// How a query is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SearchSyntax {
     /// As PRX does: a part of the subject, the sender or the snippet, where `%` and `_` stand
     /// for anything. The newest first.
@@ -62,7 +64,7 @@ pub enum SearchSyntax {
 }
 
 /// Finds messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SearchMail {
     /// Whose mail; the only account's where not said.
     pub account_id: Option<i64>,
@@ -75,7 +77,8 @@ pub struct SearchMail {
 }
 
 /// Where the bytes of an attachment come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AttachmentSource {
     /// They are here, in base64.
     Base64(String),
@@ -84,18 +87,19 @@ pub enum AttachmentSource {
 }
 
 /// Something to attach.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MailAttachment {
     /// Its name for the recipient.
     pub filename: String,
     /// Its media type.
     pub content_type: String,
     /// Its bytes.
+    #[serde(flatten)]
     pub source: AttachmentSource,
 }
 
 /// Sends a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SendMail {
     /// From whom; the only account where not said.
     pub account_id: Option<i64>,
@@ -116,7 +120,7 @@ pub struct SendMail {
 }
 
 /// Answers a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReplyMail {
     /// From whom; the only account where not said.
     pub account_id: Option<i64>,
@@ -133,7 +137,8 @@ pub struct ReplyMail {
 }
 
 /// What one of the tools is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum MailRequest {
     /// Of `email.sync`.
     Sync(SyncMail),
