@@ -3,7 +3,11 @@
 //!
 //! `cargo bench -p airlock-email` runs it; a number after `--` is how many messages.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and has failed without what it needs")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and has failed without what it needs"
+)]
 #![allow(dead_code, reason = "it uses a part of what the tests do")]
 
 #[path = "../tests/mail/dovecot.rs"]
@@ -56,14 +60,23 @@ impl Chance {
 /// A message of about 20 KB as mail programs write them: a text, the same as HTML, often a file.
 fn usual(number: usize, chance: &mut Chance) -> Vec<u8> {
     let text = chance.text(3_000 + number % 2_000);
-    let html = format!("<html><head><style>p {{ margin: 0 }}</style></head><body><p>{}</p></body></html>", text.replace("\r\n", "<br>\r\n"));
+    let html = format!(
+        "<html><head><style>p {{ margin: 0 }}</style></head><body><p>{}</p></body></html>",
+        text.replace("\r\n", "<br>\r\n")
+    );
     let file = match number % 2 {
         0 => {
             let bytes: Vec<u8> = (0..15_000).map(|_| chance.next(256) as u8).collect();
             let base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
-            let lines: String = base64.as_bytes().chunks(76).map(|line| format!("{}\r\n", std::str::from_utf8(line).unwrap())).collect();
-            format!("--b\r\nContent-Type: application/pdf; name=f{number}.pdf\r\nContent-Disposition: attachment\r\n\
-                     Content-Transfer-Encoding: base64\r\n\r\n{lines}")
+            let lines: String = base64
+                .as_bytes()
+                .chunks(76)
+                .map(|line| format!("{}\r\n", std::str::from_utf8(line).unwrap()))
+                .collect();
+            format!(
+                "--b\r\nContent-Type: application/pdf; name=f{number}.pdf\r\nContent-Disposition: attachment\r\n\
+                     Content-Transfer-Encoding: base64\r\n\r\n{lines}"
+            )
         }
         _ => String::new(),
     };
@@ -91,7 +104,8 @@ fn head(number: usize) -> String {
 }
 
 fn sync(mailbox: &Mailbox, server: &Dovecot, connector: &airlock_email::Connector) -> u64 {
-    let request = SyncMail { account_id: None, folder: "INBOX".to_owned(), cursor: None, max_messages: u32::MAX };
+    let request =
+        SyncMail { account_id: None, folder: "INBOX".to_owned(), cursor: None, max_messages: u32::MAX };
     let synced = mailbox.sync(&request, &*Known::new(PASSWORD), connector, &());
     synced.unwrap_or_else(|error| panic!("{error}\n{}", server.log())).synced.synced
 }

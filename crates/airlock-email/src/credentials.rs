@@ -51,13 +51,15 @@ impl StoredCredentials {
     ) -> Result<Self, MailError> {
         for protocol in [Protocol::Imap, Protocol::Smtp] {
             let name = format!("{prefix}_{}_OAUTH", protocol.name().to_ascii_uppercase());
-            let Some(token) = variable(&format!("{name}_TOKEN")).filter(|token| !token.trim().is_empty()) else {
+            let Some(token) = variable(&format!("{name}_TOKEN")).filter(|token| !token.trim().is_empty())
+            else {
                 continue;
             };
             let end = variable(&format!("{name}_EXPIRES_AT")).filter(|end| !end.trim().is_empty());
             let end = end.map(|end| end.trim().parse()).transpose();
-            let expires_at =
-                end.map_err(|_| MailError::invalid(&format!("{name}_EXPIRES_AT has to be a number of seconds")))?;
+            let expires_at = end.map_err(|_| {
+                MailError::invalid(&format!("{name}_EXPIRES_AT has to be a number of seconds"))
+            })?;
             let tokens = Tokens { access: Secret::new(token.trim()), refresh: None, expires_at };
             self.given.insert((account, protocol.name()), tokens);
         }
@@ -68,7 +70,12 @@ impl StoredCredentials {
     ///
     /// # Errors
     /// [`MailCode::Storage`] when it cannot be kept.
-    pub fn set_password(&self, account: &Account, of: Option<Protocol>, password: &Secret) -> Result<(), MailError> {
+    pub fn set_password(
+        &self,
+        account: &Account,
+        of: Option<Protocol>,
+        password: &Secret,
+    ) -> Result<(), MailError> {
         [Protocol::Imap, Protocol::Smtp]
             .into_iter()
             .filter(|protocol| of.is_none_or(|of| of == *protocol))
@@ -105,7 +112,9 @@ impl StoredCredentials {
     /// # Errors
     /// [`MailCode::Storage`] when it cannot be removed.
     pub fn forget(&self, account: &Account) -> Result<(), MailError> {
-        ["imap", "smtp", "oauth", "client"].into_iter().try_for_each(|of| self.store.remove(&name(account, of)))
+        ["imap", "smtp", "oauth", "client"]
+            .into_iter()
+            .try_for_each(|of| self.store.remove(&name(account, of)))
     }
 
     fn password(&self, account: &Account, protocol: Protocol) -> Result<Secret, MailError> {
@@ -149,8 +158,12 @@ impl StoredCredentials {
         let client_secret = self.client_secret(account)?;
         let connector = self.connector.of(account)?;
         let stop = Stop::new();
-        let login =
-            OauthLogin { provider, client_secret: client_secret.as_ref(), connector: &connector, stop: &stop };
+        let login = OauthLogin {
+            provider,
+            client_secret: client_secret.as_ref(),
+            connector: &connector,
+            stop: &stop,
+        };
         let Some(renewed) = login.renew(tokens)? else { return Ok(None) };
         // Before it is used: what it was got with may be worth nothing any more.
         self.store.set(&name(account, "oauth"), &renewed.to_secret()?)?;
@@ -158,8 +171,9 @@ impl StoredCredentials {
     }
 
     fn lock(&self, account: &Account) -> Result<Lock, MailError> {
-        let lock = Folder::private(&self.folder)
-            .and_then(|folder| folder.make_folder("oauth")?.lock(&format!("{}.lock", account.id.rem_euclid(256))));
+        let lock = Folder::private(&self.folder).and_then(|folder| {
+            folder.make_folder("oauth")?.lock(&format!("{}.lock", account.id.rem_euclid(256)))
+        });
         lock.map_err(|error| MailError::new(MailCode::Storage, &format!("tokens cannot be locked: {error}")))
     }
 }

@@ -100,10 +100,7 @@ impl Mailbox {
         worded(&mut message.body_html);
         message.snippet = message.body_text.as_deref().map(snippet);
         let told = attached.into_iter().map(|attached| {
-            let file = match marks.of(&attached.content) {
-                None => None,
-                Some(index) => Some(index.and_then(|index| files.get_mut(index))),
-            };
+            let file = marks.of(&attached.content).map(|index| index.and_then(|index| files.get_mut(index)));
             let size = match &file {
                 Some(Some(file)) => file.size,
                 _ => attached.content.len() as u64,
@@ -306,10 +303,12 @@ fn attached(part: &MessagePart<'_>) -> Attached {
     Attached { filename, content_type, content }
 }
 
-/// A nested message's bytes: the part of the whole that it is.
+/// A nested message's bytes. The parser gives it the whole or its own part of it, and says where
+/// it is in the whole.
 fn nested(part: &MessagePart<'_>, message: &Message<'_>) -> Vec<u8> {
     let (from, to) = (part.offset_body as usize, part.offset_end as usize);
-    message.raw_message().get(from..to).unwrap_or_default().to_vec()
+    let raw = message.raw_message();
+    raw.get(from..to).unwrap_or(raw).to_vec()
 }
 
 #[cfg(test)]

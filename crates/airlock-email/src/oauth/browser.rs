@@ -84,7 +84,9 @@ impl OauthLogin<'_> {
             }
             let accepted = match timeout_at(end.min(Instant::now() + MOMENT), listener.accept()).await {
                 Ok(accepted) => accepted.map_err(|error| broken(&error))?,
-                Err(_) if Instant::now() >= end => return Err(refused("nobody has logged in with the browser")),
+                Err(_) if Instant::now() >= end => {
+                    return Err(refused("nobody has logged in with the browser"));
+                }
                 Err(_) => continue,
             };
             let service = service_fn(|request: Request<hyper::body::Incoming>| {

@@ -35,7 +35,8 @@ impl Http {
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, MailError> {
         // Its address is all that an error may repeat.
-        let failed = |error: reqwest::Error| broken(&format!("the provider of tokens: {}", error.without_url()));
+        let failed =
+            |error: reqwest::Error| broken(&format!("the provider of tokens: {}", error.without_url()));
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured((*self.tls).clone())
             // A provider that leads elsewhere would have the secrets go there.

@@ -41,8 +41,7 @@ pub struct OauthProvider {
 }
 
 /// The client of a provider: its endpoints for browsers and devices may be missing.
-type Client =
-    BasicClient<EndpointMaybeSet, EndpointMaybeSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
+type Client = BasicClient<EndpointMaybeSet, EndpointMaybeSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
 impl OauthProvider {
     /// Microsoft's, for IMAP and SMTP of a tenant: `common` for all.
@@ -105,7 +104,9 @@ impl OauthProvider {
         let url = Url::parse(self.redirect_url.as_deref().unwrap_or("http://127.0.0.1/"));
         match url {
             Ok(url) if url.scheme() == "http" && is_here(&url) => Ok(url),
-            _ => Err(MailError::invalid("oauth.redirect_url has to be an http URL of `localhost` or a loopback address")),
+            _ => Err(MailError::invalid(
+                "oauth.redirect_url has to be an http URL of `localhost` or a loopback address",
+            )),
         }
     }
 
@@ -162,12 +163,9 @@ impl Mailbox {
 }
 
 /// The error for what a provider answers.
-fn told<T: ErrorResponse + 'static>(
-    error: RequestTokenError<MailError, T>,
-    redactor: &Redactor,
-) -> MailError
+fn told<T>(error: RequestTokenError<MailError, T>, redactor: &Redactor) -> MailError
 where
-    T: std::fmt::Display,
+    T: ErrorResponse + std::fmt::Display + 'static,
 {
     let error = match error {
         RequestTokenError::Request(error) => error,

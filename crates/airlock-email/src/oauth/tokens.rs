@@ -35,7 +35,8 @@ struct Kept {
 impl Tokens {
     pub(super) fn of(answer: &BasicTokenResponse, before: Option<&Tokens>) -> Self {
         let refresh = answer.refresh_token().map(|token| Secret::new(token.secret().as_str()));
-        let lives = |lives: Duration| now().saturating_add(i64::try_from(lives.as_secs()).unwrap_or(i64::MAX));
+        let lives =
+            |lives: Duration| now().saturating_add(i64::try_from(lives.as_secs()).unwrap_or(i64::MAX));
         Tokens {
             access: Secret::new(answer.access_token().secret().as_str()),
             // A provider that gives no new one leaves the old one valid (RFC 6749, 6).

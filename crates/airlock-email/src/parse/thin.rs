@@ -69,7 +69,11 @@ impl Marks {
 
     /// Whether something was taken out of this, and which file if it was all of it.
     pub(super) fn of(&self, content: &[u8]) -> Option<Option<usize>> {
-        memchr::memmem::find(content, self.0.as_bytes())?;
+        // In a message within the message it stands as it is encoded.
+        let encoded = STANDARD.encode(&self.0[..self.0.len() / 3 * 3]);
+        [self.0.as_bytes(), encoded.as_bytes()]
+            .iter()
+            .find_map(|mark| memchr::memmem::find(content, mark))?;
         let whole = std::str::from_utf8(content).ok().map(str::trim);
         let index = whole.and_then(|whole| whole.strip_prefix(&self.0)?.strip_suffix('.')?.parse().ok());
         Some(index)

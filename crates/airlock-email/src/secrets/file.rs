@@ -86,9 +86,10 @@ impl PassphraseFile {
         let mut identity = Identity::new(SecretString::from(self.passphrase.reveal()));
         identity.set_max_work_factor(MOST_WORK);
         let text = age::decrypt(&identity, bytes);
-        let text = text.map_err(|_| unusable(&format!("the passphrase does not open `{}`", self.path.display())))?;
-        let secrets: BTreeMap<String, String> =
-            serde_json::from_slice(&text).map_err(|_| unusable(&"what is in the file is not what is kept there"))?;
+        let text =
+            text.map_err(|_| unusable(&format!("the passphrase does not open `{}`", self.path.display())))?;
+        let secrets: BTreeMap<String, String> = serde_json::from_slice(&text)
+            .map_err(|_| unusable(&"what is in the file is not what is kept there"))?;
         Ok(secrets.into_iter().map(|(name, secret)| (name, Secret::new(secret))).collect())
     }
 
@@ -154,7 +155,10 @@ mod tests {
         other.set("b", &Secret::new("canary-2")).expect("kept");
         assert_eq!(file.get("b").expect("asked"), Some(Secret::new("canary-2")));
         file.remove("b").expect("removed");
-        assert_eq!((other.get("a").expect("asked"), other.get("b").expect("asked")), (Some(Secret::new("canary-1")), None));
+        assert_eq!(
+            (other.get("a").expect("asked"), other.get("b").expect("asked")),
+            (Some(Secret::new("canary-1")), None)
+        );
         let bytes = std::fs::read(&path).expect("there");
         assert!(bytes.starts_with(b"age-encryption.org/v1\n-> scrypt "));
         assert!(memchr::memmem::find(&bytes, b"canary").is_none());

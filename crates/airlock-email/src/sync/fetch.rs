@@ -158,7 +158,11 @@ impl Syncing<'_> {
     }
 
     /// Reads what comes.
-    fn read_all(&self, batches: Receiver<Batch>, send: &SyncSender<Vec<NewMessage>>) -> Result<(), MailError> {
+    fn read_all(
+        &self,
+        batches: Receiver<Batch>,
+        send: &SyncSender<Vec<NewMessage>>,
+    ) -> Result<(), MailError> {
         for batch in batches {
             pass(send, self.read(batch)?)?;
         }
@@ -209,7 +213,9 @@ impl Syncing<'_> {
         let mut kept = Kept::default();
         let (mut done, total) = (0, look.wanted.len() as u64);
         for messages in batches {
-            let Some((last, _)) = messages.last().and_then(|message| message.place.as_ref()) else { continue };
+            let Some((last, _)) = messages.last().and_then(|message| message.place.as_ref()) else {
+                continue;
+            };
             // What is before what was here, was left out once.
             let state = self.state_at(*last, look.is_whole && !look.skipped && *last >= self.here.1);
             let now = self.mailbox.keep_to(self.account, self.folder, &messages, Some(&state))?;

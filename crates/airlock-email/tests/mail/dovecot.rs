@@ -226,12 +226,17 @@ active_value = true
 fn configuration(home: &Path, mail: &Path, user: &str, port: u16, tls_port: u16) -> String {
     let is_root = rustix::process::geteuid().is_root();
     let (home, mail) = (home.display(), mail.display());
-    let me = rustix::process::geteuid().as_raw();
+    let named = |option| {
+        let name = Command::new("id").arg(option).output().unwrap().stdout;
+        String::from_utf8(name).unwrap().trim().to_owned()
+    };
+    let (me, mine) = (named("-un"), named("-gn"));
     // Without the superuser all of it runs as who runs the test.
     let users = match is_root {
         true => format!("mail_uid = {user}\nmail_gid = {user}\nfirst_valid_uid = 1\n"),
         false => format!(
-            "mail_uid = {me}\ndefault_internal_user = #{me}\ndefault_login_user = #{me}\nfirst_valid_uid = 1
+            "mail_uid = {me}\nmail_gid = {mine}\ndefault_internal_user = {me}\ndefault_internal_group = {mine}
+default_login_user = {me}\nfirst_valid_uid = 1\nfirst_valid_gid = 1
 service anvil {{\n  chroot =\n}}\nservice imap-login {{\n  chroot =\n}}\nservice stats {{\n  chroot =\n}}\n"
         ),
     };

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airlock_core::{MailCode, MailError, Secret};
 use airlock_email::{
-    Account, Auth, Connector, Credentials, Mailbox, OauthLogin, OauthProvider, PassphraseFile, Protocol, Security,
-    Stop, StoredCredentials, Tokens,
+    Account, Auth, Connector, Credentials, Mailbox, OauthLogin, OauthProvider, PassphraseFile, Protocol,
+    Security, Stop, StoredCredentials, Tokens,
 };
 use base64::Engine as _;
 use oauth2::url::{Url, form_urlencoded};
@@ -46,7 +46,11 @@ impl Provider {
     fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = State { refresh: "refresh-canary-0".to_owned(), access: "access-canary".to_owned(), ..State::default() };
+        let state = State {
+            refresh: "refresh-canary-0".to_owned(),
+            access: "access-canary".to_owned(),
+            ..State::default()
+        };
         let provider = Provider { port, state: Arc::new(Mutex::new(state)) };
         let state = provider.state.clone();
         std::thread::spawn(move || {
@@ -78,9 +82,15 @@ impl Provider {
     }
 }
 
-fn answer(state: &mut State, port: u16, path: &str, form: &BTreeMap<String, String>) -> (&'static str, String) {
+fn answer(
+    state: &mut State,
+    port: u16,
+    path: &str,
+    form: &BTreeMap<String, String>,
+) -> (&'static str, String) {
     let of = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    let refused = |error: &str| ("400 Bad Request", format!("{{\"error\":\"{error}\",\"error_description\":\"no\"}}"));
+    let refused =
+        |error: &str| ("400 Bad Request", format!("{{\"error\":\"{error}\",\"error_description\":\"no\"}}"));
     if path == "/device" {
         assert_eq!((of("client_id"), of("scope")), ("a-client", "mail offline_access"));
         let told = format!(
@@ -97,7 +107,10 @@ fn answer(state: &mut State, port: u16, path: &str, form: &BTreeMap<String, Stri
         "authorization_code" => {
             let challenge = airlock_core::Digest::of(of("code_verifier").as_bytes());
             let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(challenge.as_bytes());
-            if of("code") != "code-canary" || challenge != state.challenge || of("client_secret") != "client-canary" {
+            if of("code") != "code-canary"
+                || challenge != state.challenge
+                || of("client_secret") != "client-canary"
+            {
                 return refused("invalid_grant");
             }
         }
@@ -153,12 +166,19 @@ fn a_login_with_a_browser_gets_tokens_for_whom_it_is_of() {
     for redirect_url in [None, Some("http://localhost/callback".to_owned())] {
         let settings = OauthProvider { redirect_url, ..provider.settings() };
         let (secret, connector, stop) = (Secret::new("client-canary"), Connector::default(), Stop::new());
-        let login =
-            OauthLogin { provider: &settings, client_secret: Some(&secret), connector: &connector, stop: &stop };
+        let login = OauthLogin {
+            provider: &settings,
+            client_secret: Some(&secret),
+            connector: &connector,
+            stop: &stop,
+        };
         let browser = Mutex::new(None);
         let tokens = login.with_browser(Duration::from_secs(30), |url| {
             let (redirect, asked) = asked(url);
-            assert_eq!((asked["scope"].as_str(), asked["code_challenge_method"].as_str()), ("mail offline_access", "S256"));
+            assert_eq!(
+                (asked["scope"].as_str(), asked["code_challenge_method"].as_str()),
+                ("mail offline_access", "S256")
+            );
             provider.state().challenge = asked["code_challenge"].clone();
             let state = asked["state"].clone();
             *browser.lock().unwrap() = Some(std::thread::spawn(move || {
@@ -194,7 +214,10 @@ fn a_login_that_is_refused_or_that_nobody_comes_back_to_ends() {
     };
     let patience = Duration::from_secs(30);
     let error = login.with_browser(patience, come("error=access_denied&state=STATE")).unwrap_err();
-    assert_eq!((error.code(), error.message()), (MailCode::Provider, "the provider of tokens refused: access_denied"));
+    assert_eq!(
+        (error.code(), error.message()),
+        (MailCode::Provider, "the provider of tokens refused: access_denied")
+    );
     // The provider does not take the code: nothing of it is told.
     let error = login.with_browser(patience, come("code=code-canary&state=STATE")).unwrap_err();
     assert!(error.message().contains("invalid_grant"), "{error}");
@@ -227,7 +250,12 @@ fn a_login_with_a_device_waits_for_the_person() {
 }
 
 /// A mailbox whose account has tokens of this provider, and its credentials.
-fn with_tokens(home: &Path, port: u16, provider: Option<&Provider>, tokens: &Tokens) -> (Mailbox, StoredCredentials) {
+fn with_tokens(
+    home: &Path,
+    port: u16,
+    provider: Option<&Provider>,
+    tokens: &Tokens,
+) -> (Mailbox, StoredCredentials) {
     let mailbox = fetching(home, port, Security::Tls, Auth::Xoauth2);
     mailbox.set_oauth(1, provider.map(Provider::settings).as_ref()).unwrap();
     let credentials = stored(&mailbox);
@@ -257,7 +285,8 @@ fn token(credentials: &StoredCredentials, account: &Account) -> Result<Secret, M
 fn a_token_is_renewed_a_minute_before_its_end_and_once_for_all_who_want_it() {
     let provider = Provider::start();
     let home = tempfile::tempdir().unwrap();
-    let (mailbox, credentials) = with_tokens(home.path(), 1, Some(&provider), &tokens(Some("refresh-canary-0"), 100));
+    let (mailbox, credentials) =
+        with_tokens(home.path(), 1, Some(&provider), &tokens(Some("refresh-canary-0"), 100));
     let account = mailbox.account(None).unwrap();
     assert_eq!(token(&credentials, &account), Ok(Secret::new("old-canary")));
     for renewal in 1..=3 {
@@ -278,7 +307,8 @@ fn a_token_is_renewed_a_minute_before_its_end_and_once_for_all_who_want_it() {
         assert_eq!(provider.state().renewals, renewal);
     }
     // What came with the last one is what the next is got with.
-    let kept = PassphraseFile::with_work(&home.path().join("secrets.age"), Secret::new("open sesame"), 2).unwrap();
+    let kept =
+        PassphraseFile::with_work(&home.path().join("secrets.age"), Secret::new("open sesame"), 2).unwrap();
     let kept = airlock_email::SecretStore::get(&kept, "anna@x.example oauth").unwrap().unwrap();
     assert!(kept.reveal().contains("refresh-canary-3"));
 }
@@ -295,7 +325,8 @@ fn a_token_that_cannot_be_renewed_says_so_in_the_words_of_prx() {
         assert_eq!((error.code(), error.message()), (MailCode::Provider, expected));
     }
     // One that the provider does not know any more.
-    let (mailbox, credentials) = with_tokens(home.path(), 1, Some(&provider), &tokens(Some("other-canary"), -5));
+    let (mailbox, credentials) =
+        with_tokens(home.path(), 1, Some(&provider), &tokens(Some("other-canary"), -5));
     let account = mailbox.account(None).unwrap();
     let error = token(&credentials, &account).unwrap_err();
     assert!(error.message().contains("invalid_grant"), "{error}");
@@ -321,7 +352,8 @@ fn the_variables_of_prx_go_before_what_is_kept() {
     let given = with(&[("PRX_EMAIL_IMAP_OAUTH_TOKEN", "given")]).unwrap();
     assert_eq!(token(&given, &account), Ok(Secret::new("given")));
     let end = (now() + 30).to_string();
-    let ends = with(&[("PRX_EMAIL_IMAP_OAUTH_TOKEN", "given"), ("PRX_EMAIL_IMAP_OAUTH_EXPIRES_AT", &end)]).unwrap();
+    let ends =
+        with(&[("PRX_EMAIL_IMAP_OAUTH_TOKEN", "given"), ("PRX_EMAIL_IMAP_OAUTH_EXPIRES_AT", &end)]).unwrap();
     let expected = "imap oauth token expired and no refresh provider configured";
     assert_eq!(token(&ends, &account).unwrap_err().message(), expected);
     let wrong = with(&[("PRX_EMAIL_SMTP_OAUTH_TOKEN", "given"), ("PRX_EMAIL_SMTP_OAUTH_EXPIRES_AT", "soon")]);
@@ -352,7 +384,9 @@ fn a_token_that_the_server_does_not_take_is_renewed_once() {
     let synced = mailbox.sync(&request(10), &credentials, &server.connector(), &()).unwrap();
     assert_eq!((synced.synced.synced, provider.state().renewals), (1, 1));
     provider.state().access = "ya29.no-token-of-anna".to_owned();
-    credentials.set_tokens(&mailbox.account(None).unwrap(), &tokens(Some("refresh-canary-1"), 3_000)).unwrap();
+    credentials
+        .set_tokens(&mailbox.account(None).unwrap(), &tokens(Some("refresh-canary-1"), 3_000))
+        .unwrap();
     let error = mailbox.sync(&request(10), &credentials, &server.connector(), &()).unwrap_err();
     assert_eq!((error.code(), provider.state().renewals), (MailCode::Provider, 2));
     no_canary(&error);
@@ -381,7 +415,8 @@ fn a_provider_is_spoken_to_encrypted_and_leads_nowhere_else() {
             provider::answer(&mut stream, &status, "application/json", "{}");
         }
     });
-    let leading = OauthProvider { token_url: format!("http://127.0.0.1:{port}/token"), ..provider.settings() };
+    let leading =
+        OauthProvider { token_url: format!("http://127.0.0.1:{port}/token"), ..provider.settings() };
     mailbox.set_oauth(1, Some(&leading)).unwrap();
     let credentials = stored(&mailbox);
     let account = mailbox.account(None).unwrap();
