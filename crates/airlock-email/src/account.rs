@@ -3,8 +3,8 @@
 use airlock_core::MailError;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use crate::Mailbox;
 use crate::db::{self, failed, now};
+use crate::{Mailbox, OauthProvider};
 
 /// Bytes that an account's name may have, at least one: grants are written with it.
 const NAME: usize = 64;
@@ -149,6 +149,10 @@ pub struct Account {
     pub imap: Option<Server>,
     /// Where its mail is sent.
     pub smtp: Option<Server>,
+    /// Certificates in PEM of authorities that its servers may be of, beside the system's.
+    pub authorities: Option<String>,
+    /// Where its tokens come from.
+    pub oauth: Option<OauthProvider>,
 }
 
 impl Mailbox {
@@ -226,6 +230,21 @@ impl Mailbox {
         }
     }
 
+    /// Has an account's servers be of these authorities too, in PEM; of the system's alone
+    /// where there are none.
+    ///
+    /// # Errors
+    /// [`MailCode::Validation`](airlock_core::MailCode::Validation) for what is no certificate,
+    /// and an account that is not there or has no servers.
+    pub fn set_authorities(&self, id: i64, pem: Option<&str>) -> Result<(), MailError> {
+        pem.map_or(Ok(()), |pem| crate::connector::check(pem.as_bytes()))?;
+        let sql = "UPDATE account_settings SET authorities = ?2 WHERE account_id = ?1";
+        match self.connection().execute(sql, params![id, pem]).map_err(failed)? {
+            0 => Err(MailError::invalid(&format!("there is no account {id} with servers"))),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes an account and all its mail; whether there was one.
     pub fn remove_account(&self, id: i64) -> Result<bool, MailError> {
         let sql = "DELETE FROM accounts WHERE id = ?1";
@@ -234,7 +253,8 @@ impl Mailbox {
 }
 
 const ACCOUNTS: &str = "SELECT accounts.id, coalesce(account_settings.name, accounts.email), accounts.email,
-    accounts.display_name FROM accounts LEFT JOIN account_settings ON account_id = accounts.id";
+    accounts.display_name, account_settings.authorities,
+    account_settings.oauth FROM accounts LEFT JOIN account_settings ON account_id = accounts.id";
 
 fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     Ok(Account {
@@ -244,6 +264,9 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
         display_name: row.get(3)?,
         imap: None,
         smtp: None,
+        authorities: row.get(4)?,
+        // One that a newer version wrote otherwise is none here.
+        oauth: row.get::<_, Option<String>>(5)?.and_then(|json| serde_json::from_str(&json).ok()),
     })
 }
 

@@ -1,8 +1,11 @@
 //! What is attached to messages, in files under the SHA-256 of their bytes.
 
+use std::path::{Path, PathBuf};
+
 use airlock_core::{Digest, MailCode, MailError};
 use airlock_files::{Folder, read_small};
 use rusqlite::params;
+use tempfile::NamedTempFile;
 
 use crate::Mailbox;
 use crate::db::failed;
@@ -55,6 +58,27 @@ impl Mailbox {
         Ok(format!("{first}/{name}"))
     }
 
+    /// Keeps an attachment that is a file in the folder of attachments already.
+    pub(crate) fn adopt_attachment(&self, file: NamedTempFile, digest: &Digest) -> Result<String, MailError> {
+        let name = digest.to_string();
+        let (first, _) = name.split_at(2);
+        let put = || {
+            self.folder()?.make_folder(FOLDER)?.make_folder(first)?;
+            file.as_file().sync_all()?;
+            let path = self.attachments_path()?.join(first).join(&name);
+            file.persist(path).map_err(|error| error.error)?;
+            std::fs::File::open(self.attachments_path()?.join(first))?.sync_all()
+        };
+        put().map_err(|error| unusable(&error))?;
+        Ok(format!("{first}/{name}"))
+    }
+
+    /// The folder of attachments, which only its user can write to.
+    pub(crate) fn attachments_path(&self) -> std::io::Result<PathBuf> {
+        self.folder()?.make_folder(FOLDER)?;
+        Ok(self.file().parent().unwrap_or(Path::new("/")).join(FOLDER))
+    }
+
     /// The bytes of an attachment of a message of this account, by the path that the message
     /// says. Of any other path there is none.
     pub fn attachment(&self, account: i64, path: &str) -> Result<Vec<u8>, MailError> {
@@ -93,6 +117,6 @@ impl Mailbox {
     }
 }
 
-fn unusable(error: &std::io::Error) -> MailError {
+pub(crate) fn unusable(error: &std::io::Error) -> MailError {
     MailError::new(MailCode::Storage, &format!("the folder of attachments cannot be used: {error}"))
 }

@@ -1,10 +1,13 @@
 //! Folders of an account, how far each is synced, and where its messages are on the server.
 
+use std::collections::BTreeMap;
+
 use airlock_core::MailError;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::Mailbox;
 use crate::db::{self, failed, now};
+use crate::imap::{RemoteFolder, SpecialUse};
 
 /// How far a folder is synced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +20,10 @@ pub struct SyncState {
     pub last_synced_at: Option<i64>,
     /// How that ended.
     pub status: Option<String>,
+    /// The server's UIDNEXT when all of the folder was here.
+    pub uid_next: Option<u32>,
+    /// The server's HIGHESTMODSEQ (RFC 7162) when all up to the cursor was as the server had it.
+    pub mod_seq: Option<u64>,
 }
 
 impl Mailbox {
@@ -29,9 +36,33 @@ impl Mailbox {
         paths.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
+    /// The folder of an account that is for this, as its server said last.
+    pub fn special_folder(&self, account: i64, special: SpecialUse) -> Result<Option<String>, MailError> {
+        let sql = "SELECT path FROM folders WHERE account_id = ?1 AND special_use = ?2 ORDER BY id LIMIT 1";
+        let values = params![account, special.name()];
+        self.connection().query_row(sql, values, |row| row.get(0)).optional().map_err(failed)
+    }
+
+    /// Keeps what a server's folders are called and are for.
+    pub(crate) fn keep_folders(&self, account: i64, folders: &[RemoteFolder]) -> Result<(), MailError> {
+        let mut connection = self.connection();
+        let transaction = db::writing(&mut connection)?;
+        let keep = || -> rusqlite::Result<()> {
+            for folder in folders.iter().filter(|folder| folder.is_selectable) {
+                let id = folder_id(&transaction, account, &folder.path)?;
+                let special = folder.special_use.map(SpecialUse::name);
+                let sql = "UPDATE folders SET special_use = ?2 WHERE id = ?1 AND special_use IS NOT ?2";
+                transaction.prepare_cached(sql)?.execute(params![id, special])?;
+            }
+            Ok(())
+        };
+        keep().map_err(failed)?;
+        transaction.commit().map_err(failed)
+    }
+
     /// How far a folder is synced.
     pub fn sync_state(&self, account: i64, folder: &str) -> Result<SyncState, MailError> {
-        let sql = "SELECT cursor, uid_validity, last_synced_at, status FROM sync_state
+        let sql = "SELECT cursor, uid_validity, last_synced_at, status, uid_next, mod_seq FROM sync_state
                    JOIN folders ON folders.id = folder_id WHERE folders.account_id = ?1 AND path = ?2";
         let read = |row: &Row<'_>| {
             Ok(SyncState {
@@ -39,6 +70,8 @@ impl Mailbox {
                 uid_validity: row.get(1)?,
                 last_synced_at: row.get(2)?,
                 status: row.get(3)?,
+                uid_next: row.get(4)?,
+                mod_seq: row.get::<_, Option<i64>>(5)?.and_then(|told| u64::try_from(told).ok()),
             })
         };
         let connection = self.connection();
@@ -67,31 +100,47 @@ impl Mailbox {
         changed.map(|changed| changed > 0).map_err(failed)
     }
 
+    /// The flags of the messages of a folder, by their UIDs.
+    pub fn flags(&self, account: i64, folder: &str) -> Result<BTreeMap<u32, String>, MailError> {
+        let sql = "SELECT uid, flags FROM message_places WHERE uid > 0 AND folder_id =
+                   (SELECT id FROM folders WHERE account_id = ?1 AND path = ?2)";
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+        let rows = statement.query_map(params![account, folder], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
     /// Takes away what the server expunged from a folder; how many messages are gone with it,
     /// since they are in no other place.
     pub fn expunge(&self, account: i64, folder: &str, uids: &[u32]) -> Result<usize, MailError> {
         let mut connection = self.connection();
         let transaction = db::writing(&mut connection)?;
-        let gone = || -> rusqlite::Result<usize> {
-            let id = folder_id(&transaction, account, folder)?;
-            let mut gone = 0;
-            for uid in uids {
-                let sql = "DELETE FROM message_places WHERE folder_id = ?1 AND uid = ?2
-                           RETURNING message_id";
-                let mut statement = transaction.prepare_cached(sql)?;
-                let message: Option<i64> =
-                    statement.query_row(params![id, uid], |row| row.get(0)).optional()?;
-                let Some(message) = message else { continue };
-                let sql = "DELETE FROM messages WHERE id = ?1 AND
-                           NOT EXISTS (SELECT 1 FROM message_places WHERE message_id = ?1)";
-                gone += transaction.prepare_cached(sql)?.execute([message])?;
-            }
-            Ok(gone)
-        };
+        let gone = || expunge(&transaction, folder_id(&transaction, account, folder)?, uids);
         let gone = gone().map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(gone)
     }
+}
+
+/// Takes places away by their UIDs; how many messages are gone with them.
+pub(crate) fn expunge(connection: &Connection, folder: i64, uids: &[u32]) -> rusqlite::Result<usize> {
+    let mut gone = 0;
+    for uid in uids {
+        let sql = "DELETE FROM message_places WHERE folder_id = ?1 AND uid = ?2 RETURNING message_id";
+        let mut statement = connection.prepare_cached(sql)?;
+        let message: Option<i64> = statement.query_row(params![folder, uid], |row| row.get(0)).optional()?;
+        if let Some(message) = message {
+            gone += forget(connection, message)?;
+        }
+    }
+    Ok(gone)
+}
+
+/// Takes a message away that is in no place.
+pub(crate) fn forget(connection: &Connection, message: i64) -> rusqlite::Result<usize> {
+    let sql = "DELETE FROM messages WHERE id = ?1 AND
+               NOT EXISTS (SELECT 1 FROM message_places WHERE message_id = ?1)";
+    connection.prepare_cached(sql)?.execute([message])
 }
 
 /// The folder's number, made where it is new.
@@ -115,11 +164,14 @@ pub(crate) fn write_state(
     state: &SyncState,
 ) -> rusqlite::Result<()> {
     let sql = "INSERT INTO sync_state
-               (account_id, folder_id, cursor, uid_validity, last_synced_at, status, updated_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+               (account_id, folder_id, cursor, uid_validity, last_synced_at, status, uid_next, mod_seq, updated_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                ON CONFLICT (account_id, folder_id) DO UPDATE
-               SET cursor = ?3, uid_validity = ?4, last_synced_at = ?5, status = ?6, updated_at = ?7";
-    let SyncState { cursor, uid_validity, last_synced_at, status } = state;
-    let values = params![account, folder, cursor, uid_validity, last_synced_at, status, now()];
+               SET cursor = ?3, uid_validity = ?4, last_synced_at = ?5, status = ?6, uid_next = ?7,
+                   mod_seq = ?8, updated_at = ?9";
+    let SyncState { cursor, uid_validity, last_synced_at, status, uid_next, mod_seq } = state;
+    let mod_seq = mod_seq.and_then(|told| i64::try_from(told).ok());
+    let values =
+        params![account, folder, cursor, uid_validity, last_synced_at, status, uid_next, mod_seq, now()];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }

@@ -12,16 +12,22 @@
 mod account;
 mod attachments;
 mod compose;
+mod connector;
+mod credentials;
 mod db;
 mod features;
 mod folders;
+mod imap;
 mod keep;
 mod messages;
+mod oauth;
 mod outbox;
 mod parse;
 mod query;
 mod search;
+mod secrets;
 mod smtp;
+mod sync;
 #[cfg(test)]
 mod testing;
 mod worker;
@@ -37,13 +43,18 @@ use rusqlite::Connection;
 // The public interface is:
 pub use account::{Account, Auth, NewAccount, Protocol, Security, Server};
 pub use attachments::AttachmentPolicy;
+pub use connector::{Connector, Credentials};
+pub use credentials::StoredCredentials;
 pub use features::Feature;
 pub use folders::SyncState;
+pub use imap::{RemoteFolder, SpecialUse, Stop};
 pub use keep::{Kept, NewMessage};
+pub use oauth::{DevicePrompt, OauthLogin, OauthProvider, Tokens};
 pub use outbox::OutboxEntry;
 pub use parse::{MESSAGE_BYTES, RawMessage};
 pub use query::Query;
-pub use smtp::{Connector, Credentials};
+pub use secrets::{PassphraseFile, SecretStore};
+pub use sync::{Backoff, SyncProgress, SyncWorker, SyncedFolder, Watch};
 pub use worker::OutboxWorker;
 
 /// The mail of all accounts of one user.

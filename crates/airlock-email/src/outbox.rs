@@ -250,7 +250,7 @@ impl Mailbox {
             crate::Auth::None => None,
             _ => Some(credentials.secret(account, Protocol::Smtp).map_err(not_sent)?),
         };
-        connector.send(server, secret.as_ref(), composed, || {
+        connector.of(account).map_err(not_sent)?.send(server, secret.as_ref(), composed, || {
             let sql = "UPDATE outbox SET content_at = ?2 WHERE id = ?1 AND status = 'sending'";
             self.settle(sql, params![id, now()])
         })

@@ -6,12 +6,15 @@
 
 mod defuse;
 mod text;
+mod thin;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use airlock_core::{Digest, MailError};
 use mail_parser::{Address, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders as _, PartType};
 use serde_json::json;
+
+pub(crate) use thin::{Thinned, Thinner};
 
 use crate::{Kept, Mailbox, NewMessage};
 
@@ -68,33 +71,77 @@ impl Mailbox {
         let (mut message, attached) = read(raw.bytes);
         message.received_at = Some(raw.received_at);
         message.place = raw.place.map(|(uid, flags)| (uid, flags.to_owned()));
-        let mut told = Vec::with_capacity(attached.len());
-        for attached in attached {
-            let size = attached.content.len();
-            let refused = self.policy().refusal(&attached.content_type, size as u64);
+        let told = attached.into_iter().map(|attached| {
+            let refused = self.policy().refusal(&attached.content_type, attached.content.len() as u64);
             let path = match refused {
                 Some(_) => None,
                 None => Some(self.keep_attachment(&attached.content)?),
             };
-            let Attached { filename, content_type, .. } = attached;
-            told.push(json!({
-                "filename": filename,
-                "content_type": content_type,
-                "size": size,
-                "local_path": path,
-                "refused": refused,
-            }));
-        }
-        if !told.is_empty() {
-            message.attachments_json = Some(json!(told).to_string());
-        }
+            Ok(attached.told(attached.content.len() as u64, path, refused))
+        });
+        let told = told.collect::<Result<Vec<_>, MailError>>()?;
+        message.attachments_json = (!told.is_empty()).then(|| json!(told).to_string());
         Ok(message)
+    }
+
+    /// The same for what is left of a large message.
+    pub(crate) fn read_thinned(&self, thinned: Thinned) -> Result<NewMessage, MailError> {
+        let Thinned { digest, reduced, marks, mut files, reason } = thinned;
+        let (mut message, attached) = match reason {
+            None => read_as(digest, &reduced),
+            Some(reason) => (header_alone(digest, &reduced, reason), Vec::new()),
+        };
+        let worded = |text: &mut Option<String>| {
+            if let Some(text) = text {
+                *text = marks.worded(text);
+            }
+        };
+        worded(&mut message.body_text);
+        worded(&mut message.body_html);
+        message.snippet = message.body_text.as_deref().map(snippet);
+        let told = attached.into_iter().map(|attached| {
+            let file = marks.of(&attached.content).map(|index| index.and_then(|index| files.get_mut(index)));
+            let size = match &file {
+                Some(Some(file)) => file.size,
+                _ => attached.content.len() as u64,
+            };
+            let (mut refused, mut path) = (self.policy().refusal(&attached.content_type, size), None);
+            match file {
+                _ if refused.is_some() => {}
+                None => path = Some(self.keep_attachment(&attached.content)?),
+                Some(file) => match file.and_then(|file| Some((file.file.take()?, file.digest))) {
+                    Some((file, digest)) => path = Some(self.adopt_attachment(file, &digest)?),
+                    // A part of it was left out.
+                    None => refused = Some("attachment exceeds size limit"),
+                },
+            }
+            Ok(attached.told(size, path, refused))
+        });
+        let told = told.collect::<Result<Vec<_>, MailError>>()?;
+        message.attachments_json = (!told.is_empty()).then(|| json!(told).to_string());
+        Ok(message)
+    }
+}
+
+impl Attached {
+    fn told(&self, size: u64, path: Option<String>, refused: Option<&str>) -> serde_json::Value {
+        json!({
+            "filename": self.filename,
+            "content_type": self.content_type,
+            "size": size,
+            "local_path": path,
+            "refused": refused,
+        })
     }
 }
 
 /// Reads any bytes.
 fn read(raw: &[u8]) -> (NewMessage, Vec<Attached>) {
-    let digest = Digest::of(raw);
+    read_as(Digest::of(raw), raw)
+}
+
+/// Reads what is left of a message of that digest.
+fn read_as(digest: Digest, raw: &[u8]) -> (NewMessage, Vec<Attached>) {
     let reason = match defuse::defuse(raw, MESSAGE_BYTES) {
         // The parser is fuzzed and says that it does not panic; mail of anybody is no place to
         // find out that it is wrong.
@@ -104,6 +151,11 @@ fn read(raw: &[u8]) -> (NewMessage, Vec<Attached>) {
         },
         Err(reason) => reason,
     };
+    (header_alone(digest, raw, reason), Vec::new())
+}
+
+/// A message that is kept without its content.
+fn header_alone(digest: Digest, raw: &[u8], reason: &str) -> NewMessage {
     let header = &raw[..raw.len().min(HEADER_BYTES)];
     let parsed = catch_unwind(AssertUnwindSafe(|| {
         let parsed = MessageParser::default().parse_headers(header);
@@ -112,7 +164,7 @@ fn read(raw: &[u8]) -> (NewMessage, Vec<Attached>) {
     let mut message = parsed.ok().flatten().unwrap_or_else(|| nothing(digest));
     let note = format!("[this message is kept without its content: {reason}]");
     (message.snippet, message.body_text) = (Some(note.clone()), Some(note));
-    (message, Vec::new())
+    message
 }
 
 fn read_whole(digest: Digest, raw: &[u8]) -> (NewMessage, Vec<Attached>) {
@@ -251,10 +303,12 @@ fn attached(part: &MessagePart<'_>) -> Attached {
     Attached { filename, content_type, content }
 }
 
-/// A nested message's bytes: the part of the whole that it is.
+/// A nested message's bytes. The parser gives it the whole or its own part of it, and says where
+/// it is in the whole.
 fn nested(part: &MessagePart<'_>, message: &Message<'_>) -> Vec<u8> {
     let (from, to) = (part.offset_body as usize, part.offset_end as usize);
-    message.raw_message().get(from..to).unwrap_or_default().to_vec()
+    let raw = message.raw_message();
+    raw.get(from..to).unwrap_or(raw).to_vec()
 }
 
 #[cfg(test)]

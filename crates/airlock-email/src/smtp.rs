@@ -6,69 +6,20 @@
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::time::Duration;
 
 use airlock_core::{MailCode, MailError, Redactor, Secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lettre::transport::smtp::authentication::{Credentials as Login, Mechanism};
-use lettre::transport::smtp::client::{Certificate, SmtpConnection, TlsParameters};
+use lettre::transport::smtp::client::{SmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::{Response, Severity};
 
 use crate::compose::Composed;
-use crate::{Account, Auth, Protocol, Security, Server};
-
-/// How long a server may take for each of its answers, where nothing else is said.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Where passwords and tokens are found, which no database of this crate holds.
-pub trait Credentials: Send + Sync + fmt::Debug {
-    /// What the account logs in with: a password, or a token where its server wants one.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be looked up.
-    fn secret(&self, account: &Account, protocol: Protocol) -> Result<Secret, MailError>;
-}
-
-/// How servers are spoken to.
-#[derive(Clone)]
-pub struct Connector {
-    patience: Duration,
-    authorities: Vec<Certificate>,
-}
-
-impl Default for Connector {
-    fn default() -> Self {
-        Connector { patience: PATIENCE, authorities: Vec::new() }
-    }
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("patience", &self.patience).finish_non_exhaustive()
-    }
-}
+use crate::{Auth, Connector, Security, Server};
 
 impl Connector {
-    /// The same, waiting so long for each answer.
-    #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Connector { patience, ..self }
-    }
-
-    /// The same, which also trusts servers of these authorities, beside those of the system.
-    ///
-    /// # Errors
-    /// [`MailCode::Validation`] for what is no certificate in PEM.
-    pub fn with_authorities(mut self, pem: &[u8]) -> Result<Self, MailError> {
-        let read = Certificate::from_pem(pem)
-            .map_err(|error| MailError::invalid(&format!("this is no certificate: {error}")))?;
-        self.authorities.push(read);
-        Ok(self)
-    }
-
     /// Hands a message to a server; what that said. `before` is done when everything is
     /// settled but the content.
     pub(crate) fn send(
@@ -109,12 +60,12 @@ impl Connector {
         let here = |error| Unsent::of(error, &Redactor::new());
         let tls = match server.security {
             Security::Plain => None,
-            Security::Tls | Security::StartTls => Some(self.tls(&server.host).map_err(here)?),
+            Security::Tls | Security::StartTls => Some(self.tls(&server.host)?),
         };
         let at_once = tls.as_ref().filter(|_| server.security == Security::Tls);
         let addresses = addresses(server)?;
         let connect =
-            SmtpConnection::connect(addresses.as_slice(), Some(self.patience), &hello, at_once, None);
+            SmtpConnection::connect(addresses.as_slice(), Some(self.patience()), &hello, at_once, None);
         let mut connection = connect.map_err(here)?;
         if let Some(tls) = tls.filter(|_| server.security == Security::StartTls) {
             // Without it, nothing is said: whoever is between could have taken it away.
@@ -131,15 +82,17 @@ impl Connector {
         Ok(connection)
     }
 
-    fn tls(&self, host: &str) -> Result<TlsParameters, lettre::transport::smtp::Error> {
+    fn tls(&self, host: &str) -> Result<TlsParameters, Unsent> {
+        let certificates = self.certificates().map_err(|error| Unsent { fate: Fate::NotSent, error })?;
         let builder = TlsParameters::builder(host.to_owned());
-        let authorities = self.authorities.iter().cloned();
-        authorities.fold(builder, |builder, authority| builder.add_root_certificate(authority)).build_rustls()
+        let builder =
+            certificates.into_iter().fold(builder, |builder, one| builder.add_root_certificate(one));
+        builder.build_rustls().map_err(|error| Unsent::of(error, &Redactor::new()))
     }
 }
 
 /// Where the server is. One that is spoken to without protection is on this machine.
-fn addresses(server: &Server) -> Result<Vec<SocketAddr>, Unsent> {
+pub(crate) fn addresses(server: &Server) -> Result<Vec<SocketAddr>, Unsent> {
     let unknown = |reason: &dyn fmt::Display| Unsent {
         fate: Fate::NotSent,
         error: MailError::new(MailCode::Network, &format!("`{}` is not found: {reason}", server.host)),
@@ -197,11 +150,7 @@ fn bearer(
     server: &Server,
     secret: &Secret,
 ) -> Result<Response, lettre::transport::smtp::Error> {
-    let Server { user, host, port, .. } = server;
-    // `,` and `=` stand for something else there (RFC 5801, 4).
-    let user = user.replace('=', "=3D").replace(',', "=2C");
-    let token = secret.reveal();
-    let first = format!("n,a={user},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01");
+    let first = crate::imap::bearer(server, secret.reveal());
     let response = connection.command(format_args!("AUTH OAUTHBEARER {}\r\n", STANDARD.encode(first)))?;
     match response.has_code(334) {
         // The server says what is wrong, and fails once it is heard (RFC 7628, 3.2.3).

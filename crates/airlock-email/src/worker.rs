@@ -20,16 +20,25 @@ pub struct OutboxWorker {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What a worker's thread is asked.
 #[derive(Debug, Default)]
-struct Shared {
+pub(crate) struct Shared {
     asked: Mutex<Asked>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Asked {
-    to_end: bool,
-    to_look: bool,
+pub(crate) struct Asked {
+    pub(crate) to_end: bool,
+    pub(crate) to_look: bool,
+}
+
+/// Why a worker does not sleep any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    ToEnd,
+    ToLook,
+    Rested,
 }
 
 impl OutboxWorker {
@@ -56,7 +65,7 @@ impl OutboxWorker {
                     }),
                     Err(error) => tracing::warn!(%error, "the outbox cannot be sent"),
                 }
-                if of_thread.sleep(until_due(&mailbox)) {
+                if of_thread.sleep(until_due(&mailbox)) == Woken::ToEnd {
                     return;
                 }
             }
@@ -88,19 +97,22 @@ impl Drop for OutboxWorker {
 }
 
 impl Shared {
-    fn ask(&self, what: impl FnOnce(&mut Asked)) {
+    pub(crate) fn ask(&self, what: impl FnOnce(&mut Asked)) {
         what(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
     }
 
-    /// Sleeps until it is asked to look, or so long; whether it is asked to end.
-    fn sleep(&self, time: Duration) -> bool {
+    /// Sleeps until it is asked something, or so long.
+    pub(crate) fn sleep(&self, time: Duration) -> Woken {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = |asked: &mut Asked| !asked.to_end && !asked.to_look;
         let waited = self.changed.wait_timeout_while(asked, time, idle);
         let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        asked.to_look = false;
-        asked.to_end
+        match (asked.to_end, std::mem::take(&mut asked.to_look)) {
+            (true, _) => Woken::ToEnd,
+            (false, true) => Woken::ToLook,
+            (false, false) => Woken::Rested,
+        }
     }
 }
 

@@ -83,6 +83,8 @@ fn messages_and_how_far_they_go_are_kept_together_or_not_at_all() {
         uid_validity: Some(u32::MAX),
         last_synced_at: Some(5),
         status: Some("ok".to_owned()),
+        uid_next: Some(8),
+        mod_seq: Some(9),
     };
     mailbox.keep_to(one, "INBOX", &[at(7, mail("a", "b"))], Some(&state)).expect("kept");
     assert_eq!(mailbox.sync_state(one, "INBOX").expect("read"), state);

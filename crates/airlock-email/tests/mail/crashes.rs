@@ -9,7 +9,7 @@ use airlock_email::{Auth, Mailbox, Security};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::proxy::{Cut, Proxy};
+use crate::proxy::{Fault, Proxy};
 use crate::server::{Exim, Known, mailbox, message};
 
 /// How often the server has each Message-ID.
@@ -59,9 +59,9 @@ fn a_connection_cut_at_any_byte_loses_nothing_and_sends_nothing_twice() {
     let cuts = (0_u64..900, 0_u64..700, any::<bool>());
     let mut runner = TestRunner::new(ProptestConfig { cases: 60, ..ProptestConfig::default() });
     let outcome = runner.run(&cuts, |(to_server, to_client, is_to_server)| {
-        proxy.cut(match is_to_server {
-            true => Cut { to_server, ..Cut::NEVER },
-            false => Cut { to_client, ..Cut::NEVER },
+        proxy.set(match is_to_server {
+            true => Fault { to_server, ..Fault::NONE },
+            false => Fault { to_client, ..Fault::NONE },
         });
         let sent = mailbox.send(&message("cut"), &*Known::new("-"), &server.connector());
         if let Err(error) = sent {
@@ -72,7 +72,7 @@ fn a_connection_cut_at_any_byte_loses_nothing_and_sends_nothing_twice() {
         Ok(())
     });
     outcome.unwrap();
-    proxy.cut(Cut::NEVER);
+    proxy.set(Fault::NONE);
     let (sent, uncertain) = none_lost_none_twice(&server, &mailbox);
     assert_eq!(sent + uncertain, 60);
 }
@@ -86,12 +86,12 @@ fn the_answer_that_is_cut_off_leaves_a_message_uncertain_until_somebody_decides(
     mailbox.send(&message("first"), &*Known::new("-"), &server.connector()).unwrap();
     // One byte at a time until only the answer to the content is missing.
     let uncertain = (100..2_000).step_by(20).find_map(|to_client| {
-        proxy.cut(Cut { to_client, ..Cut::NEVER });
+        proxy.set(Fault { to_client, ..Fault::NONE });
         let error = mailbox.send(&message("second"), &*Known::new("-"), &server.connector()).err()?;
         error.delivery().filter(|delivery| delivery.held == Some("uncertain")).cloned()
     });
     let uncertain = uncertain.expect("the answer to the content comes last");
-    proxy.cut(Cut::NEVER);
+    proxy.set(Fault::NONE);
     let due = mailbox.deliver_due(&*Known::new("-"), &server.connector()).unwrap();
     assert!(due.iter().all(|delivery| delivery.outbox_id != uncertain.outbox_id), "{due:?}");
     mailbox.arrived(uncertain.outbox_id).unwrap();
@@ -158,7 +158,7 @@ fn many_processes_and_threads_send_each_message_once() {
     let home = tempfile::tempdir().unwrap();
     let mailbox = mailbox(home.path(), server.port, Security::Plain, Auth::None);
     let proxy = Proxy::to(server.port);
-    proxy.cut(Cut { to_server: 0, ..Cut::NEVER });
+    proxy.set(Fault { to_server: 0, ..Fault::NONE });
     let closed = crate::server::mailbox(home.path(), proxy.port, Security::Plain, Auth::None);
     for n in 0..20 {
         let error =

@@ -1,8 +1,15 @@
-//! Sending to a real server, Exim, which each test starts for itself on loopback.
+//! Sending to a real server, Exim, and fetching from one, Dovecot, which each test starts for
+//! itself on loopback.
 
 #![allow(clippy::unwrap_used)]
 
 mod crashes;
+mod cuts;
+mod dovecot;
+mod fetching;
+mod hostile;
+mod oauth;
+mod provider;
 mod proxy;
 mod sending;
 mod server;

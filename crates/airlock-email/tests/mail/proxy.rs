@@ -1,62 +1,93 @@
-//! A way to a server that ends after so many bytes.
+//! A way to a server on which things go wrong.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-/// Bytes of either direction that are let through before both are cut.
+/// What goes wrong with a connection. Places are counted in bytes of their direction.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cut {
+pub(crate) struct Fault {
+    /// Both directions are cut after so many bytes to the server.
     pub(crate) to_server: u64,
+    /// Both directions are cut after so many bytes to the client.
     pub(crate) to_client: u64,
+    /// The byte at this place to the client is another one.
+    pub(crate) garbled: Option<u64>,
+    /// From this place on the client gets this, again and again.
+    pub(crate) flood: Option<(u64, &'static [u8])>,
+    /// What is waited before anything is let through.
+    pub(crate) delay: Duration,
 }
 
-impl Cut {
-    pub(crate) const NEVER: Cut = Cut { to_server: u64::MAX, to_client: u64::MAX };
+impl Fault {
+    pub(crate) const NONE: Fault =
+        Fault { to_server: u64::MAX, to_client: u64::MAX, garbled: None, flood: None, delay: Duration::ZERO };
 }
 
-/// Leads connections to a server, each cut as is said when it comes.
+/// Leads connections to a server, with what goes wrong as is said when one comes.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
-    to_server: Arc<AtomicU64>,
-    to_client: Arc<AtomicU64>,
+    fault: Arc<Mutex<Fault>>,
+    count: Arc<AtomicUsize>,
 }
 
 impl Proxy {
     pub(crate) fn to(server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let proxy = Proxy { port, to_server: Arc::default(), to_client: Arc::default() };
-        proxy.cut(Cut::NEVER);
-        let (to_server, to_client) = (proxy.to_server.clone(), proxy.to_client.clone());
+        let proxy = Proxy { port, fault: Arc::new(Mutex::new(Fault::NONE)), count: Arc::default() };
+        let (fault, count) = (proxy.fault.clone(), proxy.count.clone());
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
                 let (here, there) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let bounds = (to_server.load(Ordering::SeqCst), to_client.load(Ordering::SeqCst));
-                std::thread::spawn(move || lead(here, there, bounds.0));
-                std::thread::spawn(move || lead(server, client, bounds.1));
+                let fault = *fault.lock().unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                let to_server = Fault { garbled: None, flood: None, to_client: fault.to_server, ..fault };
+                std::thread::spawn(move || lead(here, there, to_server));
+                std::thread::spawn(move || lead(server, client, fault));
             }
         });
         proxy
     }
 
-    /// Has connections that come from now on be cut so.
-    pub(crate) fn cut(&self, cut: Cut) {
-        self.to_server.store(cut.to_server, Ordering::SeqCst);
-        self.to_client.store(cut.to_client, Ordering::SeqCst);
+    /// How many connections there were.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Has this go wrong with connections that come from now on.
+    pub(crate) fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
     }
 }
 
-fn lead(mut from: TcpStream, mut to: TcpStream, mut rest: u64) {
+fn lead(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
     let mut buffer = [0; 4096];
+    let mut at = 0;
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        let through = usize::try_from(rest).unwrap_or(usize::MAX).min(read);
-        if to.write_all(&buffer[..through]).is_err() || through < read {
+        std::thread::sleep(fault.delay);
+        let bytes = &mut buffer[..read];
+        if let Some(place) = fault.garbled.and_then(|place| usize::try_from(place.checked_sub(at)?).ok())
+            && let Some(byte) = bytes.get_mut(place)
+        {
+            *byte ^= 0x15;
+        }
+        let flood = fault.flood.filter(|(place, _)| *place < at + read as u64);
+        let end = flood.map_or(fault.to_client, |(place, _)| place);
+        let through = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(read);
+        if to.write_all(&bytes[..through]).is_err() {
             break;
         }
-        rest -= read as u64;
+        if let Some((_, flood)) = flood {
+            while to.write_all(flood).is_ok() {}
+        }
+        if through < read {
+            break;
+        }
+        at += read as u64;
     }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);

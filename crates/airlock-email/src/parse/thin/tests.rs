@@ -1,0 +1,162 @@
+use airlock_core::Digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::{CONTENT, Thinner};
+use crate::testing::{account, mailbox};
+use crate::{AttachmentPolicy, Mailbox, NewMessage};
+
+/// Reads a message that comes in parts of this size.
+fn thinned(mailbox: &Mailbox, raw: &[u8], part: usize) -> NewMessage {
+    let mut thinner = Thinner::new(mailbox).expect("a mark");
+    raw.chunks(part).for_each(|part| thinner.take(part).expect("taken"));
+    mailbox.read_thinned(thinner.finish().expect("there")).expect("read")
+}
+
+fn lines(bytes: &[u8]) -> String {
+    let text = STANDARD.encode(bytes);
+    text.as_bytes().chunks(76).map(|line| format!("{}\r\n", String::from_utf8_lossy(line))).collect()
+}
+
+fn part(header: &str, content: &str) -> String {
+    format!("--b\r\n{header}\r\n\r\n{content}")
+}
+
+fn whole(parts: &[String]) -> Vec<u8> {
+    let head = "From: a@x.example\r\nMessage-ID: <m@x.example>\r\nMIME-Version: 1.0\r\n\
+                Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n";
+    format!("{head}{}--b--\r\n", parts.concat()).into_bytes()
+}
+
+fn noise(bytes: usize, seed: usize) -> Vec<u8> {
+    (0..bytes).map(|index| ((index * 31 + seed) ^ (index >> 8)) as u8).collect()
+}
+
+fn told(message: &NewMessage) -> Vec<Value> {
+    message.attachments_json.as_ref().map_or_else(Vec::new, |json| serde_json::from_str(json).expect("json"))
+}
+
+/// The bytes that are kept of an attachment.
+fn kept(mailbox: &Mailbox, message: &NewMessage, index: usize) -> Vec<u8> {
+    let path = told(message)[index]["local_path"].as_str().expect("kept").to_owned();
+    let folder = mailbox.file().parent().expect("a folder").join("attachments");
+    std::fs::read(folder.join(path)).expect("there")
+}
+
+const ZIP: &str = "Content-Type: application/zip; name=f.zip\r\nContent-Transfer-Encoding: base64";
+const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    /// What is read of parts is what is read of the whole, where it is small enough for both.
+    #[test]
+    fn a_message_in_parts_is_the_message(size in 0_usize..600_000, text in "[ -~]{0,200}", cut in 1_usize..70_000) {
+        let (_home, mailbox) = mailbox();
+        account(&mailbox, "anna");
+        let raw = whole(&[part(TEXT, &lines(text.as_bytes())), part(ZIP, &lines(&noise(size, 1)))]);
+        let at_once = crate::RawMessage { bytes: &raw, received_at: 5, place: None };
+        let at_once = mailbox.read(&at_once).expect("read");
+        let in_parts = thinned(&mailbox, &raw, cut);
+        prop_assert_eq!(in_parts.digest, Digest::of(&raw));
+        prop_assert_eq!(NewMessage { received_at: Some(5), ..in_parts }, at_once);
+    }
+
+    #[test]
+    fn any_bytes_are_thinned_to_a_message(bytes in proptest::collection::vec(any::<u8>(), 0..3_000), cut in 1_usize..100) {
+        let (_home, mailbox) = mailbox();
+        let message = thinned(&mailbox, &bytes, cut);
+        prop_assert_eq!(message.digest, Digest::of(&bytes));
+    }
+}
+
+#[test]
+fn many_files_are_all_kept_whatever_they_are_together() {
+    let (_home, mailbox) = mailbox();
+    let files: Vec<Vec<u8>> = (0..60).map(|seed| noise(180_000 + seed, seed)).collect();
+    let parts: Vec<String> = files.iter().map(|file| part(ZIP, &lines(file))).collect();
+    let message = thinned(&mailbox, &whole(&parts), 300_000);
+    assert_eq!(told(&message).len(), 60);
+    for (index, file) in files.iter().enumerate() {
+        assert!(kept(&mailbox, &message, index) == *file, "{index}");
+    }
+}
+
+#[test]
+fn a_file_beyond_the_policy_is_told_with_its_size_and_not_kept() {
+    let (_home, mailbox) = mailbox();
+    let types = vec!["application/zip".to_owned()];
+    let mailbox = mailbox.with_attachments(AttachmentPolicy { max_bytes: 300_000, types }).expect("a policy");
+    let png = "Content-Type: image/png\r\nContent-Transfer-Encoding: base64";
+    let parts = [
+        part(ZIP, &lines(&noise(300_001, 1))),
+        part(png, &lines(&noise(290_000, 2))),
+        part(ZIP, &lines(&noise(300_000, 3))),
+    ];
+    let message = thinned(&mailbox, &whole(&parts), 10_000);
+    let of = |index: usize, key: &str| told(&message)[index][key].clone();
+    assert_eq!((of(0, "size"), of(0, "refused")), (300_001.into(), "attachment exceeds size limit".into()));
+    assert_eq!(
+        (of(1, "size"), of(1, "refused")),
+        (290_000.into(), "attachment content type is not allowed".into())
+    );
+    assert_eq!(kept(&mailbox, &message, 2), noise(300_000, 3));
+}
+
+#[test]
+fn a_long_text_is_cut_and_what_comes_after_it_is_not() {
+    let (_home, mailbox) = mailbox();
+    let plain = "Content-Type: text/plain; charset=utf-8";
+    let line = "words and words and more of them\r\n";
+    let parts = [part(plain, &line.repeat(3 * CONTENT / line.len())), part(ZIP, &lines(b"the end"))];
+    let message = thinned(&mailbox, &whole(&parts), 50_000);
+    let text = message.body_text.clone().expect("a text");
+    // Its lines end with one byte here.
+    assert!(text.len() > CONTENT / 10 * 9 && text.len() < CONTENT, "{}", text.len());
+    assert!(text.ends_with("[the rest of this part is left out]"), "{}", &text[text.len() - 100..]);
+    assert_eq!(kept(&mailbox, &message, 0), b"the end");
+    // The same where the text is in base64.
+    let parts = [part(TEXT, &lines("word ".repeat(CONTENT / 2).as_bytes()))];
+    let text = thinned(&mailbox, &whole(&parts), 50_000).body_text.expect("a text");
+    assert!(text.starts_with("word word") && text.ends_with("[the rest of this part is left out]"));
+}
+
+#[test]
+fn a_file_that_is_cut_or_nested_is_never_kept_as_if_it_were_whole() {
+    let (_home, mailbox) = mailbox();
+    let types = ["application/octet-stream", "message/rfc822", "application/zip"].map(str::to_owned).to_vec();
+    let mailbox =
+        mailbox.with_attachments(AttachmentPolicy { max_bytes: 25 << 20, types }).expect("a policy");
+    let binary = "Content-Type: application/octet-stream\r\nContent-Disposition: attachment";
+    let nested = String::from_utf8(whole(&[part(ZIP, &lines(&noise(400_000, 1)))])).expect("text");
+    let nested = nested.replace("--b", "--c").replace("\"b\"", "\"c\"");
+    let parts = [
+        part(binary, &"not base64 at all!\r\n".repeat(200_000)),
+        part("Content-Type: message/rfc822", &nested),
+    ];
+    let message = thinned(&mailbox, &whole(&parts), 50_000);
+    let told = told(&message);
+    assert_eq!(told.len(), 2, "{told:?}");
+    for attached in &told {
+        assert_eq!(
+            (&attached["local_path"], &attached["refused"]),
+            (&Value::Null, &"attachment exceeds size limit".into())
+        );
+    }
+}
+
+#[test]
+fn a_nested_message_is_kept_as_it_came() {
+    let (_home, mailbox) = mailbox();
+    let types = vec!["message/rfc822".to_owned()];
+    let mailbox =
+        mailbox.with_attachments(AttachmentPolicy { max_bytes: 25 << 20, types }).expect("a policy");
+    let nested = "Subject: inner\r\nContent-Type: text/plain\r\n\r\ninner words";
+    let plain = part("Content-Type: text/plain", "outer words\r\n");
+    let raw = whole(&[plain, part("Content-Type: message/rfc822", &format!("{nested}\r\n"))]);
+    let at_once =
+        mailbox.read(&crate::RawMessage { bytes: &raw, received_at: 5, place: None }).expect("read");
+    assert_eq!(String::from_utf8_lossy(&kept(&mailbox, &at_once, 0)), nested);
+}
