@@ -50,7 +50,7 @@ use airlock_core::{MemoryKv, Redactor, Result, ServiceError, ServiceFuture};
 
 use self::events::Recording;
 use self::tools::ToolCalls;
-use crate::service::{EventBus, OperatorConfig, Services, ToolRegistry};
+use crate::service::{EventBus, OperatorConfig, Services, ToolRegistry, TransientMemory};
 
 pub use self::data::{Content, ExecRow, FakeData, HttpRow, Setting, ToolRow};
 pub use self::http::{FakeAnswer, FakeHttp};
@@ -65,6 +65,8 @@ pub use self::tools::{FakeTool, ToolCall};
 pub struct Fakes {
     /// What plugins keep, in memory.
     pub kv: Arc<MemoryKv>,
+    /// What is remembered, in memory.
+    pub memory: Arc<TransientMemory>,
     /// Answers that are put there.
     pub http: Arc<FakeHttp>,
     /// Addresses that are put there.
@@ -99,6 +101,7 @@ impl Fakes {
     pub fn services(&self) -> Services {
         Services {
             kv: self.kv.clone(),
+            memory: self.memory.clone(),
             http: self.http.clone(),
             resolver: self.resolver.clone(),
             exec: self.exec.clone(),
