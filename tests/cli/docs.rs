@@ -21,6 +21,7 @@ fn commands_in_the_pages_print_what_the_pages_say() {
         "docs/fledge.md",
         "docs/cortexprism.md",
         "docs/mofa.md",
+        "docs/prx.md",
         "docs/budgets.md",
         "docs/testing.md",
         "docs/components.md",
@@ -52,6 +53,7 @@ fn the_tests_that_the_pages_name_exist() {
     // Tables of other things come before.
     named(&tests, "docs/cortexprism.md", "## What its page says");
     named(&tests, "docs/mofa.md", "## Its sentences");
+    named(&tests, "docs/prx.md", "## Its promises");
     assert_eq!(named(&tests, "docs/fledge.md", ""), (1..=15).collect::<Vec<u32>>());
     let numbers = named(&tests, "docs/security.md", "");
     assert_eq!(numbers, (1..=57).collect::<Vec<u32>>());

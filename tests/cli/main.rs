@@ -22,6 +22,7 @@ mod json;
 mod new;
 mod plugins;
 mod profile;
+mod prx;
 mod rpc;
 mod run;
 mod sen;

@@ -48,6 +48,7 @@ fn everyone_who_subscribed_gets_what_is_published_from_then_on() {
         topic: topic.into(),
         payload: payload.into(),
         publisher: publisher.map(Into::into),
+        depth: 0,
     };
     assert_eq!(plugin.try_next(), Some(of("build.done", b"{}", Some("one"))));
     assert_eq!(plugin.try_next(), None);

@@ -25,6 +25,7 @@ mod metadata;
 mod modes;
 mod mofa;
 mod nested;
+mod prx;
 mod raw;
 mod sampler;
 mod sdk;

@@ -280,6 +280,9 @@ pub(crate) fn error_json(error: &Error) -> serde_json::Value {
         object["trap"] = json!(trap);
         object["frames"] = json!(frames);
     }
+    if let Some(output) = error.output() {
+        object["output"] = json!(output);
+    }
     if let Some(printed) = error.printed() {
         object["stdout"] = json!(String::from_utf8_lossy(&printed.stdout));
         object["stderr"] = json!(String::from_utf8_lossy(&printed.stderr));

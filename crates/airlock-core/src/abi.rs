@@ -26,11 +26,13 @@ pub enum AbiId {
     Mofa,
     /// The component model's: a component whose exported functions are called, with values of WIT's types.
     Component,
+    /// PRX's: a component of its worlds (tool, middleware, hook, cron, provider, storage), with `prx:host`.
+    Prx,
 }
 
 impl AbiId {
     /// Every ABI this build speaks, in the order help prints them.
-    pub const ALL: [AbiId; 8] = [
+    pub const ALL: [AbiId; 9] = [
         AbiId::Raw,
         AbiId::Json,
         AbiId::Cortex,
@@ -39,6 +41,7 @@ impl AbiId {
         AbiId::Fledge,
         AbiId::Mofa,
         AbiId::Component,
+        AbiId::Prx,
     ];
 
     /// The name used in flags, `--json` output and errors.
@@ -52,6 +55,7 @@ impl AbiId {
             AbiId::Fledge => "fledge",
             AbiId::Mofa => "mofa",
             AbiId::Component => "component",
+            AbiId::Prx => "prx",
         }
     }
 

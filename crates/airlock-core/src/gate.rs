@@ -157,6 +157,8 @@ struct Shared {
     within: Arc<[Arc<str>]>,
     /// The call that this one is made for.
     outer: Option<Arc<Shared>>,
+    /// How many events are being handled, one inside of another.
+    event_depth: u32,
     ended: AtomicBool,
     used: [AtomicU64; CAPABILITIES.len()],
     ledger: Mutex<Uses>,
@@ -165,12 +167,18 @@ struct Shared {
 impl Gate {
     /// For one call of this plugin, under its limits.
     pub fn new(caller: Arc<Identity>, limits: Arc<Limits>) -> Self {
-        Gate::of(caller, limits, Arc::default(), None)
+        Gate::of(caller, limits, Arc::default(), None, 0)
+    }
+
+    /// For a call that handles an event which was published where `depth` others were being handled.
+    pub fn handling(caller: Arc<Identity>, limits: Arc<Limits>, depth: u32) -> Self {
+        Gate::of(caller, limits, Arc::default(), None, depth.saturating_add(1))
     }
 
     /// For a call that a tool makes, which was called with this permit.
     pub fn nested(caller: Arc<Identity>, limits: Arc<Limits>, permit: &Permit) -> Self {
-        Gate::of(caller, limits, permit.within.clone(), Some(permit.shared.clone()))
+        let depth = permit.event_depth();
+        Gate::of(caller, limits, permit.within.clone(), Some(permit.shared.clone()), depth)
     }
 
     fn of(
@@ -178,12 +186,14 @@ impl Gate {
         limits: Arc<Limits>,
         within: Arc<[Arc<str>]>,
         outer: Option<Arc<Shared>>,
+        event_depth: u32,
     ) -> Self {
         Gate(Arc::new(Shared {
             caller,
             limits,
             within,
             outer,
+            event_depth,
             ended: AtomicBool::new(false),
             used: [const { AtomicU64::new(0) }; CAPABILITIES.len()],
             ledger: Mutex::default(),
@@ -290,6 +300,12 @@ impl Permit {
     /// What was in force when it was given.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// How many events are being handled where the call is made, one inside of another: what it publishes
+    /// is an answer to them.
+    pub fn event_depth(&self) -> u32 {
+        self.shared.event_depth
     }
 
     /// The tools that the call is inside of, outermost first.

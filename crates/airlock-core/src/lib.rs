@@ -54,16 +54,17 @@ pub use gate::{Gate, Need, Permit};
 pub use grant::{Grant, GrantStore, Identity, Lasting, MemoryGrants};
 pub use limits::{LIMITS, LimitKind, LimitRow, Limits, Overrides, Unit};
 pub use manifest::{
-    Allocator, ArgSpec, CommandEntry, CommandSpec, Manifest, ManifestFormat, MemoryRequest, Request,
-    SenCapabilities, Streams, ToolParam, ToolSpec, fledge_capabilities,
+    Allocator, ArgSpec, CommandEntry, CommandSpec, Manifest, ManifestFormat, MemoryRequest, PrxCapability,
+    PrxKind, PrxManifest, Request, SenCapabilities, Streams, ToolParam, ToolSpec, fledge_capabilities,
 };
 pub use outcome::{Outcome, Usage};
 pub use policy::{Basis, Ceiling, Place, Policy};
 pub use service::{
-    AttachmentSource, Config, Credential, Delivery, EVENT_PAYLOAD, EVENT_TOPIC, Ended, Event, Events, Exec,
-    GetMail, Gotten, HOP_BY_HOP, Http, HttpBody, HttpRequest, HttpResponse, KV_KEY, Kv, KvChange, ListMail,
-    Listed, Log, LogLevel, MAIL_LIMIT, MAIL_NETWORK_VARIABLE, Mail, MailAnswer, MailAttachment, MailCode,
-    MailError, MailFuture, MailMessage, MailRequest, MailTool, MemoryKv, Metadata, NoSecrets, OutputSink,
+    AttachmentSource, Config, Credential, Delivery, EVENT_DEPTH, EVENT_PAYLOAD, EVENT_TOPIC, Ended, Event,
+    Events, Exec, GetMail, Gotten, HOP_BY_HOP, Http, HttpBody, HttpRequest, HttpResponse, KV_KEY, Kv,
+    KvChange, ListMail, Listed, Log, LogLevel, MAIL_LIMIT, MAIL_NETWORK_VARIABLE, MEMORY_CATEGORY,
+    MEMORY_LIMIT, MEMORY_TEXT, Mail, MailAnswer, MailAttachment, MailCode, MailError, MailFuture,
+    MailMessage, MailRequest, MailTool, Memory, MemoryEntry, MemoryKv, Metadata, NoSecrets, OutputSink,
     ProgramRun, Redactor, Replied, ReplyMail, SearchMail, SearchSyntax, Searched, Secret, Secrets, SendMail,
     Sent, ServiceError, ServiceFuture, Stream, Subscription, SyncMail, Synced, Tool, ToolInfo, Tools,
     mail_network,

@@ -46,6 +46,8 @@ pub struct CallOptions {
     pub timeout: Option<Duration>,
     /// What functions of the application find in it.
     pub(crate) data: Option<CallData>,
+    /// Of the event that it is told of, how deep that is.
+    pub(crate) event_depth: Option<u32>,
 }
 
 /// Something of the application's that goes along with calls.

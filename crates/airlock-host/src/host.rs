@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use airlock_core::{AbiId, Approval, Error, ErrorKind, LimitKind, Limits, Overrides, Result};
 use airlock_engine::{Allocation, Compiled, EngineKey, EngineSettings, Engines, MemoryCacheStats, Origin};
-use wasmtime::{Engine, Linker, component};
+use wasmtime::{Linker, component};
 
 use crate::abi::{Abi, Dialect};
 use crate::budget::HostBudget;
@@ -32,7 +32,8 @@ pub struct Host(pub(crate) Arc<HostInner>);
 type Linkers = HashMap<(AbiId, Dialect, EngineKey, Allocation), Arc<Linker<CallState>>>;
 
 /// The same for components.
-type ComponentLinkers = HashMap<(EngineKey, Allocation), Arc<component::Linker<CallState>>>;
+type ComponentLinkers =
+    HashMap<(Option<AbiId>, Dialect, EngineKey, Allocation), Arc<component::Linker<CallState>>>;
 
 /// What the application set up.
 #[derive(Clone)]
@@ -97,7 +98,7 @@ pub struct HostStats {
 #[derive(Default)]
 pub(crate) struct Made {
     linkers: Mutex<Linkers>,
-    /// What components are provided, of whichever ABI, once per engine.
+    /// What components are provided, once per engine: of whichever ABI, where it has no interfaces.
     component_linkers: Mutex<ComponentLinkers>,
     pub(crate) prepared: Shelf,
     pub(crate) descriptions: Descriptions,
@@ -229,19 +230,25 @@ impl Host {
     /// What components are provided, linked once per engine.
     pub(crate) fn component_linker(
         &self,
-        engine: &Engine,
+        abi: &'static dyn Abi,
+        component: &component::Component,
         key: EngineKey,
         allocation: Allocation,
     ) -> Result<Arc<component::Linker<CallState>>> {
+        let (own, dialect) = match abi.interfaces().is_empty() {
+            true => (None, Dialect::default()),
+            false => (Some(abi.id()), abi.component_dialect(component)),
+        };
         let mut linkers = self.0.made.component_linkers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(linker) = linkers.get(&(key, allocation)) {
+        if let Some(linker) = linkers.get(&(own, dialect, key, allocation)) {
             return Ok(linker.clone());
         }
-        let mut linker = component::Linker::new(engine);
+        let mut linker = component::Linker::new(component.engine());
         wasi::preview2::link(&mut linker)
+            .and_then(|()| abi.link_component(&mut linker, dialect))
             .map_err(|error| Error::host("cannot link the host's interfaces").with_source(error))?;
         let linker = Arc::new(linker);
-        linkers.insert((key, allocation), linker.clone());
+        linkers.insert((own, dialect, key, allocation), linker.clone());
         Ok(linker)
     }
 

@@ -334,14 +334,14 @@ impl Examined {
     /// # Errors
     /// [`ErrorKind::UnknownFunction`], also for what is no component.
     pub fn schema(&self, function: &str) -> Result<serde_json::Value> {
-        abi::component::schema_of(&self.shape, function).map_err(|error| named(error, &self.name))
+        schema_of(&self.shape, self.manifest.as_ref(), function).map_err(|error| named(error, &self.name))
     }
 
     /// A component's functions with their signatures in WIT.
     pub fn signatures(&self) -> Vec<(String, String)> {
         let wit = &self.shape.wit;
         let signatures = wit.functions.iter().map(|function| wit.signature(function));
-        self.functions().into_iter().zip(signatures).collect()
+        abi::component::listed(wit).into_iter().zip(signatures).collect()
     }
 }
 
@@ -449,7 +449,7 @@ impl Host {
             if let Some(Describer { adapter, is_manifest, read }) =
                 abi.describer(&shape, manifest.as_ref())?
             {
-                let limits = self.effective_limits(abi, &overrides);
+                let limits = self.effective_limits(abi, manifest.as_ref(), &overrides);
                 let key = engine_key(&limits, abi, options);
                 let asked = self.ask(abi, adapter, &artifact, &shape, key, &limits);
                 let answer = asked.map(|(answer, code)| {
@@ -469,7 +469,7 @@ impl Host {
             Ok((abi, why))
         });
         let limits = match &abi {
-            Ok((abi, _)) => self.effective_limits(*abi, &overrides),
+            Ok((abi, _)) => self.effective_limits(*abi, manifest.as_ref(), &overrides),
             Err(_) => limits,
         };
         Ok(Examined {
@@ -586,16 +586,39 @@ impl Host {
         Ok(decided.into_iter().filter(|grant| grant.allowed).map(|grant| grant.capability).collect())
     }
 
-    /// Airlock's defaults, the ABI's, the host's, what this load was told: later ones go
-    /// before earlier ones. The host's own, of which there is one value each, go before all.
-    fn effective_limits(&self, abi: &dyn Abi, options: &Overrides) -> Limits {
-        let profile: Overrides = abi.profile().limits.iter().copied().collect();
+    /// Airlock's defaults, the ABI's, the manifest's, the host's, what this load was told: later ones
+    /// go before earlier ones. The host's own, of which there is one value each, go before all.
+    fn effective_limits(&self, abi: &dyn Abi, manifest: Option<&Manifest>, options: &Overrides) -> Limits {
+        let mut profile: Overrides = abi.profile().limits.iter().copied().collect();
+        profile.extend(manifest.iter().flat_map(|manifest| &manifest.limits));
         let of_host = Overrides::from([
             (LimitKind::Stack, self.0.engines.settings().stack_bytes as u64),
             (LimitKind::HostMemory, self.budget().maximum()),
         ]);
         let limits = Limits::default().with(&profile).with(&self.0.overrides).with(options);
         self.0.rules.capped(limits).with(&of_host)
+    }
+}
+
+/// The schema of a component's function, or of its tool, which has its own.
+pub(crate) fn schema_of(
+    shape: &Shape,
+    manifest: Option<&Manifest>,
+    function: &str,
+) -> Result<serde_json::Value> {
+    let tools = manifest.map(|manifest| manifest.tools.as_slice()).unwrap_or_default();
+    match tools.iter().find(|tool| tool.name == function).and_then(|tool| tool.schema.as_ref()) {
+        Some(schema) if shape.is_component => {
+            let properties =
+                serde_json::json!({ "params": schema, "result": {}, "error": { "type": "string" } });
+            Ok(serde_json::json!({
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "title": function,
+                "type": "object",
+                "properties": properties,
+            }))
+        }
+        _ => abi::component::schema_of(shape, function),
     }
 }
 
@@ -707,8 +730,7 @@ fn engine_key(limits: &Limits, abi: &dyn Abi, options: &LoadOptions) -> EngineKe
 
 /// What this version has no service for. Granting it is an error, so that no grant is
 /// ever taken and silently ignored.
-const UNENFORCED: [CapabilityKind; 6] = [
-    CapabilityKind::Memory,
+const UNENFORCED: [CapabilityKind; 5] = [
     CapabilityKind::EmailRead,
     CapabilityKind::EmailSearch,
     CapabilityKind::EmailSync,

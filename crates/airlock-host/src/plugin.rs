@@ -29,6 +29,7 @@ use crate::console::{Audience, Console};
 use crate::core_dump::CoreDump;
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
+use crate::mailbox::Mailbox;
 use crate::prepared::Prepared;
 use crate::sampler::{Samples, Sampling};
 use crate::session::{Manner, Session};
@@ -144,6 +145,8 @@ pub(crate) struct PluginInner {
     caller: Arc<Identity>,
     /// Raised when all its calls have to end.
     retired: AtomicBool,
+    /// Where events for it wait, where somebody hands them over.
+    mailbox: OnceLock<Arc<Mailbox>>,
 }
 
 impl Drop for PluginInner {
@@ -220,6 +223,11 @@ impl PluginInner {
     /// Whether its standard streams are this process's.
     pub(crate) fn inherits(&self) -> bool {
         self.parts.inherits
+    }
+
+    /// Where events for it wait, where somebody hands them over.
+    pub(crate) fn mailbox(&self) -> Option<&Mailbox> {
+        self.mailbox.get().map(Arc::as_ref)
     }
 
     /// What its manifest has for a key of its configuration.
@@ -336,6 +344,7 @@ impl Plugin {
             waiting: Crowd::default(),
             sessions: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
+            mailbox: OnceLock::new(),
             caller: Arc::new(Identity { name: parts.name.clone(), digest }),
             id: NonZeroUsize::new(COUNT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN),
             parts,
@@ -406,7 +415,7 @@ impl Plugin {
     /// # Errors
     /// As [`Examined::schema`](crate::Examined::schema).
     pub fn schema(&self, function: &str) -> Result<serde_json::Value> {
-        abi::component::schema_of(self.shape(), function).map_err(|error| self.named(error))
+        crate::load::schema_of(self.shape(), self.manifest(), function).map_err(|error| self.named(error))
     }
 
     /// What parsing told about it.
@@ -773,6 +782,12 @@ impl Plugin {
     /// Who it is to the services, the same for all its calls.
     pub(crate) fn caller(&self) -> &Arc<Identity> {
         &self.inner().caller
+    }
+
+    /// Has events wait for it here, from the first of its calls on.
+    pub(crate) fn set_mailbox(&self, mailbox: Arc<Mailbox>) {
+        // A managed plugin is one of its own, and is given one once.
+        let _ = self.inner().mailbox.set(mailbox);
     }
 
     /// Ends all its calls, and refuses those that are begun later.

@@ -194,8 +194,9 @@ impl Host {
         }
         let shape = compiled.shape();
         tracing::debug!(imports = shape.imports.len(), ?allocation, "link a component");
-        let linker = self.component_linker(component.engine(), compiled.key(), allocation)?;
-        let linked = linker.instantiate_pre(component).map_err(|error| interface_error(&error, shape))?;
+        let linker = self.component_linker(abi, component, compiled.key(), allocation)?;
+        let linked =
+            linker.instantiate_pre(component).map_err(|error| interface_error(&error, shape, abi))?;
         let linked = LinkedComponent::new(linked, shape);
         if abi.id().is_program() && linked.run.is_none() {
             let reason = match shape.exports_interface("wasi:cli/run") {
@@ -224,7 +225,7 @@ fn runs(component: &Component, shape: &Shape) -> bool {
 }
 
 /// Which interface could not be provided. That wasmtime only says in words, innermost last.
-fn interface_error(error: &wasmtime::Error, shape: &Shape) -> Error {
+fn interface_error(error: &wasmtime::Error, shape: &Shape, abi: &dyn Abi) -> Error {
     let text = format!("{error:#}");
     let says = |name: &str| !name.is_empty() && text.contains(&format!("`{name}`"));
     let of_it = || shape.imports.iter().filter(|import| says(&import.module));
@@ -232,9 +233,10 @@ fn interface_error(error: &wasmtime::Error, shape: &Shape) -> Error {
         return Error::host("cannot link the component").with_source(std::io::Error::other(text));
     };
     let (module, name) = (import.module.clone(), import.name.clone());
-    let is_there = wasi::preview2::INTERFACES
-        .iter()
-        .any(|known| module.strip_prefix(known).is_some_and(|rest| rest.starts_with("@0.2.")));
+    let of_wasi = |known: &str| module.strip_prefix(known).is_some_and(|rest| rest.starts_with("@0.2."));
+    let of_abi = |known: &str| module.split('@').next() == Some(known);
+    let is_there = wasi::preview2::INTERFACES.iter().any(|known| of_wasi(known))
+        || abi.interfaces().iter().any(|known| of_abi(known));
     Error::new(match is_there {
         true => ErrorKind::IncompatibleImport { module, name, reason: text },
         false => {

@@ -84,6 +84,26 @@ const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 6] = [
     ),
 ];
 
+/// Interfaces of PRX's host, of either name, whose functions all ask for the same.
+const IMPLIED_BY_PRX: [(CapabilityKind, &str); 7] = [
+    (CapabilityKind::Log, "prx:host/log"),
+    (CapabilityKind::Config, "prx:host/config"),
+    (CapabilityKind::Kv, "prx:host/kv"),
+    (CapabilityKind::Net, "prx:host/http-outbound"),
+    (CapabilityKind::Memory, "prx:host/memory"),
+    (CapabilityKind::EventsPublish, "prx:host/events"),
+    (CapabilityKind::EventsSubscribe, "prx:host/events"),
+];
+
+/// What those ask for that are imported, each with the first import that does.
+fn by_prx(shape: &Shape) -> impl Iterator<Item = (CapabilityKind, String)> {
+    IMPLIED_BY_PRX.into_iter().filter_map(|(kind, interface)| {
+        let of_it = |module: &str| module.split('@').next() == Some(interface);
+        let import = shape.imports.iter().find(|import| shape.is_component && of_it(&import.module))?;
+        Some((kind, format!("{interface}.{}", import.name)))
+    })
+}
+
 /// What the imports of a module or component could use, each with the first import that could.
 pub(crate) fn uses(shape: &Shape) -> Vec<(CapabilityKind, String)> {
     let of_modules = IMPLIED.iter().filter_map(|&(kind, module, names)| {
@@ -96,7 +116,26 @@ pub(crate) fn uses(shape: &Shape) -> Vec<(CapabilityKind, String)> {
         let mut used = all.filter(|(interface, name)| shape.imports_of_interface(interface, name));
         used.next().map(|(interface, name)| (kind, format!("{interface}.{name}")))
     });
-    of_modules.chain(of_interfaces).collect()
+    of_modules.chain(of_interfaces).chain(by_prx(shape)).collect()
+}
+
+/// Bytes that a component of PRX's keeps which has no manifest to say how many.
+const PRX_KV: &str = "kv=10MiB";
+
+/// What a component of PRX's asks for by its imports. One with a manifest has what that declares, and
+/// nothing else, as in PRX.
+fn implied_by_prx(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
+    if manifest.is_some_and(|manifest| manifest.prx.is_some()) {
+        return Vec::new();
+    }
+    let request = |(kind, _)| Request {
+        capability: match kind {
+            CapabilityKind::Kv => PRX_KV.parse().expect("written here"),
+            kind => Capability::all_of(kind),
+        },
+        required: false,
+    };
+    by_prx(shape).map(request).collect()
 }
 
 /// What a plugin asks for: in its manifest, and by what it imports of the application and, with the
@@ -130,5 +169,6 @@ pub(crate) fn requests(
         .chain(of_application)
         .chain(implied)
         .chain(by_interfaces)
+        .chain(implied_by_prx(manifest, shape))
         .collect()
 }

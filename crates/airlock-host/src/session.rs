@@ -535,7 +535,7 @@ pub(crate) struct Manner<'a> {
 impl Manner<'_> {
     /// As any call on this thread.
     fn blocking() -> Manner<'static> {
-        static NONE: CallOptions = CallOptions { cancel: None, timeout: None, data: None };
+        static NONE: CallOptions = CallOptions { cancel: None, timeout: None, data: None, event_depth: None };
         Manner { awaited: false, options: &NONE, inside: None }
     }
 }

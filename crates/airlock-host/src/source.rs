@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind as IoKind, Read};
 use std::path::{Path, PathBuf};
 
-use airlock_core::{Error, ErrorKind, LimitKind, Limits, Manifest, Phase, Result};
+use airlock_core::{Error, ErrorKind, LimitKind, Limits, Manifest, ManifestFormat, Phase, Result};
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone)]
@@ -80,7 +80,11 @@ pub(crate) fn read(source: Source, limits: &Limits) -> Result<Found> {
         Source::Path(path) => path,
     };
     let is_folder = std::fs::metadata(&path).map_err(|error| unreadable(&path, error))?.is_dir();
-    let (mut manifest, file) = if is_folder { read_manifest(&path)? } else { (None, path) };
+    let (mut manifest, file) = match folder_of_manifest(&path) {
+        _ if is_folder => read_manifest(&path)?,
+        Some(folder) => read_manifest(folder)?,
+        None => (None, path),
+    };
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let bytes = read_file(&file, LimitKind::ArtifactSize, limits.value(LimitKind::ArtifactSize))?;
     manifest.as_mut().map_or(Ok(()), |manifest| manifest.check_hash(&bytes))?;
@@ -90,6 +94,14 @@ pub(crate) fn read(source: Source, limits: &Limits) -> Result<Found> {
         is_wat: file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wat")),
         manifest,
     })
+}
+
+/// The folder of a manifest that is named itself, as a plugin's folder is.
+fn folder_of_manifest(path: &Path) -> Option<&Path> {
+    let name = path.file_name()?.to_str()?;
+    let parent =
+        path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    parent.filter(|_| Manifest::FILE_NAMES.contains(&name))
 }
 
 fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
@@ -114,9 +126,22 @@ fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, PathBuf)> {
             return Err(Error::new(ErrorKind::InvalidManifest { file: name.to_owned(), at: None, reason }));
         }
         regular(&entry)?;
+        if manifest.format == ManifestFormat::Prx {
+            no_link(&path)?;
+            no_link(&entry)?;
+        }
         return Ok((Some(manifest), entry));
     }
     Err(Error::new(ErrorKind::NoManifest(folder.to_owned())))
+}
+
+/// Refuses a symbolic link, as PRX's host does for its plugins, wherever it leads.
+fn no_link(path: &Path) -> Result<()> {
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| unreadable(path, error))?;
+    match metadata.is_symlink() {
+        false => Ok(()),
+        true => Err(unreadable(path, std::io::Error::other("it is a symbolic link"))),
+    }
 }
 
 /// Refuses what is no file, such as a pipe, that a folder has where a file should be: reading it

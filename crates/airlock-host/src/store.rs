@@ -57,6 +57,8 @@ pub(crate) struct CallState {
     gate: Option<Box<Gate>>,
     /// The permit of the tool that this call is made for.
     inside: Option<Box<Permit>>,
+    /// Of the event that this call is told of, how deep that is.
+    pub(crate) event_depth: Option<u32>,
     /// What the guest and the host have to say to each other, where the ABI has messages.
     pub(crate) dialogue: Option<Box<Dialogue>>,
     /// The memory that the host made for a guest that imports it.
@@ -67,6 +69,8 @@ pub(crate) struct CallState {
     pub(crate) heap: Option<Box<Heap>>,
     /// The resources of a component that whoever calls has.
     pub(crate) handles: Option<Box<Handles>>,
+    /// Subscriptions of the instance, which end with it.
+    pub(crate) subscribed: Vec<u64>,
     /// What the guest has set of its own configuration.
     settings: BTreeMap<String, String>,
     /// What functions of the application find in calls of this instance, and in this one.
@@ -98,11 +102,13 @@ impl CallState {
             uses: Uses::new(),
             gate: None,
             inside: None,
+            event_depth: None,
             dialogue: None,
             provided: None,
             shared: None,
             heap: None,
             handles: None,
+            subscribed: Vec::new(),
             settings: BTreeMap::new(),
             data: None,
             call_data: None,
@@ -165,8 +171,19 @@ impl CallState {
         self.awaited = manner.awaited;
         self.cancel = manner.options.cancel.clone();
         self.call_data = manner.options.data.clone();
+        self.event_depth = manner.options.event_depth;
         self.allowed = allowed;
         self.inside = manner.inside.map(|permit| Box::new(permit.clone()));
+    }
+
+    /// Nobody would know what is told to an instance that is gone.
+    #[cold]
+    fn unsubscribe_all(&self) {
+        if let Some(mailbox) = self.plugin.mailbox() {
+            for id in &self.subscribed {
+                mailbox.unsubscribe(*id);
+            }
+        }
     }
 
     /// What functions of the application find in this call.
@@ -210,12 +227,13 @@ impl CallState {
         let policy = self.plugin.standing().policy();
         let timeout = self.timeout();
         let deadline = *self.deadline.get_or_insert_with(|| after(Instant::now(), timeout));
-        let (plugin, inside) = (&self.plugin, &self.inside);
+        let (plugin, inside, event) = (&self.plugin, &self.inside, self.event_depth);
         let gate = self.gate.get_or_insert_with(|| {
             let (caller, limits) = plugin.caller();
-            Box::new(match inside {
-                Some(permit) => Gate::nested(caller, limits, permit),
-                None => Gate::new(caller, limits),
+            Box::new(match (inside, event) {
+                (Some(permit), _) => Gate::nested(caller, limits, permit),
+                (None, Some(depth)) => Gate::handling(caller, limits, depth),
+                (None, None) => Gate::new(caller, limits),
             })
         });
         let permit = gate.permit(&policy, deadline, need);
@@ -256,6 +274,19 @@ impl CallState {
         }
         let set = self.services().config.get(&permit, key)?;
         Ok(set.or_else(|| self.plugin.default_of(key)))
+    }
+
+    /// All that the configuration has, by key.
+    pub(crate) fn whole_config(&mut self) -> Result<Vec<(String, String)>, ServiceError> {
+        let permit = self.permit(Need::Kind(CapabilityKind::Config))?;
+        let mut keys = self.services().config.keys(&permit)?;
+        let manifest = self.plugin.manifest();
+        keys.extend(manifest.into_iter().flat_map(|manifest| manifest.config.keys().cloned()));
+        keys.extend(self.settings.keys().cloned());
+        keys.sort();
+        keys.dedup();
+        let value = |key: String| Ok(self.config(&key)?.map(|value| (key, value)));
+        keys.into_iter().map(value).filter_map(Result::transpose).collect()
     }
 
     /// Sets something of its configuration for as long as the instance lives, and for nobody else.
@@ -449,6 +480,9 @@ impl ResourceLimiter for CallState {
 impl Drop for CallState {
     fn drop(&mut self) {
         self.budget.give_back(self.plugin.host().budget());
+        if !self.subscribed.is_empty() {
+            self.unsubscribe_all();
+        }
     }
 }
 

@@ -1,12 +1,11 @@
 //! What plugins keep between calls, in the database.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use airlock_core::{Kv, KvChange, Permit, Result, ServiceError, ServiceFuture};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use crate::db::{self, BUSY, Durable};
+use crate::shared::{Shared, failed};
 
 /// The data of all plugins in a data folder.
 ///
@@ -14,11 +13,7 @@ use crate::db::{self, BUSY, Durable};
 /// machine: waiting for the disk takes a millisecond and more for each change. A call waits
 /// for other processes that write, until its deadline at the latest.
 #[derive(Debug)]
-pub struct KvData {
-    data: PathBuf,
-    /// Opened when it is first needed.
-    connection: Mutex<Option<Connection>>,
-}
+pub struct KvData(Shared);
 
 impl KvData {
     /// Opens the data folder.
@@ -26,38 +21,17 @@ impl KvData {
     /// # Errors
     /// As [`Store::open`](crate::Store::open).
     pub fn open(data: &Path) -> Result<Self> {
-        let connection = Mutex::new(Some(db::open(data, Durable::Process)?));
-        Ok(KvData { data: data.to_owned(), connection })
+        Shared::open(data).map(KvData)
     }
 
     /// The same, with the folder opened when a plugin first needs it. What is wrong with it
     /// is then told to that plugin's call.
     pub fn lazy(data: &Path) -> Self {
-        KvData { data: data.to_owned(), connection: Mutex::default() }
-    }
-
-    /// Does `work` on the connection, which waits for others as long as the call may go on.
-    fn on<T>(
-        &self,
-        permit: &Permit,
-        work: impl FnOnce(&mut Connection) -> Result<T, ServiceError>,
-    ) -> Result<T, ServiceError> {
-        permit.check()?;
-        // A panic in the middle of a transaction has rolled it back.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let connection = match &mut *connection {
-            Some(connection) => connection,
-            none => {
-                let opened = db::open(&self.data, Durable::Process);
-                none.insert(opened.map_err(|error| ServiceError::Unavailable(error.to_string()))?)
-            }
-        };
-        connection.busy_timeout(BUSY.min(permit.remaining())).map_err(failed)?;
-        work(connection)
+        KvData(Shared::lazy(data))
     }
 
     fn read(&self, permit: &Permit, key: &str) -> Result<Option<Vec<u8>>, ServiceError> {
-        self.on(permit, |connection| {
+        self.0.on(permit, |connection| {
             let sql = "SELECT value FROM kv WHERE plugin = ?1 AND key = ?2";
             let mut statement = connection.prepare_cached(sql).map_err(failed)?;
             statement.query_row([plugin(permit), key], |row| row.get(0)).optional().map_err(failed)
@@ -71,7 +45,7 @@ impl KvData {
         after: Option<&str>,
         count: usize,
     ) -> Result<Vec<String>, ServiceError> {
-        self.on(permit, |connection| {
+        self.0.on(permit, |connection| {
             let sql = "SELECT key FROM kv WHERE plugin = ?1 AND key >= ?2 AND key > ?3 ORDER BY key";
             let mut statement = connection.prepare_cached(sql).map_err(failed)?;
             // No key is empty, so that all come after the empty one.
@@ -91,7 +65,7 @@ impl KvData {
 
     fn change(&self, permit: &Permit, changes: &[KvChange<'_>]) -> Result<Vec<bool>, ServiceError> {
         changes.iter().try_for_each(KvChange::check)?;
-        self.on(permit, |connection| {
+        self.0.on(permit, |connection| {
             let behaviour = rusqlite::TransactionBehavior::Immediate;
             let transaction = connection.transaction_with_behavior(behaviour).map_err(failed)?;
             let before = usage(&transaction, permit).map_err(failed)?;
@@ -141,13 +115,6 @@ fn plugin(permit: &Permit) -> &str {
     &permit.caller().name
 }
 
-fn failed(error: rusqlite::Error) -> ServiceError {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseBusy) => ServiceError::TimedOut,
-        _ => ServiceError::Unavailable(format!("what plugins keep cannot be used: {error}")),
-    }
-}
-
 impl Kv for KvData {
     fn get<'a>(&'a self, permit: &'a Permit, key: &'a str) -> ServiceFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move { self.read(permit, key) })
@@ -168,7 +135,7 @@ impl Kv for KvData {
     }
 
     fn usage<'a>(&'a self, permit: &'a Permit) -> ServiceFuture<'a, u64> {
-        Box::pin(async move { self.on(permit, |connection| usage(connection, permit).map_err(failed)) })
+        Box::pin(async move { self.0.on(permit, |connection| usage(connection, permit).map_err(failed)) })
     }
 }
 

@@ -20,8 +20,10 @@ mod grants;
 mod import;
 mod installed;
 mod kv;
+mod memory;
 mod package;
 mod secrets;
+mod shared;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,6 +43,7 @@ pub use grants::KeptGrant;
 pub use import::{Imported, read_grants};
 pub use installed::{Facts, Installed, NewVersion};
 pub use kv::KvData;
+pub use memory::MemoryData;
 pub use package::{Package, manifest_of};
 pub use secrets::SecretFile;
 

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use airlock_host::{AbiId, Answer, Error, ErrorKind, Input, LimitKind, Phase, Plugin, escape_json};
+use airlock_host::{AbiId, Answer, Error, ErrorKind, Input, LimitKind, Phase, Plugin, escape_json, visible};
 
 use super::Session;
 use super::core_dump::DumpFile;
@@ -23,6 +23,9 @@ pub(super) fn run(session: &Session, call: &Call) -> Result<u8, Error> {
     });
     if let Some(dump) = dump {
         dump.finish(printer);
+    }
+    if let (Some(output), false) = (outcome.as_ref().err().and_then(Error::output), printer.json) {
+        printer.line(&visible(output, true))?;
     }
     let outcome = outcome?;
     if printer.json {

@@ -1,8 +1,8 @@
 //! `airlock inspect`: what a plugin is, without compiling it, unless it has to be asked that.
 
 use airlock_host::{
-    Capability, CommandLine, Error, ErrorKind, Examined, Manifest, ManifestFormat, ToolParam, ToolSpec,
-    visible,
+    Capability, CommandLine, Error, ErrorKind, Examined, Manifest, ManifestFormat, PrxCapability, PrxKind,
+    PrxManifest, ToolParam, ToolSpec, visible,
 };
 use serde_json::json;
 
@@ -71,7 +71,13 @@ fn functions(examined: &Examined) -> Vec<String> {
     let signatures = examined.signatures();
     match signatures.is_empty() {
         true => examined.functions(),
-        false => signatures.iter().map(|(name, signature)| format!("{name}: {signature}")).collect(),
+        false => {
+            // A tool has a name that is none of its functions'.
+            let own = examined.functions().into_iter();
+            let named = own.filter(|name| !signatures.iter().any(|(function, _)| function == name));
+            let signed = signatures.iter().map(|(name, signature)| format!("{name}: {signature}"));
+            named.chain(signed).collect()
+        }
     }
 }
 
@@ -115,6 +121,7 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
         ),
         ("functions", names(functions(examined))),
         ("tools", manifest.map(tools).unwrap_or_default()),
+        ("prx", manifest.and_then(|manifest| manifest.prx.as_ref()).map(prx).unwrap_or_default()),
         ("commands", manifest.map(usages).unwrap_or_default()),
         ("requests", names(requests.collect())),
         ("baseline", names(baseline)),
@@ -152,6 +159,20 @@ fn tools(manifest: &Manifest) -> Vec<String> {
         }
     };
     manifest.tools.iter().map(line).collect()
+}
+
+/// What a plugin of PRX's does, and when.
+fn prx(prx: &PrxManifest) -> Vec<String> {
+    let line = |one: &PrxCapability| {
+        let more = match (one.kind, &one.schedule) {
+            (PrxKind::Middleware, _) => format!(", priority {}", one.priority),
+            (PrxKind::Hook, _) if !one.events.is_empty() => format!(" of {}", one.events.join(", ")),
+            (PrxKind::Cron, Some(schedule)) => format!(" at {schedule}"),
+            _ => String::new(),
+        };
+        format!("{} `{}`{more}", one.kind, one.name)
+    };
+    prx.capabilities.iter().map(line).collect()
 }
 
 /// Who made the plugin, where it comes from and under what terms.

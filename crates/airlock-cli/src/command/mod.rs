@@ -41,7 +41,7 @@ use airlock_host::{
     AbiId, Approval, Cache, Capability, CapabilityKind, CoreDump, Error, ErrorKind, Host, HostBuilder,
     Limits, LoadOptions, PathBase, Plugin, Redactor, Scope, Source, Worker,
 };
-use airlock_store::{Installed, KvData, Package, SecretFile, Store};
+use airlock_store::{Installed, KvData, MemoryData, Package, SecretFile, Store};
 use clap::CommandFactory as _;
 use serde_json::{Map, Value};
 
@@ -194,6 +194,7 @@ impl Session {
     fn services(&self, data: &Path) -> Services {
         let mut services = Services::default();
         services.kv = Arc::new(KvData::lazy(data));
+        services.memory = Arc::new(MemoryData::lazy(data));
         services.config = Arc::new(self.config.settings.clone());
         let secrets = self.secrets(data, services.redactor.clone());
         services.with_secrets(Arc::new(secrets))

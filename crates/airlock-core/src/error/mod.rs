@@ -484,6 +484,7 @@ struct Inner {
     kind: ErrorKind,
     hint: Option<String>,
     printed: Option<Printed>,
+    output: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -493,7 +494,7 @@ pub struct Error(Box<Inner>);
 impl Error {
     /// An error of this kind, with the kind's own hint where it has one.
     pub fn new(kind: ErrorKind) -> Self {
-        Error(Box::new(Inner { hint: words::hint(&kind), kind, printed: None, source: None }))
+        Error(Box::new(Inner { hint: words::hint(&kind), kind, printed: None, output: None, source: None }))
     }
 
     /// A failure of the host itself.
@@ -512,6 +513,13 @@ impl Error {
     #[must_use]
     pub fn with_printed(mut self, printed: Printed) -> Self {
         self.0.printed = Some(printed);
+        self
+    }
+
+    /// The same error with what the guest answered beside saying that it failed.
+    #[must_use]
+    pub fn with_output(mut self, output: impl Into<String>) -> Self {
+        self.0.output = Some(output.into());
         self
     }
 
@@ -535,6 +543,11 @@ impl Error {
     /// What the guest had written before its call failed, when it had written anything.
     pub fn printed(&self) -> Option<&Printed> {
         self.0.printed.as_ref()
+    }
+
+    /// What the guest answered beside saying that it failed, as text; may hold anything. PRX's tools do.
+    pub fn output(&self) -> Option<&str> {
+        self.0.output.as_deref()
     }
 
     /// Who has to change something.

@@ -14,9 +14,9 @@ use serde::Deserialize;
 
 use super::{
     CommandEntry, Manifest, ManifestFormat, MemoryRequest, Request, checked_command, checked_name,
-    checked_path, invalid,
+    checked_path, invalid, parse_toml,
 };
-use crate::{Capability, CapabilityKind, Error, ErrorKind, Location, Result, nearest};
+use crate::{Capability, CapabilityKind, Error, Overrides, Result, nearest};
 
 #[derive(Deserialize)]
 struct File {
@@ -74,13 +74,8 @@ const CAPABILITIES: [&str; 11] = [
 /// The protocol that its plugins speak.
 const PROTOCOL: &str = "fledge-v1";
 
-pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
-    let text = std::str::from_utf8(text).map_err(|_| invalid(name, "it is not UTF-8"))?;
-    let file: File = toml::from_str(text).map_err(|error| {
-        let at = error.span().map(|span| location(text, span.start));
-        let reason = error.message().to_owned();
-        Error::new(ErrorKind::InvalidManifest { file: name.to_owned(), at, reason })
-    })?;
+pub(super) fn read(name: &str, text: &str) -> Result<Manifest> {
+    let file: File = parse_toml(name, text)?;
     match file.plugin.runtime.as_deref() {
         Some("wasm") => {}
         None | Some("native") => {
@@ -148,6 +143,8 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         details: BTreeMap::new(),
         hash: None,
         tools: Vec::new(),
+        limits: Overrides::new(),
+        prx: None,
         warnings,
     })
 }
@@ -268,14 +265,6 @@ fn read_known(text: &str) -> Capability {
     text.parse().expect("written here, and read by a test")
 }
 
-/// The line and column of a byte, both from 1.
-fn location(text: &str, at: usize) -> Location {
-    let before = &text.as_bytes()[..at.min(text.len())];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    Location { line, column }
-}
-
 #[cfg(test)]
 mod tests {
     use super::read;
@@ -286,11 +275,11 @@ mod tests {
     const COMMAND: &str = "[[commands]]\nname = \"life\"\nbinary = \"bin/life.wasm\"\n";
 
     fn reads(rest: &str) -> Manifest {
-        read("plugin.toml", format!("{PLUGIN}{rest}").as_bytes()).expect("a valid manifest")
+        read("plugin.toml", &format!("{PLUGIN}{rest}")).expect("a valid manifest")
     }
 
     fn fails(text: &str) -> Error {
-        read("plugin.toml", text.as_bytes()).expect_err("an invalid manifest")
+        read("plugin.toml", text).expect_err("an invalid manifest")
     }
 
     #[test]

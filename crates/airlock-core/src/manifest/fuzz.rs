@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::Manifest;
+use super::{Manifest, ManifestFormat};
 use crate::{ErrorKind, Location, visible};
 
 #[test]
@@ -17,6 +17,7 @@ fn any_text_is_refused_with_its_place_or_keeps_its_promises() {
             judge(likely(bytes).to_string().as_bytes());
             judge_toml(bytes);
             judge_toml(likely_toml(bytes).as_bytes());
+            judge_toml(likely_prx(bytes).as_bytes());
             judge_packed(bytes);
             judge_packed(&likely_packed(bytes));
             judge_tools(bytes);
@@ -45,6 +46,7 @@ fn judge(text: &[u8]) {
 /// fledge's format keeps the same promises, but for where its parser says a fault is.
 fn judge_toml(text: &[u8]) {
     match Manifest::read("plugin.toml", text) {
+        Ok(manifest) if manifest.format == ManifestFormat::Prx => judge_prx(&manifest),
         Ok(manifest) => {
             let mut said = manifest.clone();
             // One word asks for two things there.
@@ -57,6 +59,34 @@ fn judge_toml(text: &[u8]) {
             let shown = error.to_string();
             assert_eq!(visible(&shown, false), shown);
         }
+    }
+}
+
+/// PRX's is read whatever is in it, so that it is said more of than it has words.
+fn judge_prx(manifest: &Manifest) {
+    assert!(
+        manifest
+            .files()
+            .iter()
+            .all(|file| !file.starts_with('/') && !file.split('/').any(|part| part == ".."))
+    );
+    let requests = &manifest.requests;
+    assert!(requests.is_sorted_by(|a, b| a.capability < b.capability), "{requests:?}");
+    for request in requests {
+        let shown = request.capability.to_string();
+        assert_eq!(shown.parse::<crate::Capability>().ok().as_ref(), Some(&request.capability));
+    }
+    let prx = manifest.prx.as_ref().expect("it is PRX's");
+    for capability in &prx.capabilities {
+        let topics = capability.topics();
+        for (at, topic) in topics.iter().enumerate() {
+            assert!(topics.iter().enumerate().all(|(other, wide)| other == at || !wide.covers(topic)));
+        }
+    }
+    // Whatever its list lets it ask for, nobody else's host is part of that.
+    for entry in prx.http_allowlist.iter().filter(|entry| entry.starts_with("https://a.example")) {
+        let one = super::PrxManifest { http_allowlist: vec![entry.clone()], ..Default::default() };
+        assert!(!one.permits_url("https://a.example.evil.example/"), "{entry}");
     }
 }
 
@@ -131,6 +161,23 @@ fn likely_toml(bytes: &[u8]) -> String {
         flag(1),
         flag(2),
         if flag(3) { "\"plugin\"".to_owned() } else { word() },
+    )
+}
+
+/// A manifest of PRX's whose values are cut from the bytes.
+fn likely_prx(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut words = text.split(['\n', ' ', ',']).map(|word| toml::Value::String(word.to_owned()).to_string());
+    let mut word = || words.next().unwrap_or_else(|| "\"a\"".to_owned());
+    let kind = ["tool", "hook", "cron", "middleware"][bytes.first().map_or(0, |byte| usize::from(*byte % 4))];
+    let (name, version, wasm, event, other) = (word(), word(), word(), word(), word());
+    let (permission, url, key, size) = (word(), word(), word(), bytes.len());
+    format!(
+        "[plugin]\nname = {name}\nversion = {version}\nwasm = {wasm}\n[[capabilities]]\ntype = \"{kind}\"\n\
+         events = [{event}, {{ pattern = {other} }}]\n[permissions]\nrequired = [\"http-outbound\", {permission}]\n\
+         http_allowlist = [{url}, {}]\n[resources]\nmax_fuel = {size}\n[config]\n{key} = {}\n",
+        word(),
+        word(),
     )
 }
 

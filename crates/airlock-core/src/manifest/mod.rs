@@ -3,6 +3,7 @@
 mod command;
 mod cortex;
 mod fledge;
+mod prx;
 mod sen;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,11 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Capability, Digest, Error, ErrorKind, Result};
+use crate::{Capability, Digest, Error, ErrorKind, Location, Overrides, Result};
 
 pub use self::command::{ArgSpec, CommandSpec};
 pub use self::fledge::fledge_capabilities;
+pub use self::prx::{PrxCapability, PrxKind, PrxManifest};
 pub use self::sen::SenCapabilities;
 
 /// Whose format a manifest was written in.
@@ -25,6 +27,8 @@ pub enum ManifestFormat {
     Cortex,
     /// fledge's `plugin.toml`.
     Fledge,
+    /// PRX's `plugin.toml`.
+    Prx,
     /// What a sen-rs plugin answers when it is asked: MessagePack.
     Sen,
 }
@@ -95,6 +99,9 @@ pub struct ToolSpec {
     pub description: Option<String>,
     /// What it takes, in order.
     pub params: Vec<ToolParam>,
+    /// JSON Schema of the value that it is called with, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
 }
 
 /// One thing that a [`ToolSpec`] takes, a member of the JSON object that it is called with.
@@ -169,6 +176,12 @@ pub struct Manifest {
     pub streams: Option<Streams>,
     /// Whether lines that it prints may be messages of its ABI to the host.
     pub stdout_protocol: bool,
+    /// What it wants to be bounded by in place of its ABI's own limits.
+    #[serde(skip)]
+    pub limits: Overrides,
+    /// What PRX's says that no other does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prx: Option<PrxManifest>,
     /// Keys nobody knows and other things that did not stop the reading.
     pub warnings: Vec<String>,
 }
@@ -198,10 +211,20 @@ impl Manifest {
         }
         let manifest = match file {
             Manifest::EXPORT => sen::read(file, text),
-            _ if file.ends_with(".toml") => fledge::read(file, text),
+            _ if file.ends_with(".toml") => Manifest::read_toml(file, text),
             _ => cortex::read(file, text),
         }?;
         manifest.bounded(file)
+    }
+
+    /// Two systems have a file of this name.
+    fn read_toml(name: &str, text: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(text).map_err(|_| invalid(name, "it is not UTF-8"))?;
+        let table: toml::Table = parse_toml(name, text)?;
+        match prx::is_one(&table) {
+            true => prx::read(name, text, table),
+            false => fledge::read(name, text),
+        }
     }
 
     /// The same, unless there is more of something than anybody would read.
@@ -258,6 +281,41 @@ impl Manifest {
         cortex::with_tools(said, manifest, name).bounded("the module's tools")
     }
 
+    /// With the tool that a component of PRX's says it is, in JSON as its `get-spec` has it: beside the
+    /// manifest that it came with, or in one that knows no more than this name. That it does not say so,
+    /// or nothing that can be read, is a warning in the manifest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidManifest`] when what it takes is too much.
+    pub fn with_prx_spec(said: Result<&[u8]>, manifest: Option<Self>, name: &str) -> Result<Self> {
+        prx::with_spec(said, manifest, name).bounded("the module's tool")
+    }
+
+    /// One that says nothing, for a module that came without one.
+    fn nothing(format: ManifestFormat, name: String) -> Self {
+        Manifest {
+            format,
+            name,
+            version: None,
+            description: None,
+            details: BTreeMap::new(),
+            hash: None,
+            entry_point: String::new(),
+            functions: Vec::new(),
+            tools: Vec::new(),
+            commands: Vec::new(),
+            hooks: BTreeMap::new(),
+            requests: Vec::new(),
+            config: BTreeMap::new(),
+            memory: MemoryRequest::default(),
+            streams: None,
+            stdout_protocol: false,
+            limits: Overrides::new(),
+            prx: None,
+            warnings: Vec::new(),
+        }
+    }
+
     /// The files it names, relative to its folder and inside it, each once.
     pub fn files(&self) -> Vec<&str> {
         let mut files = vec![self.entry_point.as_str()];
@@ -288,6 +346,23 @@ impl Manifest {
 
 fn invalid(file: &str, reason: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidManifest { file: file.to_owned(), at: None, reason: reason.into() })
+}
+
+/// Reads TOML, naming the place of a fault.
+fn parse_toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map(|span| location(text, span.start));
+        let reason = error.message().to_owned();
+        Error::new(ErrorKind::InvalidManifest { file: file.to_owned(), at, reason })
+    })
+}
+
+/// The line and column of a byte, both from 1.
+fn location(text: &str, at: usize) -> Location {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    Location { line, column }
 }
 
 /// Checks a name that will be shown, logged and used as a key.

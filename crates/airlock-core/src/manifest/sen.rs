@@ -17,7 +17,7 @@ use super::{
     CommandEntry, CommandSpec, Manifest, ManifestFormat, MemoryRequest, Request, Streams, checked_command,
     checked_name, invalid,
 };
-use crate::{AbiId, Capability, CapabilityKind, Error, ErrorKind, Result};
+use crate::{AbiId, Capability, CapabilityKind, Error, ErrorKind, Overrides, Result};
 
 /// Versions of its interface that are spoken: the first has no capabilities.
 const VERSIONS: [u32; 2] = [1, 2];
@@ -72,6 +72,8 @@ pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Manifest> {
         details: BTreeMap::new(),
         hash: None,
         tools: Vec::new(),
+        limits: Overrides::new(),
+        prx: None,
         warnings,
     })
 }

@@ -12,6 +12,9 @@ pub const EVENT_PAYLOAD: usize = 64 << 10;
 /// Bytes that a topic may have, at least one (PRX's bound).
 pub const EVENT_TOPIC: usize = 256;
 
+/// How deep events may be published while others are handled, the first counted (PRX's bound).
+pub const EVENT_DEPTH: u32 = 8;
+
 /// Something that was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -21,6 +24,9 @@ pub struct Event {
     pub payload: Arc<[u8]>,
     /// Which plugin published it; none where the application did.
     pub publisher: Option<Arc<str>>,
+    /// How many events are being handled one inside of another where this one was published: none, where
+    /// it is nobody's answer to another. Below [`EVENT_DEPTH`].
+    pub depth: u32,
 }
 
 /// Where events are published and received.
@@ -28,7 +34,8 @@ pub trait Events: Send + Sync + fmt::Debug {
     /// Publishes to everyone who subscribed, and says to how many. Nobody is waited for.
     ///
     /// # Errors
-    /// A topic or payload that is too long.
+    /// A topic or payload that is too long; an event inside of so many others that there is no end to
+    /// expect ([`Permit::event_depth`], [`EVENT_DEPTH`]).
     fn publish(&self, permit: &Permit, topic: &str, payload: &[u8]) -> Result<usize, ServiceError>;
 
     /// Receives what is published from now on.

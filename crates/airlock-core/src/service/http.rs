@@ -45,6 +45,7 @@ pub struct HttpRequest {
     headers: HeaderMap,
     body: Bytes,
     timeout: Option<Duration>,
+    keeps_redirects: bool,
 }
 
 impl HttpRequest {
@@ -69,7 +70,15 @@ impl HttpRequest {
             Url::parse(url).map_err(|error| ServiceError::Invalid(format!("this is no URL: {error}")))?;
         let (url, scheme) = HttpRequest::checked(url)?;
         let headers = HeaderMap::new();
-        Ok(HttpRequest { method, url, scheme, headers, body: Bytes::new(), timeout: None })
+        Ok(HttpRequest {
+            method,
+            url,
+            scheme,
+            headers,
+            body: Bytes::new(),
+            timeout: None,
+            keeps_redirects: false,
+        })
     }
 
     fn checked(mut url: Url) -> Result<(Url, Scheme), ServiceError> {
@@ -122,6 +131,18 @@ impl HttpRequest {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// The same for whoever looks themselves at where a response leads: redirects are answers.
+    #[must_use]
+    pub fn without_redirects(mut self) -> Self {
+        self.keeps_redirects = true;
+        self
+    }
+
+    /// Whether redirects are followed for it.
+    pub fn follows_redirects(&self) -> bool {
+        !self.keeps_redirects
     }
 
     /// What it needs.

@@ -18,6 +18,7 @@ mod http;
 mod kv;
 mod log;
 mod mail;
+mod memory;
 mod metadata;
 mod secret;
 mod tools;
@@ -29,7 +30,7 @@ use std::pin::Pin;
 use crate::{Capability, Error, ErrorKind, LimitKind, Phase, visible};
 
 pub use config::Config;
-pub use events::{EVENT_PAYLOAD, EVENT_TOPIC, Event, Events, Subscription};
+pub use events::{EVENT_DEPTH, EVENT_PAYLOAD, EVENT_TOPIC, Event, Events, Subscription};
 pub use exec::{Ended, Exec, OutputSink, ProgramRun, Stream};
 pub use http::{HOP_BY_HOP, Http, HttpBody, HttpRequest, HttpResponse};
 pub use kv::{KV_KEY, Kv, KvChange, MemoryKv};
@@ -39,6 +40,7 @@ pub use mail::{
     MailAnswer, MailAttachment, MailCode, MailError, MailFuture, MailMessage, MailRequest, MailTool, Replied,
     ReplyMail, SearchMail, SearchSyntax, Searched, SendMail, Sent, SyncMail, Synced, mail_network,
 };
+pub use memory::{MEMORY_CATEGORY, MEMORY_LIMIT, MEMORY_TEXT, Memory, MemoryEntry};
 pub use metadata::Metadata;
 pub use secret::{Credential, NoSecrets, Redactor, Secret, Secrets};
 pub use tools::{Tool, ToolInfo, Tools};

@@ -15,6 +15,7 @@ mod imports;
 mod json;
 mod mofa;
 mod numbers;
+pub(crate) mod prx;
 mod raw;
 pub(crate) mod sen;
 
@@ -28,6 +29,7 @@ use airlock_core::{
 };
 use airlock_engine::{ExternType, Shape};
 use bytes::Bytes;
+use wasmtime::component as components;
 use wasmtime::{Linker, Memory};
 use wasmtime_wasi::I32Exit;
 
@@ -147,6 +149,27 @@ pub(crate) trait Abi: Sync {
         false
     }
 
+    /// The interfaces that components of the family import beside WASI's, without their versions.
+    fn interfaces(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Which of several sets of those a component is for, by the types that it imports them by.
+    fn component_dialect(&self, component: &components::Component) -> Dialect {
+        let _ = component;
+        Dialect::default()
+    }
+
+    /// Provides those interfaces; called once per engine and dialect, behind WASI's.
+    fn link_component(
+        &self,
+        linker: &mut components::Linker<CallState>,
+        dialect: Dialect,
+    ) -> wasmtime::Result<()> {
+        let _ = (linker, dialect);
+        Ok(())
+    }
+
     /// What asks a module what it is, where those of the family say that themselves: an adapter
     /// whose one function answers with bytes.
     ///
@@ -217,13 +240,14 @@ pub(crate) trait Adapter: Send + Sync {
 }
 
 /// Every ABI, in the order they are tried.
-static ALL: [&dyn Abi; 8] = [
+static ALL: [&dyn Abi; 9] = [
     &command::Command,
     &json::Json,
     &cortex::Cortex,
     &sen::Sen,
     &fledge::Fledge,
     &mofa::Mofa,
+    &prx::Prx,
     &component::Component,
     &raw::Raw,
 ];

@@ -17,6 +17,7 @@ use super::events::Bus;
 use super::keeper::Keeper;
 use super::life::Life;
 use super::metrics::Meter;
+use super::prx::{self, Attached};
 use super::{Metrics, PluginInfo, millis};
 use crate::load::LoadOptions;
 use crate::plugin::{Plugin, WeakPlugin};
@@ -108,6 +109,15 @@ pub(super) struct Inner {
     /// Those whose calls may still run.
     replaced: Mutex<Vec<WeakPlugin>>,
     unloaded: AtomicBool,
+    /// What is done for it beside its calls.
+    attached: Mutex<Option<Attached>>,
+}
+
+impl Inner {
+    /// What does things later.
+    pub(super) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -159,10 +169,10 @@ impl fmt::Debug for Managed {
 
 impl Managed {
     pub(super) fn new(name: Arc<str>, plugin: Plugin, bus: Arc<Bus>, keeper: Arc<Keeper>) -> Self {
-        Managed(Arc::new(Inner {
+        let managed = Managed(Arc::new(Inner {
             name,
             life: Life::new(plugin.keeps_state()),
-            current: ArcSwap::from_pointee(Version::new(plugin, 0)),
+            current: ArcSwap::from_pointee(Version::new(plugin.clone(), 0)),
             meter: Arc::new(Meter::new()),
             bus,
             keeper,
@@ -170,7 +180,26 @@ impl Managed {
             previous: Mutex::default(),
             replaced: Mutex::default(),
             unloaded: AtomicBool::new(false),
-        }))
+            attached: Mutex::default(),
+        }));
+        managed.attach(prx::attach(&managed, &plugin));
+        managed
+    }
+
+    /// The plugin that is meant by what it is made of.
+    pub(super) fn of(inner: Arc<Inner>) -> Self {
+        Managed(inner)
+    }
+
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+
+    /// Has this done for it beside its calls, and nothing else any more.
+    fn attach(&self, attached: Option<Attached>) {
+        let before =
+            std::mem::replace(&mut *self.0.attached.lock().unwrap_or_else(PoisonError::into_inner), attached);
+        drop(before);
     }
 
     /// The name it is managed by.
@@ -276,6 +305,8 @@ impl Managed {
     /// Puts another plugin in its place. Calls that run hold the one before until they end. Gives
     /// its digest, and its session where that is to be closed.
     pub(super) fn put(&self, plugin: Plugin) -> (Digest, Option<Box<Session>>) {
+        // Before it can be called; what comes for the one before comes to this one.
+        self.attach(prx::attach(self, &plugin));
         // Whoever replaces holds a lock of the manager's.
         let era = self.0.current.load().era + 1;
         let version = Version::new(plugin, era);
@@ -297,6 +328,7 @@ impl Managed {
     /// No call of it begins any more. Gives its session, where that is to be closed first.
     pub(super) fn close(&self) -> Option<Box<Session>> {
         self.0.unloaded.store(true, Ordering::SeqCst);
+        self.attach(None);
         self.0.life.close()
     }
 

@@ -30,6 +30,7 @@ mod life;
 mod managed;
 mod map;
 mod metrics;
+pub(crate) mod prx;
 mod reload;
 mod snapshot;
 mod watch;

@@ -218,6 +218,7 @@ impl Plugin {
         }
         state.cancel = job.cancel().cloned();
         state.call_data = job.options.and_then(|options| options.data.clone());
+        state.event_depth = job.options.and_then(|options| options.event_depth);
         state.allowed = job
             .options
             .and_then(|options| options.timeout)

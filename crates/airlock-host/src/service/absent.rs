@@ -2,8 +2,9 @@
 
 use airlock_core::{
     Ended, Events, Exec, GetMail, Gotten, Http, HttpRequest, HttpResponse, ListMail, Listed, Mail, MailError,
-    MailFuture, Metadata, NamePattern, OutputSink, Permit, ProgramRun, Replied, ReplyMail, SearchMail,
-    Searched, SendMail, Sent, ServiceError, ServiceFuture, Subscription, SyncMail, Synced, ToolInfo, Tools,
+    MailFuture, Memory, MemoryEntry, Metadata, NamePattern, OutputSink, Permit, ProgramRun, Replied,
+    ReplyMail, SearchMail, Searched, SendMail, Sent, ServiceError, ServiceFuture, Subscription, SyncMail,
+    Synced, ToolInfo, Tools,
 };
 use serde_json::{Map, Value};
 
@@ -23,6 +24,31 @@ impl Http for Absent {
     fn send<'a>(&'a self, _permit: &'a Permit, _request: HttpRequest) -> ServiceFuture<'a, HttpResponse> {
         failing()
     }
+}
+
+/// Says so in PRX's words, whose plugins are the ones that ask.
+impl Memory for Absent {
+    fn store<'a>(
+        &'a self,
+        _permit: &'a Permit,
+        _text: &'a str,
+        _category: &'a str,
+    ) -> ServiceFuture<'a, String> {
+        Box::pin(std::future::ready(Err(no_memory())))
+    }
+
+    fn recall<'a>(
+        &'a self,
+        _permit: &'a Permit,
+        _query: &'a str,
+        _limit: u32,
+    ) -> ServiceFuture<'a, Vec<MemoryEntry>> {
+        Box::pin(std::future::ready(Err(no_memory())))
+    }
+}
+
+fn no_memory() -> ServiceError {
+    ServiceError::Unavailable("memory backend not configured".to_owned())
 }
 
 impl Exec for Absent {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::{Poll, Waker};
 
 use airlock_core::{
-    CapabilityKind, EVENT_PAYLOAD, EVENT_TOPIC, Event, Events, Identity, NamePattern, Need, Permit,
-    ServiceError, ServiceFuture, Subscription,
+    CapabilityKind, EVENT_DEPTH, EVENT_PAYLOAD, EVENT_TOPIC, Event, Events, Identity, NamePattern, Need,
+    Permit, ServiceError, ServiceFuture, Subscription,
 };
 
 /// Subscriptions that there may be at once (PRX's bound).
@@ -31,6 +31,9 @@ const QUEUED_BYTES: usize = 4 << 20;
 /// them wait, or 4 MiB; beyond that the oldest are lost, and it is told how many
 /// ([`Subscription::missed`]). There may be 4096 subscriptions, 256 of them one plugin's. A topic has 1 to 256 bytes
 /// and neither spaces nor control characters, a payload up to 64 KiB.
+///
+/// What a plugin publishes while it handles an event is one inside of that, up to 8 deep
+/// ([`EVENT_DEPTH`]): plugins that answer each other come to an end.
 ///
 /// What a plugin may receive is decided when it subscribes. A subscription lives until it is
 /// dropped, so whoever holds it for a plugin drops it when the grant is taken back. Once the
@@ -71,7 +74,7 @@ impl EventBus {
     /// # Errors
     /// [`ServiceError::Invalid`] for a topic or payload that is none.
     pub fn publish_as_host(&self, topic: &str, payload: &[u8]) -> Result<usize, ServiceError> {
-        self.send(None, topic, payload)
+        self.send(None, topic, payload, 0)
     }
 
     /// Subscribes the application.
@@ -87,7 +90,13 @@ impl EventBus {
         self.0.queues.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn send(&self, publisher: Option<&str>, topic: &str, payload: &[u8]) -> Result<usize, ServiceError> {
+    fn send(
+        &self,
+        publisher: Option<&str>,
+        topic: &str,
+        payload: &[u8],
+        depth: u32,
+    ) -> Result<usize, ServiceError> {
         check(topic, payload)?;
         let queues = self.0.queues.read().unwrap_or_else(PoisonError::into_inner);
         // Made for the first who wants it, and shared by all.
@@ -99,6 +108,7 @@ impl EventBus {
                 topic: topic.into(),
                 payload: payload.into(),
                 publisher: publisher.map(Arc::from),
+                depth,
             });
             wakers.extend(queue.lock().push(event.clone()));
             reached += 1;
@@ -139,7 +149,12 @@ impl Events for EventBus {
         // Said before a grant is looked for: the text of a bad topic is no capability.
         check(topic, payload)?;
         allowed(permit, Need::Name(CapabilityKind::EventsPublish, topic))?;
-        self.send(Some(&permit.caller().name), topic, payload)
+        let depth = permit.event_depth();
+        if depth >= EVENT_DEPTH {
+            let reason = format!("events are answered with events {EVENT_DEPTH} deep, which is the most");
+            return Err(ServiceError::Failed(reason));
+        }
+        self.send(Some(&permit.caller().name), topic, payload, depth)
     }
 
     fn subscribe(

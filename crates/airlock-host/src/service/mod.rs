@@ -10,6 +10,7 @@ mod events;
 pub mod exec;
 mod http;
 mod log;
+mod memory;
 mod metadata;
 pub(crate) mod net;
 mod plugin_tool;
@@ -20,7 +21,7 @@ mod tools;
 use std::sync::Arc;
 
 use airlock_core::{
-    Config, Events, Exec, Http, Kv, Log, MAIL_NETWORK_VARIABLE, Mail, MemoryKv, Metadata, NoSecrets,
+    Config, Events, Exec, Http, Kv, Log, MAIL_NETWORK_VARIABLE, Mail, Memory, MemoryKv, Metadata, NoSecrets,
     Redactor, Secrets, Tools, mail_network,
 };
 
@@ -31,6 +32,7 @@ pub use events::EventBus;
 pub use exec::Programs;
 pub use http::{HttpClient, HttpClientBuilder};
 pub use log::TracingLog;
+pub use memory::TransientMemory;
 pub use metadata::ProjectFacts;
 pub use net::{Resolve, SystemResolver, TcpConnection, TcpConnector};
 pub use plugin_tool::PluginTool;
@@ -43,6 +45,8 @@ pub use tools::ToolRegistry;
 pub struct Services {
     /// What plugins keep: in memory where nothing else is said.
     pub kv: Arc<dyn Kv>,
+    /// What the application remembers: nothing, where it has no such memory.
+    pub memory: Arc<dyn Memory>,
     /// Requests over the network: to what the system's name servers and certificates say.
     pub http: Arc<dyn Http>,
     /// The addresses of names that programs look up to connect to them: what the system's name
@@ -77,6 +81,7 @@ impl Default for Services {
         let redactor = Redactor::new();
         Services {
             kv: Arc::new(MemoryKv::new()),
+            memory: Arc::new(Absent),
             http: Arc::new(HttpClient::default()),
             resolver: Arc::new(SystemResolver::new()),
             exec: Arc::new(Programs::new()),

@@ -32,7 +32,8 @@ impl Events for Recorded {
     fn publish(&self, permit: &Permit, topic: &str, payload: &[u8]) -> Result<usize, ServiceError> {
         let reached = self.bus.publish(permit, topic, payload)?;
         let publisher = Some(permit.caller().name.as_str().into());
-        lock(&self.recording.0).push(Event { topic: topic.into(), payload: payload.into(), publisher });
+        let (topic, payload, depth) = (topic.into(), payload.into(), permit.event_depth());
+        lock(&self.recording.0).push(Event { topic, payload, publisher, depth });
         Ok(reached)
     }
 

@@ -51,7 +51,7 @@ use airlock_core::{MemoryKv, Redactor, Result, ServiceError, ServiceFuture};
 
 use self::events::Recording;
 use self::tools::ToolCalls;
-use crate::service::{EventBus, OperatorConfig, Services, ToolRegistry};
+use crate::service::{EventBus, OperatorConfig, Services, ToolRegistry, TransientMemory};
 
 pub use self::data::{
     Content, ExecRow, FakeData, HttpRow, MailFailureRow, MailRow, MessageRow, Setting, ToolRow,
@@ -69,6 +69,8 @@ pub use self::tools::{FakeTool, ToolCall};
 pub struct Fakes {
     /// What plugins keep, in memory.
     pub kv: Arc<MemoryKv>,
+    /// What is remembered, in memory.
+    pub memory: Arc<TransientMemory>,
     /// Answers that are put there.
     pub http: Arc<FakeHttp>,
     /// Addresses that are put there.
@@ -105,6 +107,7 @@ impl Fakes {
     pub fn services(&self) -> Services {
         Services {
             kv: self.kv.clone(),
+            memory: self.memory.clone(),
             http: self.http.clone(),
             resolver: self.resolver.clone(),
             exec: self.exec.clone(),

@@ -9,7 +9,9 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use airlock_core::{Digest, Error, ErrorKind, LimitKind, Limits, Manifest, Phase, Result, shell_quoted};
+use airlock_core::{
+    Digest, Error, ErrorKind, LimitKind, Limits, Manifest, ManifestFormat, Phase, Result, shell_quoted,
+};
 
 /// Bytes of all files of a source together.
 const MAX_BYTES: u64 = 256 << 20;
@@ -36,7 +38,7 @@ pub struct Package {
 type Files = BTreeMap<String, Vec<u8>>;
 
 impl Package {
-    /// Reads a source: a folder with a manifest, a `.wasm` file, or an archive (`.tar`,
+    /// Reads a source: a folder with a manifest, or that manifest, a `.wasm` file, or an archive (`.tar`,
     /// `.tar.gz`, `.zip`) of either. What it is is told by its bytes and not by its name.
     ///
     /// # Errors
@@ -49,6 +51,9 @@ impl Package {
         let shown = canonical.to_string_lossy().into_owned();
         if metadata.is_dir() {
             return Package::of_folder(&canonical, shown, limits);
+        }
+        if let Some(folder) = folder_of_manifest(source) {
+            return Package::of_folder(&folder, folder.to_string_lossy().into_owned(), limits);
         }
         let bytes = read_file(&canonical, MAX_BYTES)?;
         let stem = canonical.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -156,6 +161,9 @@ impl Package {
                     let how = manifest.how_to_build(|file| folder.join(file).exists());
                     return Err(not_built(&source, file, &manifest, how));
                 }
+                if manifest.format == ManifestFormat::Prx {
+                    no_link(&path)?;
+                }
                 let maximum = limits.value(LimitKind::ArtifactSize);
                 let bytes = read_file(&inside(folder, &path, name)?, maximum)?;
                 files.insert(file.to_owned(), bytes);
@@ -248,7 +256,27 @@ pub fn manifest_of(folder: &Path) -> Result<Option<(&'static str, Vec<u8>, Manif
     };
     let text = read_file(&inside(&folder, &folder.join(name), name)?, Manifest::MAX_BYTES + 1)?;
     let manifest = Manifest::read(name, &text)?;
+    if manifest.format == ManifestFormat::Prx {
+        no_link(&folder.join(name))?;
+    }
     Ok(Some((name, text, manifest)))
+}
+
+/// The folder of a manifest that is named itself, as a plugin's folder is.
+fn folder_of_manifest(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let parent = path.parent().filter(|_| Manifest::FILE_NAMES.contains(&name))?;
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    parent.canonicalize().ok()
+}
+
+/// Refuses a symbolic link, as PRX's host does for its plugins, wherever it leads.
+fn no_link(path: &Path) -> Result<()> {
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| unreadable(path, error))?;
+    match metadata.is_symlink() {
+        false => Ok(()),
+        true => Err(refused(&path.to_string_lossy(), "it is a symbolic link")),
+    }
 }
 
 fn refused(source: &str, reason: &str) -> Error {

@@ -48,8 +48,10 @@ pub(super) fn of_manifest(manifest: &Manifest, modules: &[&Looked<'_>]) -> Vec<F
 /// Whether it takes an import to use a capability. sen's plugins want most of what they want by what they
 /// answer, and input and output are a matter of what they are started with.
 fn is_imported(kind: CapabilityKind, format: ManifestFormat) -> bool {
-    use CapabilityKind::{Env, FsRead, FsWrite, Stdin, Stdout};
+    use CapabilityKind::{Env, EventsSubscribe, FsRead, FsWrite, Stdin, Stdout};
     match format {
+        // Hooks are told of events whether they ask their host for any or not.
+        ManifestFormat::Prx => kind != EventsSubscribe,
         ManifestFormat::Sen => matches!(kind, FsRead | FsWrite | Env),
         _ => !matches!(kind, Stdin | Stdout),
     }

@@ -16,7 +16,7 @@ pub(super) fn check(manifest: &Manifest, installed: &[String]) -> Vec<Finding> {
     }));
     if let Some(version) = manifest.version.as_deref().filter(|text| semver::Version::parse(text).is_err()) {
         let message = match manifest.format {
-            ManifestFormat::Fledge => "`plugin.version`",
+            ManifestFormat::Fledge | ManifestFormat::Prx => "`plugin.version`",
             _ => "its version",
         };
         let message = format!("{message} is `{version}`, which is no semantic version");

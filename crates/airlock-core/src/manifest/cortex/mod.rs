@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 
 use self::reader::Reader;
 use super::{Allocator, Manifest, ManifestFormat, MemoryRequest, ToolSpec, checked_name, invalid};
-use crate::{Error, ErrorKind, Location, Result};
+use crate::{Error, ErrorKind, Location, Overrides, Result};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -151,6 +151,8 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
         memory,
         streams: None,
         stdout_protocol: false,
+        limits: Overrides::new(),
+        prx: None,
         warnings: reader.warnings,
     })
 }
@@ -159,25 +161,7 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Manifest> {
 /// with or one that only knows this name. What it cannot be asked, or what it answers that is nothing, is a
 /// warning.
 pub(super) fn with_tools(said: Result<&[u8]>, manifest: Option<Manifest>, name: &str) -> Manifest {
-    let mut manifest = manifest.unwrap_or_else(|| Manifest {
-        format: ManifestFormat::Cortex,
-        name: name.to_owned(),
-        version: None,
-        description: None,
-        details: BTreeMap::new(),
-        hash: None,
-        entry_point: String::new(),
-        functions: Vec::new(),
-        tools: Vec::new(),
-        commands: Vec::new(),
-        hooks: BTreeMap::new(),
-        requests: Vec::new(),
-        config: BTreeMap::new(),
-        memory: MemoryRequest::default(),
-        streams: None,
-        stdout_protocol: false,
-        warnings: Vec::new(),
-    });
+    let mut manifest = manifest.unwrap_or_else(|| Manifest::nothing(ManifestFormat::Cortex, name.to_owned()));
     let answer = match said {
         Ok(bytes) => serde_json::from_slice::<Json>(bytes).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),

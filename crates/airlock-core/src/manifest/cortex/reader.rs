@@ -134,7 +134,7 @@ impl Reader {
             }
             let description = self.text("tools.description", entry.remove("description"));
             let params = self.params(entry.remove("params"));
-            tools.push(ToolSpec { name, description, params });
+            tools.push(ToolSpec { name, description, params, schema: None });
         }
         tools
     }

@@ -220,6 +220,11 @@ pub(crate) fn find(shape: &Shape, function: &str) -> Result<usize> {
     Names::of(&shape.wit).find(function)
 }
 
+/// The names of a component's functions, in their order.
+pub(crate) fn listed(wit: &Wit) -> Vec<String> {
+    Names::of(wit).listed().to_vec()
+}
+
 /// The schema of a function; see [`schema::schema`].
 ///
 /// # Errors

@@ -236,6 +236,9 @@ fn credential(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Serv
 
 /// The request that a response leads to, where it does.
 fn redirected(request: &HttpRequest, parts: &Parts) -> Result<Option<HttpRequest>, ServiceError> {
+    if !request.follows_redirects() {
+        return Ok(None);
+    }
     let follows = matches!(
         parts.status,
         StatusCode::MOVED_PERMANENTLY

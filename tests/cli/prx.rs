@@ -1,0 +1,96 @@
+//! PRX's plugins on the command line.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::support::{output, repository, show};
+
+const TOOL: &str = "plugins/prx-tool";
+
+#[test]
+fn a_tool_is_called_by_its_name_and_its_output_is_printed_also_where_it_fails() {
+    let call = |args: &[&str]| {
+        let all: Vec<&str> =
+            ["call", "--allow", "kv=1MiB", TOOL].into_iter().chain(args.iter().copied()).collect();
+        show(&all)
+    };
+    assert_snapshot!(call(&["probe.execute", r#"{"do":"config.get","args":["greeting"]}"#]), @r#"
+    exit 0
+    --- stdout
+    "hello"
+    "#);
+    assert_snapshot!(call(&["execute", r#"{"do":"nothing"}"#]), @r#"
+    exit 1
+    --- stdout
+    {"ok":false,"did":"nothing"}
+    --- stderr
+    error: the plugin failed: unsupported: nothing
+    "#);
+    let args = ["--json", "call", "--allow", "kv=1MiB", TOOL, "execute", r#"{"do":"nothing"}"#];
+    let printed: Value = serde_json::from_slice(&output(&args).stdout).unwrap();
+    assert_eq!(printed["error"]["output"], r#"{"ok":false,"did":"nothing"}"#);
+    // Its manifest does as well as its folder.
+    let manifest = "plugins/prx-tool/plugin.toml";
+    assert_snapshot!(show(&["call", "--allow", "kv=1MiB", manifest, "execute", r#"{"do":"text"}"#]), @r#"
+    exit 0
+    --- stdout
+    "plain, and no JSON"
+    "#);
+}
+
+#[test]
+fn what_it_requires_is_asked_for() {
+    assert_snapshot!(show(&["call", TOOL, "execute", "{}"]), @"");
+}
+
+#[test]
+fn inspect_shows_what_it_does_and_the_schema_of_its_tool() {
+    let printed: Value = serde_json::from_slice(&output(&["--json", "inspect", TOOL]).stdout).unwrap();
+    assert_eq!(printed["abi"], "prx");
+    assert_eq!(printed["manifest"]["format"], "prx");
+    assert_eq!(printed["manifest"]["tools"][0]["schema"]["required"], json!(["do"]));
+    assert_eq!(printed["manifest"]["prx"]["capabilities"][0]["type"], "tool");
+    assert_eq!(printed["limits"]["http_requests"], 3);
+    let schema: Value =
+        serde_json::from_slice(&output(&["inspect", TOOL, "--schema", "probe.execute"]).stdout).unwrap();
+    assert_eq!(schema["properties"]["params"]["properties"]["times"]["default"], 1);
+    let all: Value = serde_json::from_slice(&output(&["inspect", TOOL, "--schema"]).stdout).unwrap();
+    assert_eq!(all["probe.execute"], schema);
+    let text = show(&["inspect", "plugins/prx-hook"]);
+    assert!(text.contains("hook `audit` of agent_start, agent_end, build.*"), "{text}");
+    let text = show(&["inspect", "plugins/prx-cron"]);
+    assert!(text.contains("cron `nightly` at 0 3 * * *"), "{text}");
+}
+
+#[test]
+fn it_is_installed_and_keeps_and_remembers_from_call_to_call() {
+    let home = tempfile::tempdir().unwrap();
+    let airlock = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_airlock"))
+            .args(args)
+            .current_dir(repository())
+            .env("AIRLOCK_HOME", home.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), stdout.trim().to_owned(), stderr.into_owned())
+    };
+    let (code, _, stderr) = airlock(&["install", "--yes", TOOL]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let (code, _, stderr) = airlock(&["grant", "prx-tool", "memory"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let call = |what: &str, args: Value| {
+        let input = json!({ "do": what, "args": args }).to_string();
+        let (code, stdout, stderr) = airlock(&["call", "prx-tool", "execute", &input]);
+        assert_eq!(code, Some(0), "{stderr}");
+        serde_json::from_str::<Value>(&stdout).unwrap()
+    };
+    call("kv.set", json!(["color", "green"]));
+    assert_eq!(call("kv.get", json!(["color"])), "green");
+    let id = call("memory.store", json!(["the kettle is in the kitchen", "core"]));
+    call("memory.store", json!(["nothing of it", "core"]));
+    let found = call("memory.recall", json!(["kettle kitchen", 5]));
+    assert_eq!(found, json!([[id, "the kettle is in the kitchen", "core", 1.0]]));
+}
