@@ -80,6 +80,7 @@ const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 6] = [
         &[
             ("wasi:sockets/tcp", &["[method]tcp-socket.start-connect"]),
             ("wasi:sockets/ip-name-lookup", &["resolve-addresses"]),
+            ("wasi:http/outgoing-handler", &["handle"]),
         ],
     ),
 ];

@@ -3,8 +3,8 @@
 //! wasmtime-wasi does the work that needs no decision; what a guest may observe is
 //! decided here: [`clocks`] and random by the policy, [`stdio`] captured within limits,
 //! the [`environment`] and [`files`] as far as they are granted. Modules have [`preview1`] and no
-//! network; programs that are components have [`preview2`] and no files. wasmtime-wasi's own state is
-//! made at the first call that needs it, so that a guest which never calls pays nothing.
+//! network; components have [`preview2`]. wasmtime-wasi's own state is made at the first call that
+//! needs it, so that a guest which never calls pays nothing.
 
 mod clocks;
 mod environment;
@@ -150,6 +150,8 @@ pub(crate) struct Wasi {
     hostcall_fuel: usize,
     /// What a component knows of the network, where it has asked for some of it.
     network: Option<Box<preview2::Network>>,
+    /// The same of requests.
+    requests: Option<Box<preview2::Requests>>,
 }
 
 /// What the first call that needs wasmtime-wasi makes.
@@ -184,6 +186,7 @@ impl Wasi {
             seeded: None,
             hostcall_fuel: 0,
             network: None,
+            requests: None,
         }
     }
 
