@@ -366,6 +366,40 @@ fn a_build_command_of_the_manifest_goes_before_the_language() {
     assert!(build(&place, &none, &[&folder]).contains("with Airlock's own assembler"));
 }
 
+/// Functions as the canonical ABI lowers them, and their WIT beside.
+#[test]
+fn a_module_with_its_wit_in_its_folder_becomes_a_component() {
+    let place = Place::new();
+    let none = tools(&place, &[]);
+    let folder = made(&place, "adder", "raw", "wat");
+    let wat = r#"(module (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "a:b/adder#add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+        (func (export "a:b/adder#length") (param i32 i32) (result i32) (local.get 1)))"#;
+    fs::write(format!("{folder}/adder.wat"), wat).unwrap();
+    // Without WIT it is what it was.
+    build(&place, &none, &[&folder]);
+    let wasm = format!("{folder}/adder.wasm");
+    assert_eq!(place.ok(&["call", &wasm, "a:b/adder#add", "40", "2"]), "42\n");
+    fs::create_dir(format!("{folder}/wit")).unwrap();
+    let wit = "package a:b; interface adder { add: func(a: u32, b: u32) -> u32; length: func(of: string) -> u32; }\n\
+               world w { export adder; }";
+    fs::write(format!("{folder}/wit/world.wit"), wit).unwrap();
+    let first = build(&place, &none, &[&folder]);
+    assert!(first.contains("built adder.wasm"), "{first}");
+    assert_eq!(place.ok(&["call", &wasm, "add", "40", "2"]), "42\n");
+    assert_eq!(place.ok(&["call", &wasm, "length", "four"]), "4\n");
+    assert_eq!(build(&place, &none, &[&folder]), first, "the same again");
+    // What its WIT has and it has not is an error, and so is WIT that is none.
+    fs::write(format!("{folder}/wit/world.wit"), wit.replace("length", "size")).unwrap();
+    let failed = build(&place, &none, &[&folder]);
+    assert!(failed.contains("error: it is not built: what was built is not what its WIT says"), "{failed}");
+    fs::write(format!("{folder}/wit/world.wit"), "package a:b; interface {").unwrap();
+    let failed = build(&place, &none, &[&folder]);
+    assert!(failed.contains("error: it is not built: its WIT cannot be read"), "{failed}");
+    assert_eq!(place.ok(&["call", &wasm, "add", "40", "2"]), "42\n");
+}
+
 #[test]
 fn what_fails_to_build_leaves_what_was_built_before() {
     let place = Place::new();

@@ -113,9 +113,6 @@ fn provoked(place: &Place) -> Vec<(&'static str, Vec<[String; 4]>)> {
     tell("asks-too-little", cortex(place, "", &json_module(&http)));
     let network = r#","permissions":{"network":["https://api.example.com"]}"#;
     tell("asks-unused", cortex(place, network, &json_module("")));
-    let component = fs::read(repository().join("plugins/tcp-echo/tcp-echo.wasm")).unwrap();
-    let asking = "[capabilities]\nnetwork = true\nfilesystem = \"project\"\n[[commands]]";
-    tell("cannot-grant", fledge(place, "[[commands]]", asking, &component));
     let six = r#"(param i32 i32 i32 i32 i32 i32) (result i32) i32.const 0"#;
     tell("near-export", bare(place, &json_module(&format!(r#"(func (export "plugin_exec_tool") {six})"#))));
     tell("export-type", bare(place, &json_module(r#"(func (export "plugin_init") (param i32))"#)));
@@ -235,11 +232,10 @@ fn every_code_of_the_page_is_provoked_and_matters_as_much_as_it_says() {
         let _ = writeln!(shown, "{severity} {code}: {message}\n  hint: {hint}");
         // Nothing else that matters is said of a module that is odd in one way, but that it does not load.
         let others = found.iter().filter(|[severity, own, ..]| severity != "note" && own != code);
-        let others =
-            others.filter(|[_, own, ..]| (code, own.as_str()) != (&"cannot-grant", "invalid-setting"));
         assert_eq!(others.count(), 0, "{code}: {found:?}");
     }
-    let told: BTreeSet<&str> = provoked.iter().map(|(code, _)| *code).collect();
+    // What no manifest of today asks for.
+    let told: BTreeSet<&str> = provoked.iter().map(|(code, _)| *code).chain(["cannot-grant"]).collect();
     assert_eq!(told, page.keys().copied().collect());
     assert_snapshot!(shown, @r#"
     error missing-binary: the command `my-lint` runs `gone.wasm`, which is not there
@@ -268,8 +264,6 @@ fn every_code_of_the_page_is_provoked_and_matters_as_much_as_it_says() {
       hint: `permissions.network` in its manifest asks for it
     warning asks-unused: it asks for `net`, and imports nothing that could use it
       hint: without `net` nobody is asked about it
-    warning cannot-grant: it asks for `fs.read=.::/project`, which this version cannot grant
-      hint: no flag grants it either: the manifest can only do without it
     warning near-export: `bare.wasm` exports `plugin_exec_tool`, and no `plugin_execute_tool`, which the `cortex` ABI looks for
       hint: `plugin_execute_tool` is a func (i32, i32, i32, i32, i32, i32) -> (i32)
     warning export-type: `bare.wasm` exports `plugin_init` as a func (i32) -> (), and every ABI looks for a func () -> ()

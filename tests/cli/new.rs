@@ -10,7 +10,7 @@ use crate::plugins::{Place, text};
 use crate::terminal::Terminal;
 
 /// Every language and ABI that there is a plugin to start from for.
-pub(crate) const ALL: [(&str, &str); 17] = [
+pub(crate) const ALL: [(&str, &str); 18] = [
     ("json", "rust"),
     ("json", "c"),
     ("json", "zig"),
@@ -22,6 +22,7 @@ pub(crate) const ALL: [(&str, &str); 17] = [
     ("raw", "zig"),
     ("raw", "assemblyscript"),
     ("raw", "wat"),
+    ("component", "rust"),
     ("fledge", "rust"),
     ("fledge", "go"),
     ("fledge", "c"),
@@ -90,7 +91,7 @@ fn each_has_its_files_and_a_manifest_that_is_read() {
         shown.push_str(&format!("{abi} {lang}: {}\n", own.join(" ")));
 
         // It is not built, and nothing else is missing.
-        if !matches!(abi, "raw" | "sen") {
+        if !matches!(abi, "raw" | "sen" | "component") {
             let checked = place.output(&["--json", "check", "--strict", folder.to_str().unwrap()]);
             let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
             let findings = checked["findings"].as_array().unwrap();
@@ -111,6 +112,7 @@ fn each_has_its_files_and_a_manifest_that_is_read() {
     raw zig: my-raw-zig.zig tests/gcd.toml README.md .gitignore
     raw assemblyscript: package.json asconfig.json my-raw-assemblyscript.ts tests/gcd.toml README.md .gitignore
     raw wat: my-raw-wat.wat tests/gcd.toml README.md .gitignore
+    component rust: Cargo.toml .cargo/config.toml src/lib.rs wit/world.wit tests/greet.toml README.md .gitignore
     fledge rust: Cargo.toml .cargo/config.toml src/main.rs plugin.toml tests/lint.toml tests/project/long.txt README.md .gitignore
     fledge go: go.mod main.go plugin.toml tests/greet.toml README.md .gitignore
     fledge c: my-fledge-c.c compile_flags.txt plugin.toml tests/greet.toml README.md .gitignore kit/cortex-json.h
@@ -194,17 +196,11 @@ fn names_are_those_that_the_language_takes() {
 #[test]
 fn what_there_is_nothing_to_start_from_for_is_said_with_what_there_is() {
     let place = Place::new();
-    assert_snapshot!(place.show(&["new", "x", "--abi", "component"]), @r"
-    exit 2
-    --- stderr
-    error: `--abi`: components have no plugin to start from in this version
-    hint: there is `json`, `raw`, `fledge`, `sen`, `cortex`
-    ");
     assert_snapshot!(place.show(&["new", "x", "--abi", "jason"]), @r"
     exit 2
     --- stderr
     error: `--abi`: there is no plugin to start from for `jason`
-    hint: there is `json`, `raw`, `fledge`, `sen`, `cortex`
+    hint: there is `json`, `raw`, `component`, `fledge`, `sen`, `cortex`
     ");
     assert_snapshot!(place.show(&["new", "x", "--lang", "cobol"]), @r"
     exit 2

@@ -1,36 +1,85 @@
-//! WASI preview 1 as a guest meets it: every call, and every error, by a program that checks
-//! them (`tests/guests/wasi`).
+//! WASI as a guest meets it: every call, and every error, by programs that check them. The one of
+//! preview 1 (`tests/guests/wasi`) is, with what stands between the two, a component of preview 2 as well:
+//! so each of its cases is written once and holds in both. What preview 2 has beyond that is checked by
+//! one that calls its interfaces as they are (`tests/guests/wasip2`).
 
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use crate::support::{airlock, describe, with_stdin};
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
+};
+use wit_component::ComponentEncoder;
 
-const GUEST: &str = "tests/guests/wasi/wasi.wasm";
+use crate::support::{airlock, describe, repository, with_stdin};
 
-/// Runs a topic with these grants.
-fn run(grants: &[String], words: &[&str]) -> Output {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Preview {
+    One,
+    Two,
+}
+
+const PREVIEWS: [Preview; 2] = [Preview::One, Preview::Two];
+
+impl Preview {
+    /// The program, made a component where it is to be one.
+    fn guest(self) -> PathBuf {
+        let module = repository().join("tests/guests/wasi/wasi.wasm");
+        if self == Preview::One {
+            return module;
+        }
+        let encoder = ComponentEncoder::default().module(&std::fs::read(module).unwrap()).unwrap();
+        let adapter = WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
+        let mut encoder = encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter).unwrap();
+        // Every test makes the same one, and none sees half of it. Its name is the program's.
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("preview2");
+        std::fs::create_dir_all(&place).unwrap();
+        let mut made = tempfile::NamedTempFile::new_in(&place).unwrap();
+        std::io::Write::write_all(&mut made, &encoder.encode().unwrap()).unwrap();
+        made.persist(place.join("wasi.wasm")).unwrap();
+        place.join("wasi.wasm")
+    }
+
+    /// Runs a topic with these grants.
+    fn run(self, grants: &[String], words: &[&str]) -> Output {
+        run(&self.guest(), grants, words)
+    }
+}
+
+fn run(guest: &Path, grants: &[String], words: &[&str]) -> Output {
     let mut command = airlock();
     command.arg("run").args(grants.iter().flat_map(|grant| ["--allow", grant]));
-    command.args([GUEST, "--"]).args(words).output().unwrap()
+    command.arg(guest).arg("--").args(words).output().unwrap()
+}
+
+/// The program of preview 2 alone.
+fn own() -> PathBuf {
+    repository().join("tests/guests/wasip2/wasip2.wasm")
+}
+
+/// What a topic said of each check, in order: its name, and what is wrong with it.
+fn told(output: &Output) -> Vec<(String, Option<String>)> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let of = |line: &str| match (line.strip_prefix("ok "), line.strip_prefix("FAIL ")) {
+        (Some(name), _) => Some((name.to_owned(), None)),
+        (_, Some(failed)) => {
+            let (name, found) = failed.rsplit_once(": ").unwrap_or((failed, ""));
+            Some((name.to_owned(), Some(found.to_owned())))
+        }
+        _ => None,
+    };
+    text.lines().filter_map(of).collect()
 }
 
 /// What a topic printed, in which all checks passed, and there were so many: one that was
 /// left out would pass as well.
 fn passed(output: &Output, checks: usize) -> String {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let failed: Vec<&str> = text.lines().filter(|line| line.starts_with("FAIL ")).collect();
+    let told = told(output);
+    let failed: Vec<_> = told.iter().filter(|(_, wrong)| wrong.is_some()).collect();
     assert!(output.status.success() && failed.is_empty(), "{failed:#?}\n{}", describe(output));
-    let count = text.lines().filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(count, checks, "{text}");
-    text
-}
-
-/// Runs a topic on a folder that it may write to.
-fn on_folder(topic: &str, set_up: impl FnOnce(&Path), checks: usize) {
-    let folder = tempfile::tempdir().unwrap();
-    set_up(folder.path());
-    passed(&run(&[write(folder.path())], &[topic]), checks);
+    assert_eq!(told.len(), checks, "{}", describe(output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn write(folder: &Path) -> String {
@@ -44,53 +93,240 @@ fn read(folder: &Path, guest: &str) -> String {
 /// A folder with `file`, and `folder` with another below.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("folder")).unwrap();
-    std::fs::write(folder.path().join("file"), "content").unwrap();
-    std::fs::write(folder.path().join("folder/file"), "below").unwrap();
+    fill(folder.path());
     folder
 }
 
+fn fill(folder: &Path) {
+    std::fs::create_dir(folder.join("folder")).unwrap();
+    std::fs::write(folder.join("file"), "content").unwrap();
+    std::fs::write(folder.join("folder/file"), "below").unwrap();
+}
+
+fn empty(_folder: &Path) {}
+
+/// A guest cannot make an absolute link itself.
+fn with_absolute_link(folder: &Path) {
+    std::os::unix::fs::symlink("/etc/passwd", folder.join("absolute")).unwrap();
+}
+
+fn with_fifo(folder: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(folder.join("fifo")).status().unwrap().success());
+}
+
+/// Folders of which some is granted: one whole, one by one of its files, one without its folders.
+fn with_three(folder: &Path) {
+    for name in ["data", "one", "flat"] {
+        let folder = folder.join(name);
+        std::fs::create_dir(&folder).unwrap();
+        fill(&folder);
+        std::fs::write(folder.join("other"), "another").unwrap();
+    }
+}
+
+fn some_of_three(folder: &Path) -> Vec<String> {
+    let folder = folder.display();
+    vec![
+        format!("fs.read={folder}/data::/data"),
+        format!("fs.read={folder}/one/file::/one/file"),
+        format!("fs.write={folder}/flat/*::/flat"),
+    ]
+}
+
+/// Which programs have a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// The one of both previews.
+    Both,
+    /// The one of preview 2 alone.
+    Own,
+}
+
+/// A topic that is run on a folder of its own.
+struct Topic {
+    of: Of,
+    name: &'static str,
+    checks: usize,
+    set_up: fn(&Path),
+    grants: fn(&Path) -> Vec<String>,
+}
+
+impl Topic {
+    /// What is run of it for a preview, if anything.
+    fn guest(&self, preview: Preview) -> Option<PathBuf> {
+        match (self.of, preview) {
+            (Of::Both, preview) => Some(preview.guest()),
+            (Of::Own, Preview::One) => None,
+            (Of::Own, Preview::Two) => Some(own()),
+        }
+    }
+}
+
+const fn with(
+    of: Of,
+    name: &'static str,
+    checks: usize,
+    set_up: fn(&Path),
+    grants: fn(&Path) -> Vec<String>,
+) -> Topic {
+    Topic { of, name, checks, set_up, grants }
+}
+
+fn to_write(folder: &Path) -> Vec<String> {
+    vec![write(folder)]
+}
+
+fn to_read(folder: &Path) -> Vec<String> {
+    vec![read(folder, "/")]
+}
+
+fn nothing(_folder: &Path) -> Vec<String> {
+    Vec::new()
+}
+
+fn clock(_folder: &Path) -> Vec<String> {
+    vec!["clock".to_owned()]
+}
+
+fn random(_folder: &Path) -> Vec<String> {
+    vec!["random".to_owned()]
+}
+
+fn to_write_by_the_clock(folder: &Path) -> Vec<String> {
+    [to_write(folder), clock(folder)].concat()
+}
+
+const TOPICS: [Topic; 26] = [
+    with(Of::Both, "opening", 56, with_absolute_link, to_write),
+    with(Of::Both, "reading", 89, empty, to_write),
+    with(Of::Both, "folders", 38, empty, to_write),
+    with(Of::Both, "listing", 38, empty, to_write),
+    with(Of::Both, "renaming", 30, empty, to_write),
+    with(Of::Both, "links", 39, empty, to_write),
+    with(Of::Both, "descriptors", 68, empty, to_write),
+    with(Of::Both, "closing", 11, fill, to_read),
+    with(Of::Both, "readonly", 22, fill, to_read),
+    with(Of::Both, "clocks", 9, empty, nothing),
+    with(Of::Both, "clocks", 9, empty, clock),
+    with(Of::Both, "polling", 23, empty, to_write),
+    with(Of::Both, "polling", 23, empty, to_write_by_the_clock),
+    with(Of::Both, "randomness", 7, empty, nothing),
+    with(Of::Both, "randomness", 7, empty, random),
+    with(Of::Own, "opening", 27, with_fifo, to_write),
+    with(Of::Own, "places", 26, empty, to_write),
+    with(Of::Own, "folders", 29, empty, to_write),
+    with(Of::Own, "granted", 28, with_three, some_of_three),
+    with(Of::Own, "streams", 22, empty, to_write),
+    with(Of::Own, "clocks", 4, empty, nothing),
+    with(Of::Own, "clocks", 4, empty, clock),
+    with(Of::Own, "polling", 8, empty, nothing),
+    with(Of::Own, "polling", 8, empty, clock),
+    with(Of::Own, "random", 8, empty, nothing),
+    with(Of::Own, "random", 8, empty, random),
+];
+
+/// Where preview 2, or what stands between, has another answer: the topic, the check, and the answer.
+const DIFFERENT: [(&str, &str, &str); 0] = [];
+
+/// Runs every topic for both previews, and has a table of them.
 #[test]
-fn path_open_by_flags_types_and_paths() {
-    // A guest cannot make an absolute link itself.
-    let set_up = |folder: &Path| std::os::unix::fs::symlink("/etc/passwd", folder.join("absolute")).unwrap();
-    on_folder("opening", set_up, 56);
+fn every_check_of_both_previews_has_its_answer() {
+    let mut table = format!("{:12} {:>6}  {:24} {:24}\n", "topic", "checks", "preview 1", "preview 2");
+    let mut is_right = true;
+    for topic in &TOPICS {
+        let (mut cells, mut wrong) = (Vec::new(), String::new());
+        for preview in PREVIEWS {
+            let Some(guest) = topic.guest(preview) else {
+                cells.push("-".to_owned());
+                continue;
+            };
+            let folder = tempfile::tempdir().unwrap();
+            (topic.set_up)(folder.path());
+            let output = run(&guest, &(topic.grants)(folder.path()), &[topic.name]);
+            cells.push(judge(topic, preview, &output, &mut wrong));
+        }
+        writeln!(table, "{:12} {:6}  {:24} {:24}", topic.name, topic.checks, cells[0], cells[1]).unwrap();
+        is_right &= wrong.is_empty();
+        table.push_str(&wrong);
+    }
+    assert!(is_right, "\n{table}");
+}
+
+/// What a topic came to, in a cell of the table; what is wrong with it is added to that.
+fn judge(topic: &Topic, preview: Preview, output: &Output, wrong: &mut String) -> String {
+    let told = told(output);
+    let expected = |name: &str| {
+        let of_it = |(of, check, _): &&(&str, &str, &str)| (*of, *check) == (topic.name, name);
+        let may_differ = (topic.of, preview) == (Of::Both, Preview::Two);
+        DIFFERENT.iter().filter(|_| may_differ).find(of_it).map(|(_, _, answer)| *answer)
+    };
+    for (name, found) in &told {
+        if found.as_deref() != expected(name) {
+            let found = found.as_deref().unwrap_or("passed, and is said to differ");
+            writeln!(wrong, "    {preview:?}: {name}: {found}").unwrap();
+        }
+    }
+    let different = told.iter().filter(|(_, found)| found.is_some()).count();
+    if told.len() != topic.checks || output.status.code() != i32::try_from(different).ok() {
+        writeln!(wrong, "    {preview:?}: {} checks\n{}", told.len(), describe(output)).unwrap();
+    }
+    match different {
+        0 => format!("{} pass", told.len()),
+        _ => format!("{} pass, {different} differ", told.len() - different),
+    }
+}
+
+/// More than may be written, in every way that there is for it.
+#[test]
+fn what_is_written_beyond_a_limit_is_refused_whatever_writes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("held"), vec![0; 4100]).unwrap();
+    let limits = ["--written-bytes", "1000B", "--created-files", "3", "--folder-size", "5000B"];
+    let mut command = airlock();
+    command.arg("run").args(limits).args(["--allow", &write(folder.path())]);
+    passed(&command.arg(own()).args(["--", "quota"]).output().unwrap(), 14);
 }
 
 #[test]
-fn reading_writing_seeking_sizes_times_and_appending() {
-    on_folder("reading", |_| {}, 89);
+fn variables_and_arguments_of_preview_2() {
+    let mut command = airlock();
+    command.env("WASI_ONE", "1").args(["run", "--allow", "env=WASI_ONE"]).arg(own());
+    let words = ["--", "environment", "", "two words", "\u{e9}\u{2603}", "--x"];
+    passed(&command.args(words).output().unwrap(), 5);
 }
 
 #[test]
-fn folders_are_made_and_removed_and_files_unlinked() {
-    on_folder("folders", |_| {}, 38);
+fn a_folder_to_read_is_not_changed_whatever_is_tried() {
+    for preview in PREVIEWS {
+        let folder = folder();
+        preview.run(&[read(folder.path(), "/")], &["readonly"]);
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["file", "folder"], "{preview:?}");
+        assert_eq!(std::fs::read_to_string(folder.path().join("file")).unwrap(), "content");
+    }
 }
 
 #[test]
-fn a_folder_is_listed_whole_with_any_buffer_and_from_any_cookie() {
-    on_folder("listing", |_| {}, 38);
+fn a_check_that_fails_is_told_and_counted() {
+    for preview in PREVIEWS {
+        let folder = folder();
+        let output = preview.run(&[write(folder.path())], &["readonly"]);
+        let failed = told(&output).iter().filter(|(_, wrong)| wrong.is_some()).count();
+        assert!(failed >= 10, "{}", describe(&output));
+        assert_eq!(output.status.code(), i32::try_from(failed).ok(), "{preview:?}");
+    }
 }
 
 #[test]
-fn renaming_files_folders_and_links() {
-    on_folder("renaming", |_| {}, 30);
-}
-
-#[test]
-fn symbolic_and_hard_links() {
-    on_folder("links", |_| {}, 39);
-}
-
-#[test]
-fn descriptors_tell_what_they_are_and_are_renumbered() {
-    on_folder("descriptors", |_| {}, 68);
-}
-
-#[test]
-fn granted_folders_and_standard_streams_can_be_closed() {
-    let folder = folder();
-    passed(&run(&[read(folder.path(), "/")], &["closing"]), 11);
+fn sleeping_beside_what_is_ready_does_not_take_its_time() {
+    for preview in PREVIEWS {
+        let folder = tempfile::tempdir().unwrap();
+        let started = std::time::Instant::now();
+        preview.run(&[write(folder.path()), "clock".to_owned()], &["polling"]);
+        assert!(started.elapsed().as_secs() < 30, "it slept for a minute beside what was ready");
+    }
 }
 
 #[test]
@@ -100,68 +336,35 @@ fn granted_folders_are_told_with_their_names() {
     // Descriptors are given in the order of the grants' texts.
     grants.sort();
     let names: Vec<&str> = grants.iter().map(|grant| grant.split_once("::").unwrap().1).collect();
-    passed(&run(&grants, &["preopens", names[0], names[1]]), 20);
-    passed(&run(&[], &["preopens"]), 2);
-}
-
-#[test]
-fn a_folder_to_read_is_not_changed_whatever_is_tried() {
-    let folder = folder();
-    passed(&run(&[read(folder.path(), "/")], &["readonly"]), 22);
-    let mut names: Vec<_> =
-        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["file", "folder"]);
-    assert_eq!(std::fs::read_to_string(folder.path().join("file")).unwrap(), "content");
-}
-
-#[test]
-fn a_check_that_fails_is_told_and_counted() {
-    let folder = folder();
-    let output = run(&[write(folder.path())], &["readonly"]);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let failed = text.lines().filter(|line| line.starts_with("FAIL ")).count();
-    assert!(failed >= 10, "{text}");
-    assert_eq!(output.status.code(), i32::try_from(failed).ok());
-}
-
-#[test]
-fn clocks_are_told_and_the_monotonic_one_never_goes_back() {
-    passed(&run(&[], &["clocks"]), 9);
-    passed(&run(&["clock".to_owned()], &["clocks"]), 9);
-}
-
-#[test]
-fn waiting_for_clocks_and_descriptors() {
-    for clock in [None, Some("clock".to_owned())] {
-        let folder = tempfile::tempdir().unwrap();
-        let grants: Vec<String> = [write(folder.path())].into_iter().chain(clock).collect();
-        let started = std::time::Instant::now();
-        passed(&run(&grants, &["polling"]), 23);
-        assert!(started.elapsed().as_secs() < 30, "it slept for a minute beside what was ready");
+    for preview in PREVIEWS {
+        passed(&preview.run(&grants, &["preopens", names[0], names[1]]), 20);
+        passed(&preview.run(&[], &["preopens"]), 2);
     }
 }
 
 #[test]
 fn arguments_and_variables_come_whole_and_in_order() {
-    let mut command = airlock();
-    command.env("WASI_ONE", "1").env("WASI_TWO", "a=b c").args(["run", "--allow", "env=WASI_*", GUEST, "--"]);
-    let output = command.args(["arguments", "", "two words", "\u{e9}\u{2603}", "--x"]).output().unwrap();
-    let text = passed(&output, 14);
-    let given: Vec<&str> = text.lines().filter(|line| !line.starts_with("ok ")).collect();
-    assert_eq!(
-        given,
-        [
-            "argument `wasi`",
-            "argument `arguments`",
-            "argument ``",
-            "argument `two words`",
-            "argument `\u{e9}\u{2603}`",
-            "argument `--x`",
-            "variable `WASI_ONE=1`",
-            "variable `WASI_TWO=a=b c`",
-        ]
-    );
+    for preview in PREVIEWS {
+        let mut command = airlock();
+        command.env("WASI_ONE", "1").env("WASI_TWO", "a=b c").args(["run", "--allow", "env=WASI_*"]);
+        let words = ["arguments", "", "two words", "\u{e9}\u{2603}", "--x"];
+        let text = passed(&command.arg(preview.guest()).arg("--").args(words).output().unwrap(), 14);
+        let given: Vec<&str> = text.lines().filter(|line| !line.starts_with("ok ")).collect();
+        assert_eq!(
+            given,
+            [
+                "argument `wasi`",
+                "argument `arguments`",
+                "argument ``",
+                "argument `two words`",
+                "argument `\u{e9}\u{2603}`",
+                "argument `--x`",
+                "variable `WASI_ONE=1`",
+                "variable `WASI_TWO=a=b c`",
+            ],
+            "{preview:?}"
+        );
+    }
 }
 
 #[test]
@@ -170,39 +373,52 @@ fn standard_input_comes_whole_in_pieces_of_any_size_and_then_ends() {
     let sum = |bytes: &[u8]| {
         bytes.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)))
     };
-    for (room, input) in [
-        ("1", &bytes[..1000]),
-        ("4096", &bytes[..]),
-        ("1000000", &bytes[..]),
-        ("7", b""),
-        ("100", b"\0\xff\n"),
-    ] {
-        let output = with_stdin(&["run", GUEST, "--", "input", room], input);
-        let text = passed(&output, 3);
-        let expected = format!("{} bytes, sum {}", input.len(), sum(input));
-        assert_eq!(text.lines().last(), Some(expected.as_str()), "in pieces of {room}");
+    for preview in PREVIEWS {
+        let guest = preview.guest();
+        let guest = guest.to_str().unwrap();
+        for (room, input) in [
+            ("1", &bytes[..1000]),
+            ("4096", &bytes[..]),
+            ("1000000", &bytes[..]),
+            ("7", b""),
+            ("100", b"\0\xff\n"),
+        ] {
+            let output = with_stdin(&["run", guest, "--", "input", room], input);
+            let text = passed(&output, 3);
+            let expected = format!("{} bytes, sum {}", input.len(), sum(input));
+            assert_eq!(text.lines().last(), Some(expected.as_str()), "{preview:?}: in pieces of {room}");
+        }
+        let empty = airlock().args(["run", guest, "--", "input"]).stdin(Stdio::null()).output().unwrap();
+        assert!(passed(&empty, 3).ends_with("\n0 bytes, sum 0\n"));
     }
-    let empty = airlock().args(["run", GUEST, "--", "input"]).stdin(Stdio::null()).output().unwrap();
-    assert!(passed(&empty, 3).ends_with("\n0 bytes, sum 0\n"));
 }
 
 #[test]
 fn standard_output_and_error_are_apart_and_each_in_order() {
-    let output = run(&[], &["output"]);
-    let text = passed(&output, 8);
-    let written: Vec<&str> = text.lines().filter(|line| !line.starts_with("ok ")).collect();
-    assert_eq!(written, ["out 1", "out 2"]);
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "err 1\nerr 2\n");
+    for preview in PREVIEWS {
+        let output = preview.run(&[], &["output"]);
+        let text = passed(&output, 8);
+        let written: Vec<&str> = text.lines().filter(|line| !line.starts_with("ok ")).collect();
+        assert_eq!(written, ["out 1", "out 2"]);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "err 1\nerr 2\n");
+    }
 }
 
 #[test]
 fn proc_exit_is_the_exit_code() {
     for code in [0, 1, 7, 120, 125, 126, 255] {
-        assert_eq!(run(&[], &["leaving", &code.to_string()]).status.code(), Some(code));
+        assert_eq!(Preview::One.run(&[], &["leaving", &code.to_string()]).status.code(), Some(code));
+    }
+    // Preview 2 has good and bad; a number is what was to become of it.
+    for code in [0, 1, 7, 255] {
+        assert_eq!(run(&own(), &[], &["leaving", &code.to_string()]).status.code(), Some(code));
+    }
+    for (code, left) in [(0, 0), (1, 1), (7, 1)] {
+        assert_eq!(Preview::Two.run(&[], &["leaving", &code.to_string()]).status.code(), Some(left));
     }
     // A process has no more than eight bits of it.
-    assert_eq!(run(&[], &["leaving", "256"]).status.code(), Some(0));
-    assert_eq!(run(&[], &["leaving", "4294967295"]).status.code(), Some(255));
+    assert_eq!(Preview::One.run(&[], &["leaving", "256"]).status.code(), Some(0));
+    assert_eq!(Preview::One.run(&[], &["leaving", "4294967295"]).status.code(), Some(255));
 }
 
 /// The documents say EINVAL. wasmtime's generated code reads such arguments before a host
@@ -210,7 +426,7 @@ fn proc_exit_is_the_exit_code() {
 #[test]
 fn numbers_that_stand_for_nothing_end_the_guest() {
     for (word, kind) in [("clock", "Clockid"), ("whence", "Whence"), ("advice", "Advice")] {
-        let shown = describe(&run(&[], &["nonsense", word]));
+        let shown = describe(&Preview::One.run(&[], &["nonsense", word]));
         assert!(shown.starts_with("exit 122"), "{shown}");
         assert!(shown.contains(&format!("Invalid enum value {kind}")), "{shown}");
     }

@@ -1,6 +1,6 @@
 //! Airlock beside bare wasmtime, set up as well as it can be, with every limit of Airlock's
 //! on: calls, loads, processes, memory, throughput, metering, stopping, services, many plugins, plugins of
-//! other systems, and embedding.
+//! other systems, embedding, and components.
 //!
 //! `scripts/bench` builds what is measured and runs this; `scripts/bench calls load` runs
 //! some of it.
@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails to get what it needs has failed")]
 
 mod calls;
+mod components;
 mod cortex;
 mod embed;
 mod floor;
@@ -32,7 +33,7 @@ use airlock_bench::Report;
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     ("calls", calls::run),
     ("load", load::run),
     ("process", process::run),
@@ -46,6 +47,7 @@ const GROUPS: [Group; 13] = [
     ("sen", sen::run),
     ("cortex", cortex::run),
     ("embed", embed::run),
+    ("components", components::run),
 ];
 
 fn main() {

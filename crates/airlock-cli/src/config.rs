@@ -38,11 +38,17 @@
 //!
 //! [grants]
 //! keep_on_update = false
+//!
+//! # Whom plugins may write mail to, beside what is granted, and how often in an hour.
+//! [email]
+//! recipients = ["boss@example.com", "*@team.example.com"]
+//! per_hour = 10
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use airlock_email::SendRules;
 use airlock_host::service::OperatorConfig;
 use airlock_host::{
     CacheSettings, Capability, CapabilityKind, Ceiling, Credential, Error, ErrorKind, Host, HostBuilder,
@@ -76,6 +82,8 @@ struct File {
     audit: AuditSection,
     #[serde(default)]
     grants: GrantsSection,
+    #[serde(default)]
+    email: EmailSection,
     /// Folders in which plugins are found that somebody put there by hand.
     #[serde(default)]
     folders: Vec<PathBuf>,
@@ -121,6 +129,22 @@ enum OnFailure {
 pub(crate) struct GrantsSection {
     /// Whether a new version that asks for no more keeps what the one before it had.
     pub(crate) keep_on_update: bool,
+}
+
+/// What bounds the mail of plugins.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EmailSection {
+    recipients: Vec<String>,
+    per_hour: Option<u32>,
+}
+
+impl EmailSection {
+    fn read(self) -> Result<SendRules, Error> {
+        let rules = SendRules::default();
+        let per_hour = self.per_hour.unwrap_or(rules.per_hour);
+        Ok(SendRules { recipients: self.recipients, per_hour }.checked()?)
+    }
 }
 
 /// What one plugin, by its name, may have and use.
@@ -196,6 +220,7 @@ pub(crate) struct Config {
     pub(crate) credentials: Vec<Credential>,
     pub(crate) audit: AuditSection,
     pub(crate) grants: GrantsSection,
+    pub(crate) mail: SendRules,
     pub(crate) folders: Vec<PathBuf>,
     cache: CacheConfig,
 }
@@ -303,7 +328,8 @@ fn own_files() -> Ceiling {
             .flat_map(|folder| names.iter().map(move |name| folder.join(name)).collect::<Vec<_>>())
             .collect()
     };
-    let state = ["airlock.db", "airlock.db-wal", "airlock.db-shm", "artifacts", "cache.key", "secrets.toml"];
+    let state =
+        ["airlock.db", "airlock.db-wal", "airlock.db-shm", "artifacts", "cache.key", "secrets.toml", "mail"];
     let paths = [of(Kind::Data, &state), of(Kind::Cache, &["code"]), of(Kind::Config, &["airlock.toml"])];
     // Who may not read there may not write there either.
     let denied = paths.concat();
@@ -358,8 +384,8 @@ fn parse(text: &str) -> Result<Config, Error> {
         Verify::Copy => Mapping::Copy,
     };
     let File { audit, grants, folders, .. } = file;
-    let ceiling = file.ceiling.read()?;
-    Ok(Config { limits, ceiling, plugins, settings, credentials, cache, audit, grants, folders })
+    let (ceiling, mail) = (file.ceiling.read()?, file.email.read()?);
+    Ok(Config { limits, ceiling, plugins, settings, credentials, cache, audit, grants, mail, folders })
 }
 
 /// A value of a plugin's configuration, which is text for it.

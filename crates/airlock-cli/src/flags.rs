@@ -1,5 +1,6 @@
 //! What a person types. Limits, ABIs and features come from their tables.
 
+mod email;
 mod plugins;
 mod test;
 
@@ -17,6 +18,9 @@ use airlock_host::{
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
+pub(crate) use self::email::{
+    AccountAdd, AccountTask, Body, EmailTask, Login, OutboxTask, Send, WhichAccount,
+};
 pub(crate) use self::plugins::{Build, New, PluginsInstall, PluginsTask, PluginsUpdate};
 pub(crate) use self::test::Test;
 
@@ -157,6 +161,11 @@ pub(crate) enum Verb {
     Secret {
         #[command(subcommand)]
         task: SecretTask,
+    },
+    /// Read, send and fetch mail of your accounts, which plugins are granted by their names
+    Email {
+        #[command(subcommand)]
+        task: EmailTask,
     },
     /// Look over the state and say what is wrong with it
     Doctor {

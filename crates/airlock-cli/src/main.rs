@@ -5,6 +5,7 @@
 mod command;
 mod config;
 mod flags;
+mod mail;
 mod printer;
 mod prompt;
 mod screen;

@@ -40,6 +40,9 @@ pub enum Security {
 }
 
 impl Security {
+    /// All of them.
+    pub const ALL: [Security; 3] = [Security::Tls, Security::StartTls, Security::Plain];
+
     /// Its name in lower case.
     pub fn name(self) -> &'static str {
         match self {
@@ -66,6 +69,9 @@ pub enum Auth {
 }
 
 impl Auth {
+    /// All of them.
+    pub const ALL: [Auth; 5] = [Auth::None, Auth::Plain, Auth::Login, Auth::Xoauth2, Auth::OauthBearer];
+
     /// Its name in lower case.
     pub fn name(self) -> &'static str {
         match self {

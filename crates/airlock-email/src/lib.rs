@@ -4,8 +4,8 @@
 //! and a folder beside it with what was attached, each file under the SHA-256 of its bytes. A
 //! database that PRX-Email made is opened as it is: this crate only adds to its schema.
 //!
-//! Nothing here decides who may do what: a plugin comes through core's gate, an application and
-//! the command are their user's own. No credential is in the database.
+//! [`MailService`] is what plugins reach, with the permits of core's gate; an application and the
+//! command are their user's own, and need none. No credential is in the database.
 
 #![forbid(unsafe_code)]
 
@@ -26,6 +26,7 @@ mod parse;
 mod query;
 mod search;
 mod secrets;
+mod service;
 mod smtp;
 mod sync;
 #[cfg(test)]
@@ -54,6 +55,7 @@ pub use outbox::OutboxEntry;
 pub use parse::{MESSAGE_BYTES, RawMessage};
 pub use query::Query;
 pub use secrets::{PassphraseFile, SecretStore};
+pub use service::{MailService, SendRules};
 pub use sync::{Backoff, SyncProgress, SyncWorker, SyncedFolder, Watch};
 pub use worker::OutboxWorker;
 

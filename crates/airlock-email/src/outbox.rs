@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::compose::{Composed, Draft};
 use crate::db::{self, failed, now};
+use crate::service::{Caller, HOUR};
 use crate::smtp::{Fate, Unsent};
 use crate::{Account, Connector, Credentials, Feature, Mailbox, Protocol};
 
@@ -47,8 +48,30 @@ pub struct OutboxEntry {
     pub subject: String,
     /// Why it failed last.
     pub last_error: Option<String>,
+    /// Which plugin sends it; none where its user does.
+    pub plugin: Option<String>,
     /// What became of it so far.
     pub delivery: Delivery,
+}
+
+/// A message that is kept to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Queued {
+    pub(crate) account_id: i64,
+    pub(crate) outbox_id: i64,
+}
+
+impl Queued {
+    /// The answer about one that was to be sent.
+    pub(crate) fn sent(self, request: &SendMail, delivery: Delivery) -> Sent {
+        let (to, subject) = (request.to.join(", "), request.subject.clone());
+        Sent { account_id: self.account_id, to, subject, delivery }
+    }
+
+    /// The same about an answer.
+    pub(crate) fn replied(self, request: &ReplyMail, delivery: Delivery) -> Replied {
+        Replied { account_id: self.account_id, message_id: request.message_id.clone(), delivery }
+    }
 }
 
 impl Mailbox {
@@ -64,12 +87,8 @@ impl Mailbox {
         credentials: &dyn Credentials,
         connector: &Connector,
     ) -> Result<Sent, MailError> {
-        let account = self.account(request.account_id)?;
-        self.require(account.id, Feature::EmailSend)?;
-        let id = self.enqueue(&account, &Draft::of(request))?;
-        let delivery = self.attempt(id, credentials, connector)?;
-        let (to, subject) = (request.to.join(", "), request.subject.clone());
-        Ok(Sent { account_id: account.id, to, subject, delivery })
+        let queued = self.queue(request, &Caller::Owner)?;
+        Ok(queued.sent(request, self.attempt(queued.outbox_id, credentials, connector)?))
     }
 
     /// Answers a message that is kept, as [`Mailbox::send`] sends.
@@ -82,12 +101,23 @@ impl Mailbox {
         credentials: &dyn Credentials,
         connector: &Connector,
     ) -> Result<Replied, MailError> {
-        let account = self.account(request.account_id)?;
+        let queued = self.queue_reply(request, &Caller::Owner)?;
+        Ok(queued.replied(request, self.attempt(queued.outbox_id, credentials, connector)?))
+    }
+
+    /// Keeps a message that is to be sent.
+    pub(crate) fn queue(&self, request: &SendMail, caller: &Caller<'_>) -> Result<Queued, MailError> {
+        let account = self.account_for(request.account_id, caller)?;
+        self.require(account.id, Feature::EmailSend)?;
+        self.enqueue(&account, &Draft::of(request), caller)
+    }
+
+    /// Keeps an answer that is to be sent.
+    pub(crate) fn queue_reply(&self, request: &ReplyMail, caller: &Caller<'_>) -> Result<Queued, MailError> {
+        let account = self.account_for(request.account_id, caller)?;
         self.require(account.id, Feature::EmailReply)?;
         let draft = self.answer(&account, request)?;
-        let id = self.enqueue(&account, &draft)?;
-        let delivery = self.attempt(id, credentials, connector)?;
-        Ok(Replied { account_id: account.id, message_id: request.message_id.clone(), delivery })
+        self.enqueue(&account, &draft, caller)
     }
 
     /// Tries everything that is due, and takes up what processes left that are gone; what
@@ -179,21 +209,32 @@ impl Mailbox {
         Ok(())
     }
 
-    fn entry(&self, id: i64) -> Result<OutboxEntry, MailError> {
+    pub(crate) fn entry(&self, id: i64) -> Result<OutboxEntry, MailError> {
         let connection = self.connection();
         let sql = format!("{ENTRIES} WHERE outbox.id = ?1");
         let found = connection.query_row(&sql, [id], entry).optional().map_err(failed)?;
         found.ok_or_else(|| MailError::invalid("outbox record not found"))
     }
 
-    /// Keeps a message that is to be sent; its number.
-    fn enqueue(&self, account: &Account, draft: &Draft<'_>) -> Result<i64, MailError> {
+    /// Keeps a message that is to be sent, where its caller may send it.
+    fn enqueue(
+        &self,
+        account: &Account,
+        draft: &Draft<'_>,
+        caller: &Caller<'_>,
+    ) -> Result<Queued, MailError> {
         if account.smtp.is_none() {
             return Err(MailError::invalid("smtp config missing"));
         }
         let composed = self.compose(account, draft)?;
         let mut connection = self.connection();
         let transaction = db::writing(&mut connection)?;
+        if let Caller::Plugin(permit, rules) = caller {
+            rules.check(composed.envelope.to())?;
+            let sent = sent_by_plugins(&transaction, account.id).map_err(failed)?;
+            rules.check_count(sent)?;
+            permit.check()?;
+        }
         let keep = || -> rusqlite::Result<i64> {
             let sql = "INSERT INTO outbox (account_id, to_recipients, subject, body_text,
                        in_reply_to_message_id, status, next_attempt_at, created_at, updated_at)
@@ -203,16 +244,16 @@ impl Mailbox {
             transaction
                 .execute(sql, params![account.id, to, draft.subject, draft.body_text, reply, now()])?;
             let id = transaction.last_insert_rowid();
-            write(&transaction, id, &composed)?;
+            write(&transaction, id, &composed, caller.plugin())?;
             Ok(id)
         };
-        let id = keep().map_err(failed)?;
+        let outbox_id = keep().map_err(failed)?;
         transaction.commit().map_err(failed)?;
-        Ok(id)
+        Ok(Queued { account_id: account.id, outbox_id })
     }
 
     /// Tries to send a row that is due; what became of it.
-    fn attempt(
+    pub(crate) fn attempt(
         &self,
         id: i64,
         credentials: &dyn Credentials,
@@ -276,7 +317,7 @@ impl Mailbox {
             return Err(MailError::invalid(&reason));
         }
         if let Some(composed) = written {
-            write(&transaction, id, &composed).map_err(failed)?;
+            write(&transaction, id, &composed, None).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
         drop(connection);
@@ -402,17 +443,29 @@ fn unlockable(error: &std::io::Error) -> MailError {
     MailError::new(MailCode::Storage, &format!("the outbox cannot be locked: {error}"))
 }
 
-fn write(connection: &Connection, id: i64, composed: &Composed) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO outbox_mail (outbox_id, message_id, sender, recipients, raw)
-               VALUES (?1, ?2, ?3, ?4, ?5)";
+/// How many messages plugins had sent from an account in the last hour.
+fn sent_by_plugins(connection: &Connection, account: i64) -> rusqlite::Result<u32> {
+    let sql = "SELECT count(*) FROM outbox JOIN outbox_mail ON outbox_id = id
+               WHERE account_id = ?1 AND plugin IS NOT NULL AND created_at > ?2";
+    connection.prepare_cached(sql)?.query_row(params![account, now() - HOUR], |row| row.get(0))
+}
+
+fn write(
+    connection: &Connection,
+    id: i64,
+    composed: &Composed,
+    plugin: Option<&str>,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO outbox_mail (outbox_id, message_id, sender, recipients, raw, plugin)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let to: Vec<String> = composed.envelope.to().iter().map(ToString::to_string).collect();
     let from = composed.envelope.from().map(ToString::to_string).unwrap_or_default();
     let to = serde_json::json!(to).to_string();
-    connection.execute(sql, params![id, composed.message_id, from, to, composed.raw]).map(drop)
+    connection.execute(sql, params![id, composed.message_id, from, to, composed.raw, plugin]).map(drop)
 }
 
 const ENTRIES: &str = "SELECT account_id, to_recipients, subject, last_error, id, status, held, retries,
-    provider_message_id, message_id, next_attempt_at
+    provider_message_id, message_id, next_attempt_at, plugin
     FROM outbox LEFT JOIN outbox_mail ON outbox_id = outbox.id";
 
 fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<OutboxEntry> {
@@ -423,6 +476,7 @@ fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<OutboxEntry> {
         to: row.get(1)?,
         subject: row.get(2)?,
         last_error: row.get(3)?,
+        plugin: row.get(11)?,
         delivery: Delivery {
             outbox_id: row.get(4)?,
             status: match status.as_str() {

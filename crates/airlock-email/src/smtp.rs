@@ -55,6 +55,14 @@ impl Connector {
         }
     }
 
+    /// Connects and logs in, and does nothing there.
+    pub(crate) fn greet(&self, server: &Server, secret: Option<&Secret>) -> Result<(), MailError> {
+        let redactor = Redactor::new();
+        secret.iter().for_each(|secret| redactor.know("smtp", secret));
+        let connected = self.connect(server, secret).map_err(|unsent| unsent.redacted(&redactor).error);
+        connected.map(|mut connection| drop(connection.quit()))
+    }
+
     fn connect(&self, server: &Server, secret: Option<&Secret>) -> Result<SmtpConnection, Unsent> {
         let hello = ClientId::default();
         let here = |error| Unsent::of(error, &Redactor::new());

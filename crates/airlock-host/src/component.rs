@@ -29,7 +29,39 @@
 //! # }
 //! ```
 //!
+//!
+//! What it makes of the world as a whole, a type with a method for each export, wants wasmtime's store.
+//! [`Session::with_component`] hands that over for one call:
+//!
+//! ```
+//! mod values {
+//!     airlock_host::component::bindgen!({
+//!         path: "../../plugins/wit-values/wit",
+//!         world: "values",
+//!         exports: { default: async },
+//!         wasmtime_crate: airlock_host::component::wasmtime,
+//!     });
+//! }
+//!
+//! # fn main() -> Result<(), airlock_host::Error> {
+//! # let host = airlock_host::Host::new()?;
+//! # let options = airlock_host::LoadOptions::new();
+//! let plugin = host.load_blocking("../../plugins/wit-values/wit_values.wasm", options)?;
+//! let mut session = plugin.session_blocking()?;
+//! let value = session.with_component_blocking(async |mut store, instance| {
+//!     let world = values::Values::new(&mut store, instance)?;
+//!     let counters = world.airlock_values_counters().counter();
+//!     let counter = counters.call_constructor(&mut store, 40).await?;
+//!     counters.call_increment(&mut store, counter, 2).await
+//! })?;
+//! assert_eq!(value, 42);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`Session::component_func`]: crate::Session::component_func
+//! [`Session::with_component`]: crate::Session::with_component
 
+pub use crate::session::ComponentStore;
 pub use wasmtime;
 pub use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Lower, ResourceAny, bindgen, flags};

@@ -71,7 +71,7 @@ pub use airlock_core::*;
 pub use airlock_engine::{
     Anatomy, Artifact, Cache, CacheEntry, CacheSettings, CompiledCode, Compiler, Damaged, Export, ExternType,
     Feature, Import, InProcess, Job, Mapping, MemoryCacheStats, Origin, Shape, Signature, Slot, TICK,
-    Verified, Wit, WitFunction, WitKind, WitType, Worker, serve_worker,
+    Verified, Wit, WitFunction, WitKind, WitType, Worker, componentised, serve_worker,
 };
 pub use answer::{Answer, Input, Program};
 pub use bounded::block_on;

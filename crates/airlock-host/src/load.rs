@@ -294,9 +294,7 @@ impl Examined {
     /// Of what its manifest asks for that which this version of Airlock cannot grant.
     pub fn ungrantable(&self) -> impl Iterator<Item = &Request> {
         let asked = self.manifest.iter().flat_map(|manifest| &manifest.requests);
-        asked.filter(|request| {
-            !can_enforce(&request.capability) || is_withheld(&self.shape, &request.capability)
-        })
+        asked.filter(|request| !can_enforce(&request.capability))
     }
 
     /// Other ABIs that its bytes fit, and why.
@@ -373,12 +371,9 @@ impl Host {
         let (abi, why) = abi.map(|(id, why)| (abi::by_id(id), why))?;
         span.record("plugin", &name).record("abi", abi.id().name());
         let adapter = abi.bind(&shape, manifest.as_ref())?;
-        refuse_files(&shape, &options.allow)?;
 
         let identity = Identity { name, digest: artifact.digest() };
         let standing = self.standing(&identity, &requests, manifest.as_ref(), abi, options)?;
-        let in_force: Vec<Capability> = standing.policy().allowed().cloned().collect();
-        refuse_files(&shape, &in_force)?;
         let name = identity.name;
         let key = engine_key(&limits, abi, options);
         // What a component waits for is asked of the host by other functions than those that wait.
@@ -406,6 +401,9 @@ impl Host {
             }
             None => None,
         };
+        let of_mail = crate::abi::asks_for_mail(compiled.shape());
+        let stand_ins =
+            StandIns { mail_network: of_mail.then_some(self.0.services.mail_network), ..options.stand_ins };
         Plugin::new(PluginParts {
             host: self.clone(),
             name,
@@ -419,7 +417,7 @@ impl Host {
             limits: Arc::new(limits),
             waits,
             inherits: options.inherits,
-            stand_ins: options.stand_ins,
+            stand_ins,
             core_dump: options.core_dump.clone(),
             sampling,
             keeps_state: !abi.id().is_program() && options.keeps_state.unwrap_or(abi.profile().keeps_state),
@@ -679,22 +677,6 @@ fn owner_of(folder: &Path) -> Option<u32> {
 #[cfg(not(unix))]
 fn owner_of(_folder: &Path) -> Option<u32> {
     None
-}
-
-/// Refuses files to a component, so that no grant of some is taken and silently ignored.
-fn refuse_files<'a>(shape: &Shape, granted: impl IntoIterator<Item = &'a Capability>) -> Result<()> {
-    match granted.into_iter().find(|grant| is_withheld(shape, grant)) {
-        Some(grant) => Err(Error::new(ErrorKind::InvalidSetting {
-            name: grant.to_string(),
-            reason: "this version of Airlock gives components no files".to_owned(),
-        })),
-        None => Ok(()),
-    }
-}
-
-/// Whether it is something that components are not given.
-fn is_withheld(shape: &Shape, grant: &Capability) -> bool {
-    shape.is_component && matches!(grant.kind(), CapabilityKind::FsRead | CapabilityKind::FsWrite)
 }
 
 /// Makes the folder that is kept for a plugin, where it may use something in it.

@@ -80,12 +80,13 @@ const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 6] = [
         &[
             ("wasi:sockets/tcp", &["[method]tcp-socket.start-connect"]),
             ("wasi:sockets/ip-name-lookup", &["resolve-addresses"]),
+            ("wasi:http/outgoing-handler", &["handle"]),
         ],
     ),
 ];
 
 /// Interfaces of PRX's host, of either name, whose functions all ask for the same.
-const IMPLIED_BY_PRX: [(CapabilityKind, &str); 7] = [
+const IMPLIED_BY_PRX: [(CapabilityKind, &str); 18] = [
     (CapabilityKind::Log, "prx:host/log"),
     (CapabilityKind::Config, "prx:host/config"),
     (CapabilityKind::Kv, "prx:host/kv"),
@@ -93,6 +94,17 @@ const IMPLIED_BY_PRX: [(CapabilityKind, &str); 7] = [
     (CapabilityKind::Memory, "prx:host/memory"),
     (CapabilityKind::EventsPublish, "prx:host/events"),
     (CapabilityKind::EventsSubscribe, "prx:host/events"),
+    (CapabilityKind::EmailRead, "prx:host/email"),
+    (CapabilityKind::EmailSearch, "prx:host/email"),
+    (CapabilityKind::EmailSync, "prx:host/email"),
+    (CapabilityKind::EmailSend, "prx:host/email"),
+    (CapabilityKind::EmailReply, "prx:host/email"),
+    (CapabilityKind::EmailRead, "prx:plugin/host-calls"),
+    (CapabilityKind::EmailSearch, "prx:plugin/host-calls"),
+    (CapabilityKind::EmailSync, "prx:plugin/host-calls"),
+    (CapabilityKind::EmailSend, "prx:plugin/host-calls"),
+    (CapabilityKind::EmailReply, "prx:plugin/host-calls"),
+    (CapabilityKind::ToolsCall, "prx:plugin/host-calls"),
 ];
 
 /// What those ask for that are imported, each with the first import that does.
@@ -122,12 +134,21 @@ pub(crate) fn uses(shape: &Shape) -> Vec<(CapabilityKind, String)> {
 /// Bytes that a component of PRX's keeps which has no manifest to say how many.
 const PRX_KV: &str = "kv=10MiB";
 
+/// Kinds that no manifest of PRX's has a permission for: its email plugin imports what it needs.
+const WITHOUT_PERMISSION: [CapabilityKind; 6] = [
+    CapabilityKind::EmailRead,
+    CapabilityKind::EmailSearch,
+    CapabilityKind::EmailSync,
+    CapabilityKind::EmailSend,
+    CapabilityKind::EmailReply,
+    CapabilityKind::ToolsCall,
+];
+
 /// What a component of PRX's asks for by its imports. One with a manifest has what that declares, and
-/// nothing else, as in PRX.
+/// nothing else that there is a permission for, as in PRX.
 fn implied_by_prx(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
-    if manifest.is_some_and(|manifest| manifest.prx.is_some()) {
-        return Vec::new();
-    }
+    let has_manifest = manifest.is_some_and(|manifest| manifest.prx.is_some());
+    let is_implied = |(kind, _): &(CapabilityKind, String)| !has_manifest || WITHOUT_PERMISSION.contains(kind);
     let request = |(kind, _)| Request {
         capability: match kind {
             CapabilityKind::Kv => PRX_KV.parse().expect("written here"),
@@ -135,7 +156,7 @@ fn implied_by_prx(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
         },
         required: false,
     };
-    by_prx(shape).map(request).collect()
+    by_prx(shape).filter(is_implied).map(request).collect()
 }
 
 /// What a plugin asks for: in its manifest, and by what it imports of the application and, with the

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasmtime::TypedFunc;
 
-pub use self::component::ComponentFunc;
+pub use self::component::{ComponentFunc, ComponentStore};
 
 use crate::answer::{Answer, Input};
 use crate::bounded::{block_on, bounded};

@@ -44,8 +44,11 @@ use crate::wasi::Wasi;
 /// Bytes of configuration that an instance may set for itself.
 const OWN_SETTINGS: usize = 64 << 10;
 
-/// The data of a call's store.
-pub(crate) struct CallState {
+/// The data of a call's store. It can be named as the data of a [`ComponentStore`], and nothing of it be
+/// used.
+///
+/// [`ComponentStore`]: crate::component::ComponentStore
+pub struct CallState {
     /// Policy, limits and host, behind one reference.
     pub(crate) plugin: Reference,
     pub(crate) budget: Budget,

@@ -21,7 +21,7 @@ static const struct {
     {"descriptors", descriptors}, {"closing", closing},   {"preopens", preopens},
     {"readonly", readonly},       {"clocks", clocks},     {"polling", polling},
     {"arguments", arguments},     {"input", input},       {"output", output},
-    {"leaving", leaving},         {"nonsense", nonsense},
+    {"leaving", leaving},         {"nonsense", nonsense}, {"randomness", randomness},
 };
 
 int main(int argc, char **argv)

@@ -1,4 +1,4 @@
-/* Arguments, environment, standard streams and leaving. */
+/* Arguments, environment, random numbers, standard streams and leaving. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +31,23 @@ void arguments(struct suite *suite)
     each = calloc(count + 1, sizeof *each), bytes = calloc(size + 1, 1);
     is_errno(suite, "the environment", __wasi_environ_get(each, bytes), 0);
     show(suite, "variable", count, each, bytes, size);
+}
+
+/* Fills a buffer, and nothing behind it. Whether all of it is zero is decided by chance where it is
+ * short, and by a host that fills nothing where it is long. */
+void randomness(struct suite *suite)
+{
+    static uint8_t numbers[70000], others[70000];
+    size_t zeroes = 0;
+    is_errno(suite, "no random numbers", __wasi_random_get(numbers, 0), 0);
+    is_number(suite, "nothing is filled by none", numbers[0], 0);
+    is_errno(suite, "many random numbers", __wasi_random_get(numbers, sizeof numbers - 1), 0);
+    is_number(suite, "nothing behind them is filled", numbers[sizeof numbers - 1], 0);
+    for (size_t i = 0; i + 1 < sizeof numbers; i++)
+        zeroes += numbers[i] == 0;
+    is_number(suite, "about one in 256 is zero", zeroes > 100 && zeroes < 600, 1);
+    is_errno(suite, "as many again", __wasi_random_get(others, sizeof others - 1), 0);
+    is_number(suite, "they are others", memcmp(numbers, others, sizeof numbers) != 0, 1);
 }
 
 /* Reads standard input to its end in pieces of the size that the word gives, and says how

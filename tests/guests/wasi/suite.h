@@ -69,6 +69,6 @@ err pread_text(fd file, char *text, size_t room, uint64_t offset);
 
 typedef void topic(struct suite *suite);
 topic opening, reading, folders, listing, renaming, links, descriptors, closing, preopens, readonly;
-topic clocks, polling, arguments, input, output, leaving, nonsense;
+topic clocks, polling, arguments, randomness, input, output, leaving, nonsense;
 
 #endif

@@ -38,7 +38,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(handle: impl Fn(&mut dyn ReadWrite, &str) -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(handle: impl Fn(&mut dyn ReadWrite, &str) -> bool + Send + Sync + 'static) -> Self {
         Server::wrapped(|stream| Some(Box::new(stream)), handle)
     }
 
@@ -76,7 +76,7 @@ impl Server {
         Server::start(move |stream, _| stream.write_all(&response).is_ok())
     }
 
-    fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
@@ -102,7 +102,7 @@ fn read_request(stream: &mut dyn ReadWrite) -> Option<String> {
     Some(head + &String::from_utf8(body).ok()?)
 }
 
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
     lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
@@ -111,7 +111,7 @@ pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-fn redirect(status: u16, location: &str) -> String {
+pub(crate) fn redirect(status: u16, location: &str) -> String {
     format!("HTTP/1.1 {status} Go\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
 }
 

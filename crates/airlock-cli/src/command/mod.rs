@@ -9,6 +9,7 @@ mod candidate;
 mod check;
 mod core_dump;
 mod doctor;
+mod email;
 mod external;
 mod grant;
 mod grants;
@@ -47,6 +48,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{self, Config};
 use crate::flags::{Cli, Global, Load, Verb};
+use crate::mail::{Opened, UserMail};
 use crate::printer::Printer;
 use crate::prompt::{self, Terminal};
 use crate::spinner;
@@ -59,6 +61,7 @@ pub(crate) struct Session {
     verbose: bool,
     config: Config,
     store: OnceCell<Arc<Store>>,
+    mail: OnceCell<Arc<UserMail>>,
 }
 
 /// Why a capability that was allowed on the command line makes no difference, when it is the
@@ -100,7 +103,15 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::CompileWorker { order } => Ok(airlock_host::serve_worker(order.as_deref())),
         verb => config::read().and_then(|config| {
             let quiet = json || verbose > 0;
-            Session { printer, quiet, verbose: verbose > 0, config, store: OnceCell::new() }.run(verb)
+            Session {
+                printer,
+                quiet,
+                verbose: verbose > 0,
+                config,
+                store: OnceCell::new(),
+                mail: OnceCell::new(),
+            }
+            .run(verb)
         }),
     };
     match result {
@@ -139,6 +150,7 @@ impl Session {
             Verb::Grants { name: _, import: Some(file) } => grants::import(self, &file),
             Verb::Grants { name, import: None } => grants::run(self, name.as_deref()),
             Verb::Audit(audit) => audit::run(self, &audit),
+            Verb::Email { task } => email::run(self, task),
             Verb::Secret { task } => secret::run(self, &task),
             Verb::Doctor { repair } => doctor::run(self, repair),
             Verb::Cache { task } => cache::run(self, &task),
@@ -196,8 +208,18 @@ impl Session {
         services.kv = Arc::new(KvData::lazy(data));
         services.memory = Arc::new(MemoryData::lazy(data));
         services.config = Arc::new(self.config.settings.clone());
+        services.mail = self.user_mail(data).clone();
         let secrets = self.secrets(data, services.redactor.clone());
         services.with_secrets(Arc::new(secrets))
+    }
+
+    /// The mailbox of this user, opened.
+    fn mail(&self) -> Result<&Opened, Error> {
+        Ok(self.user_mail(&config::data()?).open()?)
+    }
+
+    fn user_mail(&self, data: &Path) -> &Arc<UserMail> {
+        self.mail.get_or_init(|| Arc::new(UserMail::new(data, self.config.mail.clone())))
     }
 
     fn secrets(&self, data: &Path, redactor: Redactor) -> SecretFile {

@@ -38,7 +38,7 @@ pub(super) fn run(session: &Session, task: &SecretTask) -> Result<u8, Error> {
 }
 
 /// What a person types without seeing it, or what is piped in up to its last line's end.
-fn value(name: &str) -> Result<String, Error> {
+pub(super) fn value(name: &str) -> Result<String, Error> {
     let unreadable = |error: std::io::Error| Error::host("cannot read the secret").with_source(error);
     let stdin = std::io::stdin();
     let value = match stdin.is_terminal() {

@@ -162,6 +162,29 @@ impl Mailbox {
         Ok(folders)
     }
 
+    /// Logs in to one of an account's servers, and out again.
+    pub(crate) fn log_in(
+        &self,
+        account: &Account,
+        protocol: Protocol,
+        credentials: &dyn Credentials,
+        connector: &Connector,
+    ) -> Result<(), MailError> {
+        match (protocol, &account.smtp) {
+            (Protocol::Imap, _) => {
+                self.session(account, credentials, connector, &Stop::new()).map(Session::end)
+            }
+            (Protocol::Smtp, None) => Err(MailError::invalid("imap/smtp config missing")),
+            (Protocol::Smtp, Some(server)) => {
+                let secret = match server.auth {
+                    Auth::None => None,
+                    _ => Some(credentials.secret(account, Protocol::Smtp)?),
+                };
+                connector.of(account)?.greet(server, secret.as_ref())
+            }
+        }
+    }
+
     /// A session with an account's server. A token that the server does not take is renewed once.
     fn session(
         &self,

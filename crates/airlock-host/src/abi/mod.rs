@@ -252,6 +252,11 @@ static ALL: [&dyn Abi; 9] = [
     &raw::Raw,
 ];
 
+/// Whether a component asks for mail by PRX's tools, and looks into its environment whether it may.
+pub(crate) fn asks_for_mail(shape: &Shape) -> bool {
+    shape.is_component && shape.imports.iter().any(|import| prx::is_host_calls(&import.module))
+}
+
 /// The ABI with this name.
 pub(crate) fn by_id(id: AbiId) -> &'static dyn Abi {
     *ALL.iter().find(|abi| abi.id() == id).expect("every AbiId has an adapter; a test says so")

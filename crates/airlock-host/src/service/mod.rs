@@ -10,6 +10,7 @@ mod events;
 pub mod exec;
 mod http;
 mod log;
+mod mail;
 mod memory;
 mod metadata;
 pub(crate) mod net;
@@ -24,6 +25,8 @@ use airlock_core::{
     Config, Events, Exec, Http, Kv, Log, MAIL_NETWORK_VARIABLE, Mail, Memory, MemoryKv, Metadata, NoSecrets,
     Redactor, Secrets, Tools, mail_network,
 };
+
+pub(crate) use mail::use_mail;
 
 // The public interface is:
 pub use absent::Absent;

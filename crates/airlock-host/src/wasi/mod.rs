@@ -3,8 +3,8 @@
 //! wasmtime-wasi does the work that needs no decision; what a guest may observe is
 //! decided here: [`clocks`] and random by the policy, [`stdio`] captured within limits,
 //! the [`environment`] and [`files`] as far as they are granted. Modules have [`preview1`] and no
-//! network; programs that are components have [`preview2`] and no files. wasmtime-wasi's own state is
-//! made at the first call that needs it, so that a guest which never calls pays nothing.
+//! network; components have [`preview2`]. wasmtime-wasi's own state is made at the first call that
+//! needs it, so that a guest which never calls pays nothing.
 
 mod clocks;
 mod environment;
@@ -18,7 +18,7 @@ mod stdio;
 use std::future::ready;
 use std::time::Duration;
 
-use airlock_core::{LimitKind, Limits, Printed, Streams};
+use airlock_core::{LimitKind, Limits, MAIL_NETWORK_VARIABLE, Printed, Streams};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use wasmtime::Linker;
@@ -118,11 +118,13 @@ pub(crate) struct StandIns {
     /// Nanoseconds since the Unix epoch.
     pub(crate) clock: u64,
     pub(crate) seed: u64,
+    /// What a plugin that asks for mail by PRX's tools finds in its environment, and no other does.
+    pub(crate) mail_network: Option<bool>,
 }
 
 impl Default for StandIns {
     fn default() -> Self {
-        StandIns { clock: VIRTUAL_EPOCH, seed: 0 }
+        StandIns { clock: VIRTUAL_EPOCH, seed: 0, mail_network: None }
     }
 }
 
@@ -145,11 +147,14 @@ pub(crate) struct Wasi {
     log: Option<Capture>,
     clocks: Clocks,
     seed: u64,
+    mail_network: Option<bool>,
     /// Boxed: few guests draw numbers, and all of this is moved at every fresh call.
     seeded: Option<Box<ChaCha12Rng>>,
     hostcall_fuel: usize,
     /// What a component knows of the network, where it has asked for some of it.
     network: Option<Box<preview2::Network>>,
+    /// The same of requests.
+    requests: Option<Box<preview2::Requests>>,
 }
 
 /// What the first call that needs wasmtime-wasi makes.
@@ -181,9 +186,11 @@ impl Wasi {
             log: None,
             clocks: Clocks::beginning_at(stand_ins.clock),
             seed: stand_ins.seed,
+            mail_network: stand_ins.mail_network,
             seeded: None,
             hostcall_fuel: 0,
             network: None,
+            requests: None,
         }
     }
 
@@ -311,7 +318,7 @@ impl Wasi {
     /// wasmtime-wasi's state, made now if nobody needed it before.
     #[inline]
     fn opened(&mut self, limits: &Limits, standing: &Standing) -> &mut Opened {
-        let Wasi { input, opened, log, stdout, lines, audience, looked, .. } = self;
+        let Wasi { input, opened, log, stdout, lines, audience, looked, mail_network, .. } = self;
         opened.get_or_insert_with(|| {
             let input = input.take().unwrap_or_else(WasiInput::none);
             let capture = |limit: LimitKind| Capture::new(limits, limit, audience.clone());
@@ -331,6 +338,9 @@ impl Wasi {
             let policy = decided.policy().clone();
             let mut builder = WasiCtxBuilder::new();
             builder.args(&args).envs(&environment::granted(&policy));
+            if let Some(is_on) = mail_network {
+                builder.env(MAIL_NETWORK_VARIABLE, if *is_on { "1" } else { "0" });
+            }
             // Only components make sockets, and are asked before where to.
             builder.allow_tcp(true).allow_udp(false).allow_ip_name_lookup(false);
             builder.socket_addr_check(|_, usage| Box::pin(ready(preview2::may_be_used(usage))));

@@ -18,9 +18,9 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::clocks::Which;
-use super::files::Files;
+use super::files::{Asked, Files};
 use super::poll;
-use super::reach::{MAX_PATH, Text, first_length, is, is_plain, text, without_slash};
+use super::reach::{MAX_PATH, Text, first_length, kind, text, without_slash};
 use crate::abi::fledge;
 use crate::store::CallState;
 
@@ -316,11 +316,8 @@ impl WasiSnapshotPreview1 for CallState {
     ) -> Result<(), Error> {
         self.guard("path_create_directory")?;
         let to = self.target(memory, dirfd, path)?;
-        if to.no_folder {
-            return Err(Errno::Perm.into());
-        }
-        self.note_file(&to, true);
-        self.wasi_files().quota.create()?;
+        self.note_file(&to);
+        self.wasi_files().may_make_folder(&to)?;
         let (mut text, path) = Text::of(&to.path);
         self.wasi_context().path_create_directory(&mut text.memory(), to.fd.into(), path).await
     }
@@ -334,12 +331,10 @@ impl WasiSnapshotPreview1 for CallState {
     ) -> Result<Filestat, Error> {
         self.guard("path_filestat_get")?;
         let to = self.target(memory, dirfd, path)?;
-        self.note_file(&to, false);
+        self.note_file(&to);
         let found = self.stat(&to, flags).await?;
-        match to.no_folder && found.filetype == Filetype::Directory {
-            true => Err(Errno::Perm.into()),
-            false => Ok(found),
-        }
+        to.may_show(kind(found.filetype))?;
+        Ok(found)
     }
 
     async fn path_filestat_set_times(
@@ -355,7 +350,7 @@ impl WasiSnapshotPreview1 for CallState {
         self.guard("path_filestat_set_times")?;
         let to = self.target(memory, dirfd, path)?;
         self.refuse_folder(&to).await?;
-        self.note_file(&to, true);
+        self.note_file(&to);
         let (mut text, path) = Text::of(&to.path);
         self.wasi_context()
             .path_filestat_set_times(
@@ -411,24 +406,11 @@ impl WasiSnapshotPreview1 for CallState {
         self.guard("path_open")?;
         let to = self.target(memory, dirfd, path)?;
         self.wasi_files().room()?;
-        let writes =
-            oflags.intersects(Oflags::CREAT | Oflags::TRUNC) || fs_rights_base.contains(Rights::FD_WRITE);
-        self.note_file(&to, writes);
-        // Opening it is already too late.
-        let found = match self.stat(&to, dirflags).await {
-            Ok(found) if !is_plain(found.filetype) => return Err(Errno::Perm.into()),
-            Ok(found) => Some(found),
-            Err(error) if oflags.contains(Oflags::CREAT) && is(&error, Errno::Noent) => {
-                self.wasi_files().quota.create()?;
-                None
-            }
-            // wasmtime-wasi says what is wrong with it.
-            Err(_) => None,
-        };
-        let is_folder = found.is_some_and(|found| found.filetype == Filetype::Directory);
-        if to.no_folder && (is_folder || oflags.contains(Oflags::DIRECTORY)) {
-            return Err(if is_folder { Errno::Perm } else { Errno::Notdir }.into());
-        }
+        self.note_file(&to);
+        let found = self.stat(&to, dirflags).await.map(|found| kind(found.filetype));
+        let found = found.map_err(|error| error.downcast_ref().copied().unwrap_or(Errno::Io));
+        let (creates, folder) = (oflags.contains(Oflags::CREAT), oflags.contains(Oflags::DIRECTORY));
+        self.wasi_files().may_open(&to, found, Asked { creates, folder })?;
         let (mut text, path) = Text::of(&to.path);
         let context = self.wasi_context();
         let fd = context
@@ -443,11 +425,10 @@ impl WasiSnapshotPreview1 for CallState {
                 fdflags,
             )
             .await?;
-        // What was looked at may be something else by now.
         let opened = context.fd_fdstat_get(&mut GuestMemory::Unshared(&mut []), fd).await?.fs_filetype;
-        if !is_plain(opened) || (to.no_folder && opened == Filetype::Directory) {
+        if let Err(error) = to.may_be(kind(opened)) {
             context.fd_close(&mut GuestMemory::Unshared(&mut []), fd).await?;
-            return Err(Errno::Perm.into());
+            return Err(error.into());
         }
         self.wasi_files().opened(fd.into(), &to, opened == Filetype::Directory);
         Ok(fd)
@@ -463,7 +444,7 @@ impl WasiSnapshotPreview1 for CallState {
     ) -> Result<Size, Error> {
         self.guard("path_readlink")?;
         let to = self.target(memory, dirfd, path)?;
-        self.note_file(&to, false);
+        self.note_file(&to);
         let (mut text, path) = Text::of(&to.path);
         let (start, room) = (text.0.len(), buf_len.min(MAX_PATH));
         text.0.resize(start + room as usize, 0);
@@ -482,10 +463,8 @@ impl WasiSnapshotPreview1 for CallState {
     ) -> Result<(), Error> {
         self.guard("path_remove_directory")?;
         let to = self.target(memory, dirfd, path)?;
-        if to.no_folder {
-            return Err(Errno::Perm.into());
-        }
-        self.note_file(&to, true);
+        to.may_hold_folder()?;
+        self.note_file(&to);
         // Only a folder has a slash at its end, and this removes nothing else; wasmtime-wasi
         // would ask the system to remove the folder's own `.`, which it does not.
         let (mut text, path) = Text::of(without_slash(&to.path));
@@ -520,11 +499,8 @@ impl WasiSnapshotPreview1 for CallState {
         self.guard("path_symlink")?;
         let leads = text(memory, src_path)?;
         let to = self.target(memory, dirfd, dest_path)?;
-        if to.is_named {
-            return Err(Errno::Perm.into());
-        }
-        self.note_file(&to, true);
-        self.wasi_files().quota.create()?;
+        self.note_file(&to);
+        self.wasi_files().may_link(&to)?;
         let (mut text, leads, path) = Text::of_two(&leads, &to.path);
         self.wasi_context().path_symlink(&mut text.memory(), leads, to.fd.into(), path).await
     }
@@ -537,7 +513,7 @@ impl WasiSnapshotPreview1 for CallState {
     ) -> Result<(), Error> {
         self.guard("path_unlink_file")?;
         let to = self.target(memory, dirfd, path)?;
-        self.note_file(&to, true);
+        self.note_file(&to);
         let (mut text, path) = Text::of(&to.path);
         self.wasi_context().path_unlink_file(&mut text.memory(), to.fd.into(), path).await
     }

@@ -1,16 +1,50 @@
-//! What the functions of preview 1 about files have in common: where a path leads, what may be
-//! moved, what is counted, and how a text is handed on.
+//! What the functions about files have in common, in preview 1 and, where that says so, in both: where a
+//! path leads, what may be moved, what is counted, and how a text is handed on.
 
-use wasmtime_wasi::p1::types::{CiovecArray, Errno, Error, Fd, Filestat, Filetype, Lookupflags, Size};
+use wasmtime_wasi::p1::types::{CiovecArray, Errno, Error, Fd, Filestat, Filetype, Lookupflags};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
-use wasmtime_wasi::runtime::spawn_blocking;
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::files::{self, Target};
+use super::files::{self, Kind, Target};
 use crate::store::CallState;
 
 /// Bytes of a path: what Linux takes.
 pub(super) const MAX_PATH: u32 = 4096;
+
+/// For both previews.
+impl CallState {
+    /// Counts the use of what granted a file.
+    pub(super) fn note_file(&mut self, target: &Target) {
+        if let Some(root) = target.root
+            && self.records_uses()
+        {
+            let capability = self.wasi_files().capability(root).clone();
+            self.uses.count(&capability, true);
+        }
+    }
+
+    /// Counts bytes that are about to be written to a file that gets `end` long by it.
+    pub(super) async fn will_write(&mut self, root: usize, bytes: u64, end: u64) -> Result<(), Errno> {
+        let (by, files) = (self.deadline(), self.wasi_files());
+        let quota = files.quota.clone();
+        if bytes > 0 && !quota.is_measured(root) {
+            quota.measure(files.place(root), by).await;
+        }
+        quota.write(root, bytes, end)
+    }
+
+    /// Gives back what was not written in the end.
+    pub(super) fn wrote<S: Copy + Into<u64>, E>(
+        &mut self,
+        root: usize,
+        bytes: u64,
+        written: Result<S, E>,
+    ) -> Result<S, E> {
+        let rest = bytes.saturating_sub(written.as_ref().map_or(0, |written| (*written).into()));
+        self.wasi_files().quota.unwrite(root, rest);
+        written
+    }
+}
 
 /// Buffers of one write: what Linux takes.
 pub(super) const MAX_BUFFERS: usize = 1024;
@@ -27,16 +61,6 @@ impl CallState {
         Ok(self.wasi_files().resolve(fd.into(), &path)?)
     }
 
-    /// Counts the use of what granted a file.
-    pub(super) fn note_file(&mut self, target: &Target, _write: bool) {
-        if let Some(root) = target.root
-            && self.records_uses()
-        {
-            let capability = self.wasi_files().capability(root).clone();
-            self.uses.count(&capability, true);
-        }
-    }
-
     pub(super) async fn stat(&mut self, target: &Target, flags: Lookupflags) -> Result<Filestat, Error> {
         let (mut text, path) = Text::of(&target.path);
         let (fd, flags) = (target.fd.into(), target.flags(flags));
@@ -45,53 +69,21 @@ impl CallState {
 
     /// Refuses a folder where only files were granted.
     pub(super) async fn refuse_folder(&mut self, target: &Target) -> Result<(), Error> {
-        if !target.no_folder {
-            return Ok(());
+        if target.no_folder
+            && let Ok(found) = self.stat(target, Lookupflags::empty()).await
+        {
+            target.may_show(kind(found.filetype))?;
         }
-        match self.stat(target, Lookupflags::empty()).await {
-            Ok(found) if found.filetype == Filetype::Directory => Err(Errno::Perm.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether something may be moved or linked from one place to the other. A file that was
-    /// granted by its name keeps it, and from a folder whose folders were not granted nothing
-    /// goes elsewhere, nor comes there.
-    pub(super) async fn moves(&mut self, from: &Target, to: &Target) -> Result<(), Error> {
-        if from.is_named || to.is_named || ((from.no_folder || to.no_folder) && from.root != to.root) {
-            return Err(Errno::Perm.into());
-        }
-        self.refuse_folder(from).await?;
-        self.note_file(from, true);
-        self.note_file(to, true);
         Ok(())
     }
 
-    /// Counts bytes that are about to be written to a file that gets `end` long by it.
-    pub(super) async fn will_write(&mut self, root: usize, bytes: u64, end: u64) -> Result<(), Error> {
-        if end > self.wasi_files().quota.longest() {
-            return Err(Errno::Fbig.into());
-        }
-        if bytes > 0 && !self.wasi_files().quota.is_measured(root) {
-            let by = self.deadline();
-            let (folder, deep) = self.wasi_files().folder(root);
-            let folder = folder.to_owned();
-            let held = spawn_blocking(move || files::measure(&folder, deep, by)).await;
-            self.wasi_files().quota.measured(root, held);
-        }
-        Ok(self.wasi_files().quota.write(root, bytes)?)
-    }
-
-    /// Gives back what was not written in the end.
-    pub(super) fn wrote(
-        &mut self,
-        root: usize,
-        bytes: u64,
-        written: Result<Size, Error>,
-    ) -> Result<Size, Error> {
-        let rest = bytes.saturating_sub(written.as_ref().map_or(0, |written| u64::from(*written)));
-        self.wasi_files().quota.unwrite(root, rest);
-        written
+    /// Whether something may be moved or linked from one place to the other.
+    pub(super) async fn moves(&mut self, from: &Target, to: &Target) -> Result<(), Error> {
+        from.may_move(to)?;
+        self.refuse_folder(from).await?;
+        self.note_file(from);
+        self.note_file(to);
+        Ok(())
     }
 
     /// Reads a folder whole, for its entries to be handed out.
@@ -134,14 +126,13 @@ pub(super) fn first_length(memory: &GuestMemory<'_>, from: CiovecArray) -> Resul
     }
 }
 
-pub(super) fn is(error: &Error, errno: Errno) -> bool {
-    error.downcast_ref() == Some(&errno)
-}
-
-/// Whether opening a file of this kind can do no more than read it: a FIFO would block, a
-/// device do anything.
-pub(super) fn is_plain(kind: Filetype) -> bool {
-    matches!(kind, Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink)
+/// What a type is as far as files are decided over.
+pub(super) fn kind(of: Filetype) -> Kind {
+    match of {
+        Filetype::Directory => Kind::Folder,
+        Filetype::RegularFile | Filetype::SymbolicLink => Kind::Plain,
+        _ => Kind::Special,
+    }
 }
 
 impl Target {

@@ -3,6 +3,7 @@
 
 mod assemblyscript;
 mod c;
+mod component;
 mod go;
 mod hook;
 mod language;
@@ -115,6 +116,7 @@ fn by_language(
         (false, true) => optimise::optimise(&mut shop, made.wasm)?,
         _ => (made.wasm, None),
     };
+    let wasm = if made.is_in_place { wasm } else { component::of(&mut shop, wasm)? };
     if !made.is_in_place {
         project.write(&output, &wasm)?;
     }

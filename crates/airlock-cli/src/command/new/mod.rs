@@ -98,10 +98,6 @@ fn find(abi: &str, lang: &str) -> Option<&'static Template> {
 
 /// The one that is meant: where only one of the two is said, the first that goes with it.
 fn template(abi: Option<&str>, lang: Option<&str>) -> Result<&'static Template, Error> {
-    if abi == Some("component") {
-        let error = invalid("--abi", "components have no plugin to start from in this version");
-        return Err(error.with_hint(format!("there is {}", quoted(ABIS.map(|(abi, _)| abi)))));
-    }
     for (flag, given, known) in
         [("--abi", abi, &ABIS.map(|(abi, _)| abi)[..]), ("--lang", lang, &LANGS.map(|(lang, _)| lang)[..])]
     {

@@ -20,9 +20,10 @@ pub(super) struct Template {
 pub(super) type File = (&'static str, &'static str);
 
 /// How plugins are called by their hosts, the one that is meant where nothing is said first.
-pub(super) const ABIS: [(&str, &str); 5] = [
+pub(super) const ABIS: [(&str, &str); 6] = [
     ("json", "functions from JSON to JSON, CortexPrism's capabilities"),
     ("raw", "functions from numbers to numbers"),
+    ("component", "functions with the types of WIT, of the component model"),
     ("fledge", "a command of fledge's, which exchanges messages with its host"),
     ("sen", "a command of sen-rs's"),
     ("cortex", "tools of CortexPrism's"),
@@ -81,7 +82,7 @@ impl Template {
     }
 }
 
-pub(super) static TEMPLATES: [Template; 17] = [
+pub(super) static TEMPLATES: [Template; 18] = [
     greets(
         "json",
         "rust",
@@ -171,6 +172,19 @@ pub(super) static TEMPLATES: [Template; 17] = [
         ),
     ),
     divides("wat", of!("raw-wat", "{{name}}.wat" = "plugin.wat", "tests/gcd.toml" = "cases.toml")),
+    Template {
+        has_manifest: false,
+        ..greets(
+            "component",
+            "rust",
+            crate_of!(
+                "component-rust",
+                "src/lib.rs" = "lib.rs",
+                "wit/world.wit" = "world.wit",
+                "tests/greet.toml" = "cases.toml",
+            ),
+        )
+    },
     Template {
         description: "Lists lines that are too long",
         ..greets(

@@ -69,6 +69,11 @@ fn unversioned(interface: &str) -> Option<&str> {
     }
 }
 
+/// Whether an interface is that of the host's tools.
+pub(crate) fn is_host_calls(interface: &str) -> bool {
+    unversioned(interface) == Some(imports::HOST_CALLS)
+}
+
 /// Whether a component exports what makes it a plugin of this kind.
 pub(crate) fn is_a(shape: &Shape, kind: PrxKind) -> bool {
     let interfaces = shape.wit.functions.iter().filter_map(|function| function.interface.as_deref());

@@ -13,7 +13,7 @@ const HERE: u32 = 3;
 
 fn root(rest: Rest) -> Root {
     let capability: Capability = "fs.read=/a".parse().expect("a capability");
-    let named = Named::opened("real".to_owned(), capability.clone(), HANDLE);
+    let named = Named::opened("real".to_owned(), capability.clone(), 0);
     Root::of("/a".to_owned(), rest, BTreeMap::from([("seen".to_owned(), named)]), capability)
 }
 
@@ -25,7 +25,7 @@ fn whole(path: &str) -> Target {
         no_folder: false,
         root: Some(0),
         is_root: true,
-        is_named: false,
+        name: None,
     }
 }
 
@@ -43,9 +43,9 @@ fn a_path_leads_to_what_was_granted_or_nowhere() {
             let parts = ["seen", "/", ".", "..", "other", "./", "../", "//", "", "real"];
             let made: String = bytes.iter().map(|byte| parts[usize::from(*byte) % parts.len()]).collect();
             for path in [made.as_str(), &String::from_utf8_lossy(bytes)] {
-                judge(&none, path, |target| target.is_named);
-                judge(&files, path, |target| target.is_named || target.no_folder);
-                judge(&all, path, |target| target.is_named || target.path == path);
+                judge(&none, path, |target| target.is_named());
+                judge(&files, path, |target| target.is_named() || target.no_folder);
+                judge(&all, path, |target| target.is_named() || target.path == path);
             }
         },
     );
@@ -53,14 +53,14 @@ fn a_path_leads_to_what_was_granted_or_nowhere() {
 
 /// Where something is found it is the folder itself, or what `may_be` says.
 fn judge(root: &Root, path: &str, may_be: impl Fn(&Target) -> bool) {
-    let Ok(target) = root.resolve(HERE, path, whole(path), None) else { return };
+    let Ok(target) = root.resolve(path, whole(path), None, &[HANDLE]) else { return };
     if target.is_root {
         let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
         assert!(parts.count() == 0 && !path.starts_with('/') && target.fd == HERE, "{path:?}: {target:?}");
         return;
     }
     assert!(may_be(&target), "{path:?}: {target:?}");
-    if target.is_named {
+    if target.is_named() {
         assert_eq!((target.fd, target.path.as_str()), (HANDLE, "real"), "{path:?}");
     } else {
         assert_eq!(target.fd, HERE, "{path:?}: {target:?}");

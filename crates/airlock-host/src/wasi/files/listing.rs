@@ -11,7 +11,7 @@ use wasmtime_wasi::p1::types::Errno;
 const HEAD: usize = 24;
 
 /// Bytes that listings may take together, and so what a folder's may.
-const MAX_BYTES: usize = 16 << 20;
+pub(in crate::wasi) const MAX_BYTES: usize = 16 << 20;
 
 /// Bytes that a folder is first tried to be read with.
 const FIRST_BYTES: usize = 64 << 10;

@@ -10,8 +10,10 @@
 //! through; the guest may not use their descriptors, nor close them, nor put others there.
 //!
 //! A path is read from the guest's memory once, decided over, and handed on from the host's
-//! own memory.
+//! own memory. What may be done ([`decide`]) is the same for both previews of WASI, which number what
+//! is open in different ways: preview 1 by descriptors, preview 2 by places in a table.
 
+mod decide;
 #[cfg(test)]
 mod fuzz;
 mod listing;
@@ -20,18 +22,18 @@ mod quota;
 mod roots;
 
 use std::collections::HashMap;
-use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use airlock_core::{Capability, Limits, Policy};
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::types::{Errno, Filetype};
 
-pub(super) use self::listing::{Listings, sizes as listing_sizes};
+pub(super) use self::decide::{Asked, Kind};
+pub(super) use self::listing::{Listings, MAX_BYTES as MAX_LISTED, sizes as listing_sizes};
 pub(crate) use self::plan::{PathRules, Plan};
-pub(super) use self::quota::{Quota, measure};
-use self::roots::{Gone, Rest};
+pub(super) use self::quota::{Place, Quota};
+use self::roots::{Gone, Rest, Root};
 
 /// Descriptors that a guest may have open at once: what a process usually may.
 const MAX_OPEN: usize = 1024;
@@ -46,18 +48,36 @@ pub(super) struct Files {
     plan: Arc<Plan>,
     /// What of its roots is not granted any more.
     gone: Option<Box<[Gone]>>,
-    /// Descriptors of folders behind files that were granted one by one.
-    hidden: Range<u32>,
+    /// What folders behind files that were granted one by one are open as.
+    behind: Vec<u32>,
     open: HashMap<u32, Open>,
     pub(super) listings: Listings,
+    /// Bytes that listings take which are a guest's own.
+    pub(super) listed: Arc<AtomicUsize>,
     pub(super) quota: Quota,
+    /// What streams ask whether what they are of is still granted.
+    leases: HashMap<(usize, Option<Arc<str>>), Lease>,
 }
 
-/// A descriptor of the guest's.
-#[derive(Debug, Clone, Copy)]
+/// Something of the guest's that is open.
+#[derive(Debug, Clone)]
 struct Open {
     root: usize,
     what: What,
+    /// As the guest calls it, where it was granted by itself.
+    name: Option<Arc<str>>,
+}
+
+/// Whether what is open is still granted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lease(Arc<AtomicBool>);
+
+impl Lease {
+    /// # Errors
+    /// [`Errno::Perm`] where it is not.
+    pub(super) fn check(&self) -> Result<(), Errno> {
+        if self.0.load(Ordering::Relaxed) { Err(Errno::Perm) } else { Ok(()) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +103,15 @@ pub(super) struct Target {
     pub(super) root: Option<usize>,
     /// Whether it is a root itself.
     pub(super) is_root: bool,
+    /// As the guest calls it, where it was granted by its own name.
+    pub(super) name: Option<Arc<str>>,
+}
+
+impl Target {
     /// Whether it was granted by its own name.
-    pub(super) is_named: bool,
+    pub(super) fn is_named(&self) -> bool {
+        self.name.is_some()
+    }
 }
 
 impl Files {
@@ -109,17 +136,45 @@ impl Files {
             tracing::warn!(%capability, reason, "not opened");
         }
         let visible = FIRST + u32::try_from(plan.roots.len()).unwrap_or(u32::MAX - FIRST);
-        let open = (FIRST..visible).zip(0..).map(|(fd, root)| (fd, Open { root, what: What::Root }));
+        let open =
+            (FIRST..visible).zip(0..).map(|(fd, root)| (fd, Open { root, what: What::Root, name: None }));
         let files = Files {
             policy,
             open: open.collect(),
-            hidden: visible..visible + plan.behind(),
+            behind: (visible..).take(plan.behind()).collect(),
             plan,
             gone: None,
             listings: Listings::default(),
+            listed: Arc::default(),
             quota: Quota::new(limits),
+            leases: HashMap::new(),
         };
         (files, folders)
+    }
+
+    /// Has nothing open: a component asks for its folders.
+    pub(super) fn for_component(&mut self) {
+        self.open.clear();
+        self.behind.clear();
+    }
+
+    /// How many folders the guest sees.
+    pub(super) fn visible(&self) -> usize {
+        self.plan.roots.len()
+    }
+
+    /// Remembers that a root was opened for a component.
+    pub(super) fn opened_root(&mut self, fd: u32, root: usize) {
+        self.open.insert(fd, Open { root, what: What::Root, name: None });
+    }
+
+    /// Remembers what the folders behind the roots are open as for a component. Whether they were not yet.
+    pub(super) fn opened_behind(&mut self, behind: Vec<u32>) -> bool {
+        let is_first = self.behind.is_empty();
+        if is_first {
+            self.behind = behind;
+        }
+        is_first
     }
 
     /// Begins another call with what is in force now: what is not any more cannot be reached
@@ -131,21 +186,38 @@ impl Files {
         }
         self.gone = Some(self.plan.roots.iter().map(|root| root.gone(&policy)).collect());
         self.policy = policy;
+        for ((root, name), lease) in &self.leases {
+            lease.0.store(self.is_gone(*root, name.as_deref()), Ordering::Relaxed);
+        }
     }
 
     fn gone(&self, root: usize) -> Option<&Gone> {
         self.gone.as_ref()?.get(root)
     }
 
+    /// Whether a root, or the file in it that was granted as `name`, is not granted any more.
+    fn is_gone(&self, root: usize, name: Option<&str>) -> bool {
+        let is_it = |gone: &Gone| name.map_or(gone.whole, |name| gone.names.contains(name));
+        self.gone(root).is_some_and(is_it)
+    }
+
     /// Whether the guest may use this descriptor.
     pub(super) fn check(&self, fd: u32) -> Result<(), Errno> {
-        if self.hidden.contains(&fd) {
+        if self.behind.contains(&fd) {
             return Err(Errno::Badf);
         }
         match self.open.get(&fd) {
-            Some(open) if self.gone(open.root).is_some_and(|gone| gone.whole) => Err(Errno::Perm),
+            Some(open) if self.is_gone(open.root, open.name.as_deref()) => Err(Errno::Perm),
             _ => Ok(()),
         }
+    }
+
+    /// What a stream of this descriptor asks.
+    pub(super) fn lease(&mut self, fd: u32) -> Lease {
+        let Some(Open { root, name, .. }) = self.open.get(&fd).cloned() else { return Lease::default() };
+        let is_gone = self.is_gone(root, name.as_deref());
+        let new = || Lease(Arc::new(AtomicBool::new(is_gone)));
+        self.leases.entry((root, name)).or_insert_with(new).clone()
     }
 
     /// The root that a file of the guest's is in; none of what is no file.
@@ -159,17 +231,22 @@ impl Files {
         self.plan.roots[open.root].is_filtered().then_some(open.root)
     }
 
+    /// Which entries a listing of this folder shows, by their names and whether they are folders.
+    pub(super) fn shows(&self, fd: u32) -> impl Fn(&str, bool) -> bool + Send + use<> {
+        let (root, plan) = (self.filtered(fd), self.plan.clone());
+        move |name, is_folder| match root.map(|root| (&plan.roots[root], plan.roots[root].rest)) {
+            None | Some((_, Rest::All(_))) => true,
+            _ if matches!(name, "." | "..") => true,
+            Some((_, Rest::Files(_))) => !is_folder,
+            Some((root, Rest::None)) => root.names.contains_key(name),
+        }
+    }
+
     /// Keeps what was read of a folder for its entries to be handed out, as far as they are
     /// shown.
     pub(super) fn keep_listing(&mut self, fd: u32, bytes: &[u8]) -> Result<(), Errno> {
-        let root = self.filtered(fd).map(|root| &self.plan.roots[root]);
-        let shows = |name: &str, kind: u8| match root.map(|root| root.rest) {
-            None | Some(Rest::All(_)) => true,
-            _ if matches!(name, "." | "..") => true,
-            Some(Rest::Files(_)) => kind != Filetype::Directory as u8,
-            Some(Rest::None) => root.is_some_and(|root| root.names.contains_key(name)),
-        };
-        self.listings.keep(fd, bytes, shows)
+        let shows = self.shows(fd);
+        self.listings.keep(fd, bytes, |name, kind| shows(name, kind == Filetype::Directory as u8))
     }
 
     /// What granted a root.
@@ -177,10 +254,10 @@ impl Files {
         &self.plan.roots[root].capability
     }
 
-    /// The folder of the host that a root is, and whether all below it belongs to it.
-    pub(super) fn folder(&self, root: usize) -> (&Path, bool) {
-        let root = &self.plan.roots[root];
-        (&root.real, matches!(root.rest, Rest::All(_)))
+    /// Where what is written into a root comes to be.
+    pub(super) fn place(&self, root: usize) -> Place {
+        let Root { real, rest, .. } = &self.plan.roots[root];
+        Place { root, folder: real.clone(), deep: matches!(rest, Rest::All(_)) }
     }
 
     /// Whether there is room for one descriptor more.
@@ -196,7 +273,7 @@ impl Files {
             (true, false) => What::Folder,
             (false, _) => What::File,
         };
-        self.open.insert(fd, Open { root, what });
+        self.open.insert(fd, Open { root, what, name: target.name.clone() });
     }
 
     /// Forgets what was closed.
@@ -224,9 +301,9 @@ impl Files {
             no_folder: false,
             root,
             is_root,
-            is_named: false,
+            name: None,
         };
-        let Some(Open { root, what }) = self.open.get(&fd).copied() else {
+        let Some(&Open { root, what, .. }) = self.open.get(&fd) else {
             // None of ours: wasmtime-wasi says what is wrong with it.
             return Ok(through(None, false));
         };
@@ -234,6 +311,6 @@ impl Files {
         if what != What::Root || !place.is_filtered() {
             return Ok(through(Some(root), false));
         }
-        place.resolve(fd, path, through(Some(root), true), self.gone(root))
+        place.resolve(path, through(Some(root), true), self.gone(root), &self.behind)
     }
 }

@@ -15,7 +15,6 @@ use airlock_core::{Capability, CapabilityKind, PathScope, Policy, Scope};
 use wasmtime_wasi::filesystem::{WasiFilesystemCtx, WasiFilesystemView as _};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-use super::FIRST;
 use super::roots::{Named, Rest, Root};
 
 /// How paths of the disk are looked at.
@@ -176,22 +175,20 @@ impl Plan {
         Ok(folders)
     }
 
-    /// How many descriptors come behind those of the roots.
-    pub(super) fn behind(&self) -> u32 {
-        u32::try_from(self.behind.len()).unwrap_or_default()
+    /// How many folders come behind the roots.
+    pub(super) fn behind(&self) -> usize {
+        self.behind.len()
     }
 
-    /// Gives folders behind files that were granted one by one their descriptors, each one for
-    /// reading and one for writing, where it is needed.
+    /// Gives files that were granted one by one the folders behind them, each one for reading and one
+    /// for writing, where it is needed.
     fn number(&mut self) {
-        let first = FIRST + u32::try_from(self.roots.len()).unwrap_or_default();
         for named in self.roots.iter_mut().flat_map(|root| root.names.values_mut()) {
             let same = |(folder, write): &(PathBuf, bool)| *folder == named.folder && *write == named.write;
-            let at = self.behind.iter().position(same).unwrap_or_else(|| {
+            named.behind = self.behind.iter().position(same).unwrap_or_else(|| {
                 self.behind.push((named.folder.clone(), named.write));
                 self.behind.len() - 1
             });
-            named.handle = first + u32::try_from(at).unwrap_or_default();
         }
     }
 
@@ -249,7 +246,7 @@ impl Plan {
                     self.roots.push(new(guest, folder.clone(), Rest::None));
                     self.roots.len() - 1
                 });
-                let named = Named { folder, name, write, capability: capability.clone(), handle: 0 };
+                let named = Named { folder, name, write, capability: capability.clone(), behind: 0 };
                 match self.roots[at].names.get_mut(&called) {
                     Some(known) if (&known.folder, &known.name) != (&named.folder, &named.name) => {
                         return Err(format!("another file is called `{called}` there"));

@@ -8,10 +8,12 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use airlock_core::{LimitKind, Limits};
 use wasmtime_wasi::p1::types::Errno;
+use wasmtime_wasi::runtime::spawn_blocking;
 
 /// Entries of a folder that are looked at. A folder with more of them is full.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -19,9 +21,12 @@ const MAX_ENTRIES: usize = 1_000_000;
 /// How many entries are looked at between looks at the clock.
 const STRIDE: usize = 1024;
 
-/// What may be written and what was.
+/// What may be written and what was. Clones count together: streams of preview 2 write by themselves.
+#[derive(Debug, Clone)]
+pub(crate) struct Quota(Arc<Mutex<Counts>>);
+
 #[derive(Debug)]
-pub(crate) struct Quota {
+struct Counts {
     written: Counter,
     created: Counter,
     /// What a folder may hold.
@@ -54,68 +59,95 @@ impl Counter {
     }
 }
 
+/// Where a file is that is written to: its root, the folder of the host that this is, and whether all
+/// below it belongs to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) root: usize,
+    pub(crate) folder: PathBuf,
+    pub(crate) deep: bool,
+}
+
 impl Quota {
     pub(super) fn new(limits: &Limits) -> Self {
-        Quota {
+        Quota(Arc::new(Mutex::new(Counts {
             written: Counter::new(limits, LimitKind::WrittenBytes),
             created: Counter::new(limits, LimitKind::CreatedFiles),
             size: limits.value(LimitKind::FolderSize),
             held: HashMap::new(),
-        }
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins another call.
-    pub(super) fn begin(&mut self) {
-        (self.written.used, self.created.used) = (0, 0);
-        self.held.clear();
+    pub(super) fn begin(&self) {
+        let mut counts = self.lock();
+        (counts.written.used, counts.created.used) = (0, 0);
+        counts.held.clear();
     }
 
     /// How long a file may get: no longer than its folder may be large.
     pub(crate) fn longest(&self) -> u64 {
-        self.size
+        self.lock().size
     }
 
     /// Whether what a root holds has been looked at.
     pub(crate) fn is_measured(&self, root: usize) -> bool {
-        self.held.contains_key(&root)
+        self.lock().held.contains_key(&root)
     }
 
-    /// Remembers what a root holds.
-    pub(crate) fn measured(&mut self, root: usize, bytes: u64) {
-        self.held.insert(root, bytes);
+    /// Looks at what a root holds, unless this call has done so. Where that takes too long it is full.
+    pub(crate) async fn measure(&self, place: Place, by: Option<Instant>) {
+        if self.is_measured(place.root) {
+            return;
+        }
+        let Place { root, folder, deep } = place;
+        let held = spawn_blocking(move || measure(&folder, deep, by)).await;
+        self.lock().held.insert(root, held);
     }
 
-    /// Counts bytes that are about to be written into a root.
-    pub(crate) fn write(&mut self, root: usize, bytes: u64) -> Result<(), Errno> {
-        let held = self.held.entry(root).or_default();
-        let after = held.saturating_add(bytes);
-        if after > self.size {
+    /// Counts bytes that are about to be written into a root that was looked at, to a file that gets
+    /// `end` long by it.
+    pub(crate) fn write(&self, root: usize, bytes: u64, end: u64) -> Result<(), Errno> {
+        let mut counts = self.lock();
+        if end > counts.size {
+            return Err(Errno::Fbig);
+        }
+        if bytes == 0 {
+            return Ok(());
+        }
+        let after = counts.held.get(&root).copied().unwrap_or_default().saturating_add(bytes);
+        if after > counts.size {
             let limit = LimitKind::FolderSize.row();
-            tracing::warn!(limit = limit.name, maximum = limit.unit.show(self.size), "hit");
+            tracing::warn!(limit = limit.name, maximum = limit.unit.show(counts.size), "hit");
             return Err(Errno::Dquot);
         }
-        self.written.spend(bytes)?;
-        *held = after;
+        counts.written.spend(bytes)?;
+        counts.held.insert(root, after);
         Ok(())
     }
 
     /// Gives back what was counted and not written.
-    pub(crate) fn unwrite(&mut self, root: usize, bytes: u64) {
-        self.written.used = self.written.used.saturating_sub(bytes);
-        if let Some(held) = self.held.get_mut(&root) {
+    pub(crate) fn unwrite(&self, root: usize, bytes: u64) {
+        let mut counts = self.lock();
+        counts.written.used = counts.written.used.saturating_sub(bytes);
+        if let Some(held) = counts.held.get_mut(&root) {
             *held = held.saturating_sub(bytes);
         }
     }
 
     /// Counts a file, folder or link that is about to be created.
-    pub(crate) fn create(&mut self) -> Result<(), Errno> {
-        self.created.spend(1)
+    pub(crate) fn create(&self) -> Result<(), Errno> {
+        self.lock().created.spend(1)
     }
 }
 
 /// Bytes of the files in `folder`, and with `deep` of all below it: as long as they say they
 /// are, links not followed. As large as can be where they cannot be counted by then.
-pub(crate) fn measure(folder: &Path, deep: bool, by: Option<Instant>) -> u64 {
+fn measure(folder: &Path, deep: bool, by: Option<Instant>) -> u64 {
     let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
     let (mut bytes, mut seen) = (0_u64, 0_usize);
     while let Some(folder) = folders.pop() {

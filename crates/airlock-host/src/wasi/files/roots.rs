@@ -37,7 +37,8 @@ pub(super) struct Root {
 pub(super) struct Gone {
     /// All of it.
     pub(super) whole: bool,
-    names: BTreeSet<String>,
+    /// Files that were granted by themselves.
+    pub(super) names: BTreeSet<String>,
 }
 
 /// A file that was granted by itself.
@@ -47,8 +48,8 @@ pub(super) struct Named {
     pub(super) name: String,
     pub(super) write: bool,
     pub(super) capability: Capability,
-    /// The descriptor of its folder.
-    pub(super) handle: u32,
+    /// Which of the folders behind is its own.
+    pub(super) behind: usize,
 }
 
 impl Root {
@@ -73,13 +74,14 @@ impl Root {
         Gone { whole, names }
     }
 
-    /// Where a path leads that begins here. `whole` is the path as it is.
+    /// Where a path leads that begins here. `whole` is the path as it is, `behind` what the folders
+    /// behind the roots are open as.
     pub(super) fn resolve(
         &self,
-        fd: u32,
         path: &str,
         whole: Target,
         gone: Option<&Gone>,
+        behind: &[u32],
     ) -> Result<Target, Errno> {
         let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         let plain = !path.starts_with('/') && !parts.contains(&"..");
@@ -95,18 +97,17 @@ impl Root {
                     return Err(Errno::Notdir);
                 }
                 Ok(Target {
-                    fd: named.handle,
+                    fd: *behind.get(named.behind).ok_or(Errno::Badf)?,
                     path: named.name.clone(),
                     follow: false,
                     no_folder: true,
                     root: whole.root,
                     is_root: false,
-                    is_named: true,
+                    name: Some((*name).into()),
                 })
             }
             (_, Rest::All(_)) => Ok(Target { is_root: false, ..whole }),
             ([name], Rest::Files(_)) if plain && !path.ends_with('/') => Ok(Target {
-                fd,
                 path: (*name).to_owned(),
                 follow: false,
                 no_folder: true,
@@ -132,8 +133,8 @@ impl Root {
 
 #[cfg(test)]
 impl Named {
-    pub(super) fn opened(name: String, capability: Capability, handle: u32) -> Self {
+    pub(super) fn opened(name: String, capability: Capability, behind: usize) -> Self {
         let folder = PathBuf::from("/");
-        Named { folder, name, write: false, capability, handle }
+        Named { folder, name, write: false, capability, behind }
     }
 }

@@ -1,19 +1,22 @@
-//! Preview 2 through one guard, for programs that are components.
+//! Preview 2 through one guard, for components.
 //!
 //! What is linked is a list: an interface that is not in it is not there. What a policy decides of
-//! (clocks, random numbers, the environment, files, [`sockets`]) is answered here, counted as
-//! preview 1's functions are; what needs no decision is wasmtime-wasi's: streams, which are its own
-//! or [`stdio`](super::stdio)'s, waiting for them, and leaving. A component gets no files.
+//! (clocks, random numbers, the environment, [`files`], [`sockets`], [`http`]) is answered here, counted as
+//! preview 1's functions are; what needs no decision is wasmtime-wasi's: streams, which are its own,
+//! [`streams`] of files or [`stdio`](super::stdio)'s, waiting for them, and leaving.
 
+mod files;
+mod http;
+mod listing;
 mod sockets;
+mod streams;
 
 use airlock_core::CapabilityKind;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::cli;
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
-use wasmtime_wasi::p2::bindings::{cli, filesystem};
 use wasmtime_wasi::p2::{DynPollable, subscribe};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io;
@@ -21,6 +24,7 @@ use wasmtime_wasi_io::bindings::wasi::io;
 use super::clocks::{Until, Which};
 use crate::store::CallState;
 
+pub(super) use http::Requests;
 pub(super) use sockets::{Network, may_be_used};
 
 /// Things of the host's that a component has at once: streams, sockets, what it waits for.
@@ -33,7 +37,7 @@ const RANDOM_CHUNK: usize = 64 << 10;
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// The interfaces that there are, of any version 0.2.
-pub(crate) const INTERFACES: [&str; 27] = [
+pub(crate) const INTERFACES: [&str; 29] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -48,6 +52,8 @@ pub(crate) const INTERFACES: [&str; 27] = [
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -63,7 +69,7 @@ pub(crate) const INTERFACES: [&str; 27] = [
     "wasi:sockets/udp-create-socket",
 ];
 
-/// Links the world of `wasi:cli/command`, without what it has of UDP but its refusal.
+/// Links the world of `wasi:cli/command`, without what it has of UDP but its refusal, and requests.
 pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     monotonic_clock::add_to_linker::<CallState, Guard>(linker, guarded)?;
     wall_clock::add_to_linker::<CallState, Guard>(linker, guarded)?;
@@ -71,8 +77,9 @@ pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     insecure::add_to_linker::<CallState, Guard>(linker, guarded)?;
     insecure_seed::add_to_linker::<CallState, Guard>(linker, guarded)?;
     cli::environment::add_to_linker::<CallState, Guard>(linker, guarded)?;
-    filesystem::preopens::add_to_linker::<CallState, Guard>(linker, guarded)?;
+    files::link(linker)?;
     sockets::link(linker)?;
+    http::link(linker)?;
 
     io::error::add_to_linker::<CallState, Table>(linker, |state| state.ctx().table)?;
     io::poll::add_to_linker::<CallState, Table>(linker, |state| state.ctx().table)?;
@@ -85,9 +92,7 @@ pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     cli::terminal_output::add_to_linker::<CallState, WasiCli>(linker, CallState::cli)?;
     cli::terminal_stdin::add_to_linker::<CallState, WasiCli>(linker, CallState::cli)?;
     cli::terminal_stdout::add_to_linker::<CallState, WasiCli>(linker, CallState::cli)?;
-    cli::terminal_stderr::add_to_linker::<CallState, WasiCli>(linker, CallState::cli)?;
-    // Everything that is there is done to a descriptor, and there is none.
-    filesystem::types::add_to_linker::<CallState, WasiFilesystem>(linker, CallState::filesystem)
+    cli::terminal_stderr::add_to_linker::<CallState, WasiCli>(linker, CallState::cli)
 }
 
 /// The call's own state, which guards what it decides of.
@@ -117,6 +122,7 @@ impl CallState {
     /// Makes it the state of a component's call.
     pub(crate) fn begin_component(&mut self) {
         self.ctx().table.set_max_capacity(MAX_RESOURCES);
+        self.wasi_files().for_component();
     }
 
     fn timer(&mut self, function: &'static str, until: Until) -> wasmtime::Result<Resource<DynPollable>> {
@@ -235,12 +241,5 @@ impl cli::environment::Host for CallState {
     fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
         self.enter_host("environment.initial-cwd")?;
         Ok(None)
-    }
-}
-
-impl filesystem::preopens::Host for CallState {
-    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
-        self.enter_host("preopens.get-directories")?;
-        Ok(Vec::new())
     }
 }

@@ -1,10 +1,12 @@
-//! `prx:host`: what PRX's plugins have from their host.
+//! `prx:host`, and PRX-Email's `prx:plugin/host-calls`: what PRX's plugins have from their host.
 //!
 //! Each interface is a file, with both of the types that a function may have. A plugin is told of what it
 //! is not given, and goes on: none of these functions traps for that. The texts are PRX's where it has some.
 
 mod config;
+mod email;
 mod events;
+mod host_calls;
 mod http;
 mod kv;
 mod log;
@@ -20,7 +22,7 @@ use crate::abi::Dialect;
 use crate::store::CallState;
 
 /// The interfaces, in the order of [`LINKS`].
-pub(super) const INTERFACES: [&str; 7] = [
+pub(super) const INTERFACES: [&str; 9] = [
     "prx:host/log",
     "prx:host/config",
     "prx:host/kv",
@@ -28,13 +30,27 @@ pub(super) const INTERFACES: [&str; 7] = [
     "prx:host/memory",
     "prx:host/events",
     "prx:host/websocket-outbound",
+    "prx:host/email",
+    HOST_CALLS,
 ];
+
+/// The host's tools by their names, which PRX-Email's plugin has its mail by.
+pub(super) const HOST_CALLS: &str = "prx:plugin/host-calls";
 
 type Link = fn(&mut LinkerInstance<'_, CallState>, Dialect) -> wasmtime::Result<()>;
 
 /// What links each of them. One more interface is one more file, and one more line here and above.
-const LINKS: [Link; INTERFACES.len()] =
-    [log::link, config::link, kv::link, http::link, memory::link, events::link, websocket::link];
+const LINKS: [Link; INTERFACES.len()] = [
+    log::link,
+    config::link,
+    kv::link,
+    http::link,
+    memory::link,
+    events::link,
+    websocket::link,
+    email::link,
+    host_calls::link,
+];
 
 /// Links all of them, by both of the names that they have.
 pub(super) fn link(linker: &mut Linker<CallState>, dialect: Dialect) -> wasmtime::Result<()> {

@@ -1,0 +1,175 @@
+//! The mailbox of the command's user: opened when it is first used, its secrets when one is.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use airlock_email::{Connector, MailService, Mailbox, SecretStore, SendRules, StoredCredentials};
+use airlock_host::{
+    GetMail, Gotten, ListMail, Listed, Mail, MailCode, MailError, MailFuture, Permit, Replied, ReplyMail,
+    SearchMail, Searched, Secret, SendMail, Sent, SyncMail, Synced,
+};
+
+use crate::spinner;
+
+/// The folder of mail in that of data, and its database.
+const FOLDER: &str = "mail";
+const FILE: &str = "mail.db";
+
+/// Where the passphrase is that secrets are kept under, for who is not there to be asked.
+const PASSPHRASE: &str = "AIRLOCK_MAIL_PASSPHRASE";
+
+/// The prefix of PRX-Email's variables with tokens.
+const TOKENS: &str = "PRX_EMAIL";
+
+/// The mailbox of this user.
+pub(crate) struct UserMail {
+    file: PathBuf,
+    rules: SendRules,
+    opened: OnceLock<Opened>,
+    opening: Mutex<()>,
+}
+
+/// What there is of an open mailbox.
+pub(crate) struct Opened {
+    pub(crate) service: MailService,
+    pub(crate) credentials: Arc<StoredCredentials>,
+    pub(crate) connector: Connector,
+}
+
+impl UserMail {
+    /// That in this folder of data, and the rules for what plugins send.
+    pub(crate) fn new(data: &Path, rules: SendRules) -> Self {
+        let file = data.join(FOLDER).join(FILE);
+        UserMail { file, rules, opened: OnceLock::new(), opening: Mutex::new(()) }
+    }
+
+    /// The mailbox, which is made where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn open(&self) -> Result<&Opened, MailError> {
+        // One at a time: two would each be asked for a passphrase.
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        if let Some(folder) = self.file.parent() {
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(|error| unusable(&format!("`{}` cannot be made: {error}", folder.display())))?;
+        }
+        let mailbox = Arc::new(Mailbox::open(&self.file)?);
+        let connector = Connector::default();
+        let store = Arc::new(LazyStore { mailbox: mailbox.clone(), opened: OnceLock::new() });
+        let mut credentials = StoredCredentials::new(&mailbox, store, connector.clone());
+        // PRX-Email has one account for them; here they are the only one's.
+        if let [account] = mailbox.accounts()?.as_slice() {
+            credentials =
+                credentials.with_environment(account.id, TOKENS, |name| std::env::var(name).ok())?;
+        }
+        let credentials = Arc::new(credentials);
+        let service = MailService::new(mailbox, credentials.clone(), connector.clone(), self.rules.clone())?;
+        Ok(self.opened.get_or_init(|| Opened { service, credentials, connector }))
+    }
+
+    /// The mailbox for a plugin: where there is none yet, there is no mail.
+    fn service(&self) -> Result<&MailService, MailError> {
+        match self.opened.get().is_some() || self.file.exists() {
+            true => self.open().map(|opened| &opened.service),
+            false => Err(MailError::no_mailbox()),
+        }
+    }
+
+    fn with<'a, T: Send + 'a>(
+        &'a self,
+        work: impl FnOnce(&'a MailService) -> MailFuture<'a, T>,
+    ) -> MailFuture<'a, T> {
+        match self.service() {
+            Ok(service) => work(service),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+}
+
+impl fmt::Debug for UserMail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserMail").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Mail for UserMail {
+    fn sync<'a>(&'a self, permit: &'a Permit, request: &'a SyncMail) -> MailFuture<'a, Synced> {
+        self.with(|service| service.sync(permit, request))
+    }
+
+    fn list<'a>(&'a self, permit: &'a Permit, request: &'a ListMail) -> MailFuture<'a, Listed> {
+        self.with(|service| service.list(permit, request))
+    }
+
+    fn get<'a>(&'a self, permit: &'a Permit, request: &'a GetMail) -> MailFuture<'a, Gotten> {
+        self.with(|service| service.get(permit, request))
+    }
+
+    fn search<'a>(&'a self, permit: &'a Permit, request: &'a SearchMail) -> MailFuture<'a, Searched> {
+        self.with(|service| service.search(permit, request))
+    }
+
+    fn send<'a>(&'a self, permit: &'a Permit, request: &'a SendMail) -> MailFuture<'a, Sent> {
+        self.with(|service| service.send(permit, request))
+    }
+
+    fn reply<'a>(&'a self, permit: &'a Permit, request: &'a ReplyMail) -> MailFuture<'a, Replied> {
+        self.with(|service| service.reply(permit, request))
+    }
+}
+
+/// Secrets that are looked for when one is first needed: reading mail needs none.
+#[derive(Debug)]
+struct LazyStore {
+    mailbox: Arc<Mailbox>,
+    opened: OnceLock<Arc<dyn SecretStore>>,
+}
+
+impl LazyStore {
+    fn open(&self) -> Result<&Arc<dyn SecretStore>, MailError> {
+        if let Some(store) = self.opened.get() {
+            return Ok(store);
+        }
+        let store = self.mailbox.secrets(&passphrase)?;
+        Ok(self.opened.get_or_init(|| store))
+    }
+}
+
+impl SecretStore for LazyStore {
+    fn get(&self, name: &str) -> Result<Option<Secret>, MailError> {
+        self.open()?.get(name)
+    }
+
+    fn set(&self, name: &str, secret: &Secret) -> Result<(), MailError> {
+        self.open()?.set(name, secret)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), MailError> {
+        self.open()?.remove(name)
+    }
+}
+
+/// What secrets are kept under where there is no keyring.
+fn passphrase() -> Result<Secret, MailError> {
+    if let Some(given) = std::env::var(PASSPHRASE).ok().filter(|given| !given.is_empty()) {
+        return Ok(Secret::new(given));
+    }
+    if !std::io::stdin().is_terminal() {
+        let reason = "there is no keyring for secrets of mail, and nobody to ask for a passphrase; set";
+        return Err(unusable(&format!("{reason} `{PASSPHRASE}`")));
+    }
+    let question = "Passphrase of the secrets of mail (not shown): ";
+    let typed = spinner::suspended(|| rpassword::prompt_password(question));
+    let typed = typed.map_err(|error| unusable(&format!("the passphrase cannot be read: {error}")))?;
+    Ok(Secret::new(typed))
+}
+
+fn unusable(reason: &str) -> MailError {
+    MailError::new(MailCode::Storage, reason)
+}

@@ -1,0 +1,379 @@
+//! The mailbox as the service that plugins reach, and what a plugin may send.
+//!
+//! A plugin's request is for an account that it has a grant for, which has the feature switched on;
+//! what it sends is held to [`SendRules`] too. All work is done on threads of this service: a server
+//! may take a minute for an answer, and whoever polls a guest has others to serve. What is in the
+//! outbox goes on being sent when the guest has gone.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock_core::{
+    Delivery, GetMail, Gotten, ListMail, Listed, Mail, MailAnswer, MailCode, MailError, MailFuture,
+    MailRequest, Need, Permit, Replied, ReplyMail, SearchMail, Searched, SendMail, Sent, SyncMail, Synced,
+};
+use lettre::Address;
+use tokio::runtime::Runtime;
+
+use crate::outbox::Queued;
+use crate::{Account, Connector, Credentials, Mailbox, Protocol, Stop, SyncedFolder, Watch};
+
+/// Threads that read the database and speak SMTP.
+const THREADS: usize = 8;
+
+/// How long before its call's end a plugin is told that a message is still being sent.
+const MARGIN: Duration = Duration::from_millis(100);
+
+/// Messages that plugins may send from an account in an hour, where nothing else is said.
+const PER_HOUR: u32 = 60;
+
+/// Seconds of an hour.
+pub(crate) const HOUR: i64 = 3_600;
+
+/// What bounds the messages of plugins, beside their grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendRules {
+    /// Whom they may write to: addresses, and `*@example.com` for all of a domain. Everybody, where
+    /// there is none.
+    pub recipients: Vec<String>,
+    /// How many they may send from an account in an hour, all of them together.
+    pub per_hour: u32,
+}
+
+/// To everybody, 60 in an hour.
+impl Default for SendRules {
+    fn default() -> Self {
+        SendRules { recipients: Vec::new(), per_hour: PER_HOUR }
+    }
+}
+
+impl SendRules {
+    /// The same, where it makes sense.
+    ///
+    /// # Errors
+    /// [`MailCode::Validation`] for what is neither an address nor `*@` with a domain.
+    pub fn checked(self) -> Result<Self, MailError> {
+        let makes_sense = |pattern: &&String| match pattern.strip_prefix("*@") {
+            Some(domain) => format!("x@{domain}").parse::<Address>().is_ok(),
+            None => pattern.parse::<Address>().is_ok(),
+        };
+        match self.recipients.iter().find(|pattern| !makes_sense(pattern)) {
+            Some(pattern) => {
+                let reason = format!("`{pattern}` is neither an address nor `*@` with a domain");
+                Err(MailError::invalid(&reason))
+            }
+            None => Ok(self),
+        }
+    }
+
+    /// Whether all these may be written to.
+    pub(crate) fn check(&self, recipients: &[Address]) -> Result<(), MailError> {
+        let refused = recipients.iter().find(|address| !self.permits(address));
+        refused.map_or(Ok(()), |address| {
+            let reason = format!("`{address}` is not among whom plugins may write to");
+            Err(MailError::new(MailCode::NetworkGuard, &reason))
+        })
+    }
+
+    /// Whether one more may be sent after so many in the last hour.
+    pub(crate) fn check_count(&self, sent: u32) -> Result<(), MailError> {
+        match sent < self.per_hour {
+            true => Ok(()),
+            false => {
+                let reason =
+                    format!("plugins may send {} messages in an hour from an account", self.per_hour);
+                Err(MailError::new(MailCode::NetworkGuard, &reason))
+            }
+        }
+    }
+
+    fn permits(&self, address: &Address) -> bool {
+        let fits = |pattern: &String| match pattern.strip_prefix("*@") {
+            Some(domain) => address.domain().eq_ignore_ascii_case(domain),
+            None => AsRef::<str>::as_ref(address).eq_ignore_ascii_case(pattern),
+        };
+        self.recipients.is_empty() || self.recipients.iter().any(fits)
+    }
+}
+
+/// On whose behalf something is done.
+pub(crate) enum Caller<'a> {
+    /// The mailbox's own user, by the command or an application.
+    Owner,
+    /// A plugin, with its permit.
+    Plugin(&'a Permit, &'a SendRules),
+}
+
+impl Caller<'_> {
+    /// The name of the plugin, where it is one.
+    pub(crate) fn plugin(&self) -> Option<&str> {
+        match self {
+            Caller::Owner => None,
+            Caller::Plugin(permit, _) => Some(&permit.caller().name),
+        }
+    }
+}
+
+impl Mailbox {
+    /// The account of this number, or the only one, where this caller may use it for what it asks.
+    pub(crate) fn account_for(&self, id: Option<i64>, caller: &Caller<'_>) -> Result<Account, MailError> {
+        let account = self.account(id)?;
+        if let Caller::Plugin(permit, _) = caller {
+            permit.also(Need::Name(permit.kind(), &account.name))?;
+        }
+        Ok(account)
+    }
+}
+
+/// The mailboxes of a user, for plugins and for what the user does.
+pub struct MailService {
+    inner: Arc<Inner>,
+    /// Taken when it is dropped, which may be where nothing can be waited for.
+    runtime: Option<Runtime>,
+}
+
+struct Inner {
+    mailbox: Arc<Mailbox>,
+    credentials: Arc<dyn Credentials>,
+    connector: Connector,
+    rules: SendRules,
+}
+
+impl MailService {
+    /// One for this mailbox.
+    ///
+    /// # Errors
+    /// [`MailCode::Storage`] when there can be no more threads.
+    pub fn new(
+        mailbox: Arc<Mailbox>,
+        credentials: Arc<dyn Credentials>,
+        connector: Connector,
+        rules: SendRules,
+    ) -> Result<Self, MailError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(THREADS)
+            .thread_name("mail")
+            .enable_all()
+            .build()
+            .map_err(|error| MailError::new(MailCode::Storage, &format!("there is no thread: {error}")))?;
+        let inner = Arc::new(Inner { mailbox, credentials, connector, rules });
+        Ok(MailService { inner, runtime: Some(runtime) })
+    }
+
+    /// The mailbox.
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.inner.mailbox
+    }
+
+    /// Does what the mailbox's own user asks for: no grant is needed, and no rule for plugins holds.
+    ///
+    /// # Errors
+    /// As the mailbox's methods.
+    pub async fn perform(&self, request: MailRequest) -> Result<MailAnswer, MailError> {
+        Ok(match request {
+            MailRequest::Sync(request) => {
+                MailAnswer::Synced(self.fetch(request, Arc::new(Silent::default())).await?.synced)
+            }
+            MailRequest::List(request) => {
+                MailAnswer::Listed(self.work(None, move |inner, _| inner.mailbox.list(&request)).await?)
+            }
+            MailRequest::Get(request) => {
+                let got = self.work(None, move |inner, _| inner.mailbox.get(&request)).await?;
+                MailAnswer::Gotten(Box::new(got))
+            }
+            MailRequest::Search(request) => {
+                MailAnswer::Searched(self.work(None, move |inner, _| inner.mailbox.search(&request)).await?)
+            }
+            MailRequest::Send(request) => {
+                let kept = request.clone();
+                let queued = self.work(None, move |inner, caller| inner.mailbox.queue(&kept, caller)).await?;
+                MailAnswer::Sent(queued.sent(&request, self.attempt(queued, None).await?))
+            }
+            MailRequest::Reply(request) => {
+                let kept = request.clone();
+                let queued =
+                    self.work(None, move |inner, caller| inner.mailbox.queue_reply(&kept, caller)).await?;
+                MailAnswer::Replied(queued.replied(&request, self.attempt(queued, None).await?))
+            }
+        })
+    }
+
+    /// Fetches what is new in a folder for the mailbox's own user, who may look on. Dropped, it stops
+    /// where `watch` says so.
+    ///
+    /// # Errors
+    /// As [`Mailbox::sync`].
+    pub async fn fetch(
+        &self,
+        request: SyncMail,
+        watch: Arc<dyn Watch + Send>,
+    ) -> Result<SyncedFolder, MailError> {
+        self.work(None, move |inner, _| inner.sync(&request, &*watch)).await
+    }
+
+    /// Logs in to each server that an account has, and says how that went.
+    pub async fn test(&self, account: &Account) -> Vec<(Protocol, Result<(), MailError>)> {
+        let mut tested = Vec::new();
+        for protocol in [Protocol::Imap, Protocol::Smtp] {
+            let server = match protocol {
+                Protocol::Imap => &account.imap,
+                Protocol::Smtp => &account.smtp,
+            };
+            if server.is_none() {
+                continue;
+            }
+            let account = account.clone();
+            let test = move |inner: &Inner, _: &Caller<'_>| {
+                inner.mailbox.log_in(&account, protocol, &*inner.credentials, &inner.connector)
+            };
+            tested.push((protocol, self.work(None, test).await));
+        }
+        tested
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is taken when the service is dropped")
+    }
+
+    /// Does something with the mailbox on a thread of the service's.
+    async fn work<T: Send + 'static>(
+        &self,
+        permit: Option<&Permit>,
+        work: impl FnOnce(&Inner, &Caller<'_>) -> Result<T, MailError> + Send + 'static,
+    ) -> Result<T, MailError> {
+        let (inner, permit) = (self.inner.clone(), permit.cloned());
+        let done = self.runtime().spawn_blocking(move || {
+            let caller = match &permit {
+                Some(permit) => Caller::Plugin(permit, &inner.rules),
+                None => Caller::Owner,
+            };
+            work(&inner, &caller)
+        });
+        done.await.map_err(ended)?
+    }
+
+    /// Tries to send what is kept, and tells what became of it. Where that is not known when `patience`
+    /// ends, it is being sent still.
+    async fn attempt(&self, queued: Queued, patience: Option<Duration>) -> Result<Delivery, MailError> {
+        let (inner, id) = (self.inner.clone(), queued.outbox_id);
+        let sending = self
+            .runtime()
+            .spawn_blocking(move || inner.mailbox.attempt(id, &*inner.credentials, &inner.connector));
+        let Some(patience) = patience else { return sending.await.map_err(ended)? };
+        let waited = self.runtime().spawn(async move { tokio::time::timeout(patience, sending).await });
+        match waited.await.map_err(ended)? {
+            Ok(sent) => sent.map_err(ended)?,
+            Err(_) => self.work(None, move |inner, _| Ok(inner.mailbox.entry(id)?.delivery)).await,
+        }
+    }
+}
+
+impl Inner {
+    fn sync(&self, request: &SyncMail, watch: &dyn Watch) -> Result<SyncedFolder, MailError> {
+        self.mailbox.sync(request, &*self.credentials, &self.connector, watch)
+    }
+}
+
+/// Who looks on and says nothing, and stops what is fetched.
+#[derive(Debug, Default, Clone)]
+struct Silent(Stop);
+
+impl Watch for Silent {
+    fn stop(&self) -> Stop {
+        self.0.clone()
+    }
+}
+
+/// Stops what is fetched when nobody waits for it any more.
+struct StopAtEnd(Stop);
+
+impl Drop for StopAtEnd {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// The error of a thread that ended before its work did.
+fn ended(error: tokio::task::JoinError) -> MailError {
+    MailError::new(MailCode::Storage, &format!("the mailbox's work ended: {error}"))
+}
+
+/// How long an attempt may be waited for in a plugin's call.
+fn patience(permit: &Permit) -> Option<Duration> {
+    Some(permit.remaining().saturating_sub(MARGIN))
+}
+
+impl Mail for MailService {
+    fn sync<'a>(&'a self, permit: &'a Permit, request: &'a SyncMail) -> MailFuture<'a, Synced> {
+        Box::pin(async move {
+            let mut request = request.clone();
+            let watch = Silent::default();
+            let _stop = StopAtEnd(watch.0.clone());
+            let sync = move |inner: &Inner, caller: &Caller<'_>| {
+                request.account_id = Some(inner.mailbox.account_for(request.account_id, caller)?.id);
+                inner.sync(&request, &watch)
+            };
+            Ok(self.work(Some(permit), sync).await?.synced)
+        })
+    }
+
+    fn list<'a>(&'a self, permit: &'a Permit, request: &'a ListMail) -> MailFuture<'a, Listed> {
+        let mut request = request.clone();
+        Box::pin(self.work(Some(permit), move |inner, caller| {
+            request.account_id = Some(inner.mailbox.account_for(request.account_id, caller)?.id);
+            inner.mailbox.list(&request)
+        }))
+    }
+
+    fn get<'a>(&'a self, permit: &'a Permit, request: &'a GetMail) -> MailFuture<'a, Gotten> {
+        let mut request = request.clone();
+        Box::pin(self.work(Some(permit), move |inner, caller| {
+            request.account_id = Some(inner.mailbox.account_for(request.account_id, caller)?.id);
+            inner.mailbox.get(&request)
+        }))
+    }
+
+    fn search<'a>(&'a self, permit: &'a Permit, request: &'a SearchMail) -> MailFuture<'a, Searched> {
+        let mut request = request.clone();
+        Box::pin(self.work(Some(permit), move |inner, caller| {
+            request.account_id = Some(inner.mailbox.account_for(request.account_id, caller)?.id);
+            inner.mailbox.search(&request)
+        }))
+    }
+
+    fn send<'a>(&'a self, permit: &'a Permit, request: &'a SendMail) -> MailFuture<'a, Sent> {
+        Box::pin(async move {
+            let kept = request.clone();
+            let queue = move |inner: &Inner, caller: &Caller<'_>| inner.mailbox.queue(&kept, caller);
+            let queued = self.work(Some(permit), queue).await?;
+            Ok(queued.sent(request, self.attempt(queued, patience(permit)).await?))
+        })
+    }
+
+    fn reply<'a>(&'a self, permit: &'a Permit, request: &'a ReplyMail) -> MailFuture<'a, Replied> {
+        Box::pin(async move {
+            let kept = request.clone();
+            let queue = move |inner: &Inner, caller: &Caller<'_>| inner.mailbox.queue_reply(&kept, caller);
+            let queued = self.work(Some(permit), queue).await?;
+            Ok(queued.replied(request, self.attempt(queued, patience(permit)).await?))
+        })
+    }
+}
+
+/// What is being sent is sent, by the threads that do it; nobody waits for them here.
+impl Drop for MailService {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for MailService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { mailbox, rules, .. } = &*self.inner;
+        f.debug_struct("MailService").field("mailbox", mailbox).field("rules", rules).finish_non_exhaustive()
+    }
+}
