@@ -117,6 +117,12 @@ fn peak() -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
+/// Seconds that a processor was busy for this process: what another process takes is not in it.
+fn busy() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 fn main() {
     let count = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(10_000);
     for (name, message) in [("usual", usual as fn(usize, &mut Chance) -> Vec<u8>), ("all text", wordy)] {
@@ -138,11 +144,12 @@ fn main() {
         // As Linux has it: the peak is as it is now.
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
         let before = peak();
-        let start = Instant::now();
+        let (start, busy) = (Instant::now(), busy());
         assert_eq!(sync(&mailbox, &server, &connector), count as u64);
-        let first = start.elapsed();
+        let (first, busy) = (start.elapsed(), self::busy() - busy);
         println!(
-            "{name}: {count} messages of {} bytes in {:.2} s: {:.0}/s, memory {:.0} MiB at most, {before:.0} before",
+            "{name}: {count} messages of {} bytes in {:.2} s: {:.0}/s, busy for {busy:.2} s, memory {:.0} MiB at \
+             most, {before:.0} before",
             bytes / count,
             first.as_secs_f64(),
             count as f64 / first.as_secs_f64(),
