@@ -49,12 +49,18 @@ fn a_manifest_may_be_named_itself() {
 }
 
 #[test]
-fn what_imports_its_host_is_its_plugin_and_has_to_export_something() {
-    let wat = r#"(component (import "prx:host/config@0.1.0" (instance
-        (export "get" (func (param "key" string) (result (option string)))))))"#;
-    let examined = host().examine(wat.as_bytes(), &text()).unwrap();
-    let error = examined.abi.unwrap_err();
-    assert_eq!(error.to_string(), "the module does not fit the `prx` ABI: it exports no function");
+fn what_imports_its_host_is_its_plugin_whatever_it_exports() {
+    let wat = r#"(component
+        (import "prx:host/config@0.1.0" (instance
+            (export "get" (func (param "key" string) (result (option string))))))
+        (core module $m (func (export "f")))
+        (core instance $i (instantiate $m))
+        (func (export "f") (canon lift (core func $i "f"))))"#;
+    let plugin = host().load_blocking(wat.as_bytes(), text()).unwrap();
+    assert_eq!(plugin.abi(), AbiId::Prx);
+    assert_eq!(plugin.abi_reason(), "it is a component that imports `prx:host/config@0.1.0`");
+    let answer = plugin.invoke_blocking("f", airlock_host::Input::Json("[]".into())).unwrap();
+    assert_eq!(answer.value.to_json_text(), "null");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_response_may_be_a_tuple() {
     let world = World::new();
     let url = format!("http://127.0.0.1:{}/", server.port);
     let plugin = variants(&world, &format!("\"{url}\""));
-    assert_eq!(run(&plugin, &format!("get {url}")).unwrap(), "200 0 hello");
+    assert_eq!(run(&plugin, &format!("get {url}")).unwrap(), "200 1 hello");
 }
 
 #[test]

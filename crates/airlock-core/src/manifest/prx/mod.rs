@@ -146,7 +146,7 @@ pub(super) fn is_one(file: &Table) -> bool {
         return false;
     }
     matches!(file.get("capabilities"), Some(Value::Array(_)))
-        || ["permissions", "resources", "http_allowlist"].iter().any(|key| file.contains_key(*key))
+        || ["permissions", "resources", "config", "http_allowlist"].iter().any(|key| file.contains_key(*key))
         || ["wasm", "api_version", "capability", "capabilities", "tools"].iter().any(|key| says(key))
 }
 
