@@ -380,7 +380,7 @@ fn a_module_with_its_wit_in_its_folder_becomes_a_component() {
     // Without WIT it is what it was.
     build(&place, &none, &[&folder]);
     let wasm = format!("{folder}/adder.wasm");
-    assert_eq!(place.ok(&["call", &wasm, "a:b/adder#add", "40", "2"]), "42\n");
+    assert!(!wasmparser::Parser::is_component(&fs::read(&wasm).unwrap()));
     fs::create_dir(format!("{folder}/wit")).unwrap();
     let wit = "package a:b; interface adder { add: func(a: u32, b: u32) -> u32; length: func(of: string) -> u32; }\n\
                world w { export adder; }";

@@ -97,6 +97,8 @@ fn a_component_connects_to_whom_it_may() {
     assert_snapshot!(show(&["run", "--allow", "fs.read=.", component, "--", "files"]), @"
     exit 0
     --- stdout
-    1
+    0
+    --- stderr
+    warning: `--allow fs.read=.` grants nothing: the plugin does not ask for it
     ");
 }

@@ -56,7 +56,7 @@ const IMPLIED: [(CapabilityKind, &str, &[&str]); 21] = [
 type Interfaces = &'static [(&'static str, &'static [&'static str])];
 
 /// The same for components.
-const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 6] = [
+const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 8] = [
     (
         CapabilityKind::Clock,
         &[
@@ -71,6 +71,35 @@ const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 6] = [
             ("wasi:random/insecure", &["get-insecure-random-bytes", "get-insecure-random-u64"]),
             ("wasi:random/insecure-seed", &["insecure-seed"]),
         ],
+    ),
+    (
+        CapabilityKind::FsRead,
+        &[(
+            "wasi:filesystem/types",
+            &[
+                "[method]descriptor.open-at",
+                "[method]descriptor.stat-at",
+                "[method]descriptor.readlink-at",
+                "[method]descriptor.read-directory",
+                "[method]descriptor.metadata-hash-at",
+            ],
+        )],
+    ),
+    (
+        CapabilityKind::FsWrite,
+        &[(
+            "wasi:filesystem/types",
+            &[
+                "[method]descriptor.open-at",
+                "[method]descriptor.create-directory-at",
+                "[method]descriptor.set-times-at",
+                "[method]descriptor.link-at",
+                "[method]descriptor.remove-directory-at",
+                "[method]descriptor.rename-at",
+                "[method]descriptor.symlink-at",
+                "[method]descriptor.unlink-file-at",
+            ],
+        )],
     ),
     (CapabilityKind::Env, &[("wasi:cli/environment", &["get-environment"])]),
     (CapabilityKind::Stdin, &[("wasi:cli/stdin", &["get-stdin"])]),

@@ -20,19 +20,19 @@ fn a_component_has_its_files_in_every_mode_of_calling() {
     for mode in MODES {
         let folder = tempfile::tempdir().unwrap();
         let plugin = checks_on(&host(), limits(&[]), &write(folder.path()));
-        all_fine(&super::told_by_program(mode, &plugin, &["streams"]), 22);
+        all_fine(&super::told_by_program(mode, &plugin, &["streams"]), 21);
     }
     // Where a function is called too, without `wasi:cli/run`.
     let folder = tempfile::tempdir().unwrap();
     let plugin = checks_on(&host(), limits(&[]), &write(folder.path()));
     let (told, _): Checked = plugin.call_blocking("check", &("places", [""; 0])).unwrap().value;
-    all_fine(&told, 26);
+    all_fine(&told, 24);
 }
 
 #[test]
 fn host_calls_about_files_are_counted_and_limited() {
     let folder = tempfile::tempdir().unwrap();
-    let plugin = checks_on(&host(), limits(&[("host_calls", "40")]), &write(folder.path()));
+    let plugin = checks_on(&host(), limits(&[("host_calls", "20")]), &write(folder.path()));
     let error = Mode::Blocking.run(&plugin, ProgramInput::new().args(["places"])).expect_err("too many");
     assert_eq!(error.code(), "limit-host-calls");
 }

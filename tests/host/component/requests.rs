@@ -47,12 +47,12 @@ fn a_component_sends_requests_to_whom_it_was_granted_in_every_mode() {
     let (authority, granted) = to(&server);
     let plugin = checks_on(&host(), limits(&[]), &granted);
     for mode in MODES {
-        all_fine(&told_by_program(mode, &plugin, &["sending", &authority]), 21);
+        all_fine(&told_by_program(mode, &plugin, &["sending", &authority]), 19);
     }
     // And where a function of it is called, afresh and in a session.
     let (told, failed): Checked =
         plugin.call_blocking("check", &("sending", [&authority])).expect("it answers").value;
-    all_fine(&told, 21);
+    all_fine(&told, 19);
     let mut session = plugin.session_blocking().unwrap();
     let again: Checked = session.call_blocking("check", &("sending", [&authority])).unwrap().value;
     assert_eq!(again, (told, failed));
@@ -95,7 +95,7 @@ fn bodies_and_requests_of_a_component_are_limited() {
     assert_eq!(told(&["post", &authority, "103000"]), too_large);
     assert_eq!(server.asked().len(), asked, "nothing of it was sent");
     let endless = told(&["get", &authority, "/endless"]);
-    assert_eq!(endless, ["200 ErrorCode::HttpResponseBodySize(Some(102400))"]);
+    assert_eq!(endless, ["200 HTTP response body size exceeds limit: 102400 bytes"]);
     let plugin = checks_on(&host(), limits(&[("http_requests", "1")]), &granted);
     let told = told_by_program(Mode::Blocking, &plugin, &["sending", &authority]);
     let refused: Vec<_> = told.iter().filter(|line| line.starts_with("FAIL ")).collect();

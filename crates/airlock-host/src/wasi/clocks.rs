@@ -1,7 +1,9 @@
 //! Time as a guest sees it: the real one when granted, a virtual one otherwise.
 
-use std::sync::Arc;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime_wasi::p2::Pollable;
@@ -15,6 +17,10 @@ pub(super) const VIRTUAL_EPOCH: u64 = 1_577_836_800_000_000_000;
 /// How far a virtual clock moves at every read, so that a guest which waits for it to
 /// move does not wait for ever.
 const VIRTUAL_STEP: u64 = 1_000_000;
+
+/// How often a guest may look whether a virtual timer has ended, without waiting for it, before it has:
+/// one that looks again and again does so for ever otherwise.
+const LOOKS: u32 = 1000;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +39,7 @@ pub(super) struct Clocks {
     /// Nanoseconds that have passed on the virtual clock.
     elapsed: u64,
     /// What it has come to by timers that ended, once there was one.
-    passed: Option<Arc<AtomicU64>>,
+    passed: Option<Arc<Passing>>,
     /// When the real monotonic clock was zero: when it was first looked at.
     started: Option<Instant>,
 }
@@ -67,13 +73,13 @@ impl Clocks {
             let to = self.virtual_now(Which::Monotonic).saturating_add(rest);
             (self.passed.get_or_insert_default().clone(), to)
         });
-        Timer { ends, passes }
+        Timer { ends, passes, looks: 0 }
     }
 
     /// Passes the time that timers have passed.
     fn catch_up(&mut self) {
         if let Some(passed) = &self.passed {
-            self.elapsed = self.elapsed.max(passed.load(Ordering::Relaxed));
+            self.elapsed = self.elapsed.max(passed.to.load(Ordering::Relaxed));
         }
     }
 
@@ -120,11 +126,75 @@ impl Clocks {
     }
 }
 
+/// Virtual time that timers pass.
+#[derive(Debug, Default)]
+struct Passing {
+    /// What the clock has come to by those that ended.
+    to: AtomicU64,
+    /// What it comes to by those that are waited for.
+    waited_for: Mutex<Vec<u64>>,
+}
+
+impl Passing {
+    fn waited_for(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of those that are waited for, until it is dropped.
+struct Waiting<'a>(&'a Passing, u64);
+
+impl<'a> Waiting<'a> {
+    fn new(passing: &'a Passing, to: u64) -> Self {
+        passing.waited_for().push(to);
+        Waiting(passing, to)
+    }
+
+    fn is_first(&self) -> bool {
+        self.0.waited_for().iter().all(|other| *other >= self.1)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut all = self.0.waited_for();
+        if let Some(at) = all.iter().position(|to| *to == self.1) {
+            all.swap_remove(at);
+        }
+    }
+}
+
 /// A sleep that can be waited for beside other things.
 pub(super) struct Timer {
     ends: Ends,
     /// What the virtual clock comes to when it ends.
-    passes: Option<(Arc<AtomicU64>, u64)>,
+    passes: Option<(Arc<Passing>, u64)>,
+    /// How often it was looked at and not waited for since.
+    looks: u32,
+}
+
+impl Timer {
+    /// Lets what is waited for beside it go first: what is ready, and what ends earlier.
+    async fn pass(&mut self) {
+        let Some((passing, to)) = self.passes.clone() else { return };
+        if passing.to.load(Ordering::Relaxed) >= to {
+            return;
+        }
+        let (waiting, looks) = (Waiting::new(&passing, to), &mut self.looks);
+        let mut is_new = *looks < LOOKS;
+        *looks += 1;
+        poll_fn(|context| {
+            if is_new {
+                is_new = false;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            *looks = 0;
+            // Who is first is ready at the same time, and wakes whoever waits for both.
+            if waiting.is_first() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
 }
 
 enum Ends {
@@ -139,11 +209,12 @@ impl Pollable for Timer {
     async fn ready(&mut self) {
         match self.ends {
             Ends::At(at) if at > Instant::now() => sleep_until(at).await,
-            Ends::At(_) | Ends::AtOnce => {}
+            Ends::At(_) => {}
+            Ends::AtOnce => self.pass().await,
             Ends::Never => std::future::pending().await,
         }
         if let Some((passed, to)) = &self.passes {
-            passed.fetch_max(*to, Ordering::Relaxed);
+            passed.to.fetch_max(*to, Ordering::Relaxed);
         }
     }
 }
@@ -159,9 +230,11 @@ pub(super) enum Until {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use wasmtime_wasi::p2::Pollable as _;
 
-    use super::{Clocks, Until, VIRTUAL_EPOCH, VIRTUAL_STEP, Which};
+    use super::{Clocks, LOOKS, Until, VIRTUAL_EPOCH, VIRTUAL_STEP, Which};
     use crate::bounded::block_on;
 
     #[test]
@@ -188,10 +261,33 @@ mod tests {
         // One that ended before takes nothing back.
         block_on(short.ready());
         assert_eq!(clocks.now(Which::Monotonic, false), 75_000_000_000 + 2 * VIRTUAL_STEP);
+        // Of two that are waited for the earlier one ends, and the other later.
+        let mut long = clocks.timer(Until::After(90_000_000_000), false, false);
+        let mut short = clocks.timer(Until::After(1_000), false, false);
+        let mut context = Context::from_waker(Waker::noop());
+        {
+            let (mut one, mut other) = (long.ready(), short.ready());
+            assert!(
+                one.as_mut().poll(&mut context).is_pending()
+                    && other.as_mut().poll(&mut context).is_pending()
+            );
+            assert!(
+                one.as_mut().poll(&mut context).is_pending() && other.as_mut().poll(&mut context).is_ready()
+            );
+        }
+        assert_eq!(clocks.now(Which::Monotonic, false), 75_000_001_000 + 3 * VIRTUAL_STEP);
+        // One that is only looked at ends at some time.
+        let mut looks = 1;
+        while long.ready().as_mut().poll(&mut context).is_pending() {
+            looks += 1;
+        }
+        assert_eq!(looks, LOOKS + 1);
+        let before = clocks.now(Which::Monotonic, false);
+        assert_eq!(before, 165_000_000_000 + 3 * VIRTUAL_STEP);
         // One that is real takes its time, and the virtual clock is the later by that.
         let started = std::time::Instant::now();
         block_on(clocks.timer(Until::After(30_000_000), false, true).ready());
         assert!(started.elapsed() >= std::time::Duration::from_millis(30));
-        assert_eq!(clocks.now(Which::Monotonic, false), 75_030_000_000 + 3 * VIRTUAL_STEP);
+        assert_eq!(clocks.now(Which::Monotonic, false), before + 30_000_000 + VIRTUAL_STEP);
     }
 }

@@ -55,6 +55,10 @@ impl Suite {
 /// `ErrorCode::NoEntry` as `no-entry`.
 pub fn said(error: &impl Debug) -> String {
     let text = format!("{error:?}");
+    // As bindings show an enumeration of their own.
+    if let Some(name) = text.split_once("name: \"").and_then(|(_, rest)| rest.split('"').next()) {
+        return name.to_owned();
+    }
     let text = text.rsplit("::").next().unwrap_or(&text);
     let mut said = String::new();
     for letter in text.chars() {

@@ -35,9 +35,9 @@ use crate::bounded::sleep_until;
 use crate::store::{CallState, after};
 use crate::wasi::Wasi;
 
-/// Bytes of the headers of one message, as servers bound them. A component may have as many messages as
-/// it may have resources.
-const MAX_FIELDS: usize = 8 << 10;
+/// Bytes of the headers of one message that a component makes, twice what many servers take. One with more
+/// ends the call. A component may have as many messages as it may have resources.
+const MAX_FIELDS: usize = 16 << 10;
 
 /// Bytes of a request's body that are taken at a time.
 const CHUNK: usize = 16 << 10;

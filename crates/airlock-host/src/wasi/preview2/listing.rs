@@ -41,11 +41,14 @@ impl Listing {
         listed: Arc<AtomicUsize>,
         by: Option<Instant>,
     ) -> Result<Self, Errno> {
-        use rustix::fs::Dir;
+        use rustix::fs::{Dir, Mode, OFlags, openat};
 
         let mut counted = Counted { bytes: 0, listed };
         let mut entries = Vec::new();
-        for (index, entry) in Dir::read_from(folder).map_err(errno)?.enumerate() {
+        // The folder itself may be open to begin paths at and no more.
+        let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let readable = openat(folder, ".", how, Mode::empty()).map_err(errno)?;
+        for (index, entry) in Dir::new(readable).map_err(errno)?.enumerate() {
             if index % STRIDE == STRIDE - 1 && by.is_some_and(|by| Instant::now() >= by) {
                 return Err(Errno::Timedout);
             }

@@ -1,4 +1,4 @@
-"""A component in Python: the functions of plugins/words-js."""
+"""A component in Python: the functions of plugins/words-c. `scripts/large-component` builds it."""
 
 from wit_world import exports
 from wit_world.exports.text import Entry, Order
