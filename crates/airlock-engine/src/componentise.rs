@@ -92,3 +92,60 @@ impl Found {
         (found.world > 0).then_some(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use airlock_core::{Digest, Limits};
+
+    use super::{WORLD_BYTES, componentised};
+    use crate::Artifact;
+
+    /// A plugin as it is built for `wasm32-wasip1`, and the component of it.
+    const MODULE: &[u8] = include_bytes!("../../../plugins/prx-email/prx_email_plugin.wasm");
+    const COMPONENT: &[u8] = include_bytes!("../../../plugins/prx-email/plugin.wasm");
+
+    #[test]
+    fn a_module_of_a_world_is_made_a_component() {
+        assert_eq!(componentised(MODULE).expect("made").as_deref(), Some(COMPONENT));
+        let artifact = Artifact::new(MODULE.to_vec(), false, &Limits::default()).expect("made");
+        assert_eq!((artifact.bytes(), artifact.digest()), (COMPONENT, Digest::of(MODULE)));
+    }
+
+    #[test]
+    fn what_is_of_no_world_is_left_as_it_is() {
+        assert_eq!(componentised(COMPONENT).expect("left"), None);
+        let module = wat::parse_str("(module (func (export \"component-type\")))").expect("valid");
+        assert_eq!(componentised(&module).expect("left"), None);
+    }
+
+    /// A module with a custom section.
+    fn with_section(name: &str, data: &[u8]) -> Vec<u8> {
+        let leb = |mut value: usize| {
+            let mut bytes = Vec::new();
+            while value >= 0x80 {
+                bytes.push(value as u8 | 0x80);
+                value >>= 7;
+            }
+            bytes.push(value as u8);
+            bytes
+        };
+        let content = [leb(name.len()), name.as_bytes().to_vec(), data.to_vec()].concat();
+        [b"\0asm\x01\0\0\0\0".to_vec(), leb(content.len()), content].concat()
+    }
+
+    #[test]
+    fn a_world_that_is_none_is_refused() {
+        let reason = |bytes: &[u8]| componentised(bytes).expect_err("refused").to_string();
+        let broken = reason(&with_section("component-type:x", b"none"));
+        assert!(broken.starts_with("no component can be made of the module: "), "{broken}");
+        let large = reason(&with_section("component-type", &vec![0; WORLD_BYTES + 1]));
+        assert_eq!(
+            large,
+            "no component can be made of the module: what says its world has more than 512 KiB"
+        );
+        // Cut anywhere, it is an error or no such module, and never a panic.
+        for end in (0..MODULE.len()).step_by(997) {
+            let _ = componentised(&MODULE[..end]);
+        }
+    }
+}

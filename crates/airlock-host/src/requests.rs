@@ -177,7 +177,8 @@ const WITHOUT_PERMISSION: [CapabilityKind; 6] = [
 /// nothing else that there is a permission for, as in PRX.
 fn implied_by_prx(manifest: Option<&Manifest>, shape: &Shape) -> Vec<Request> {
     let has_manifest = manifest.is_some_and(|manifest| manifest.prx.is_some());
-    let is_implied = |(kind, _): &(CapabilityKind, String)| !has_manifest || WITHOUT_PERMISSION.contains(kind);
+    let is_implied =
+        |(kind, _): &(CapabilityKind, String)| !has_manifest || WITHOUT_PERMISSION.contains(kind);
     let request = |(kind, _)| Request {
         capability: match kind {
             CapabilityKind::Kv => PRX_KV.parse().expect("written here"),

@@ -9,6 +9,7 @@ mod dovecot;
 mod fetching;
 mod hostile;
 mod oauth;
+mod plugin;
 mod provider;
 mod proxy;
 mod sending;

@@ -192,7 +192,7 @@ fn described(server: &Server) -> Value {
 
 /// Logs in to each server that the account has.
 fn test(session: &Session, account: &Account) -> Result<u8, Error> {
-    let tested = airlock_host::block_on(session.mail()?.test(account))?;
+    let tested = airlock_host::block_on(session.mail()?.service.test(account));
     let well = tested.iter().all(|(_, result)| result.is_ok());
     if session.printer.json {
         let servers = tested.iter().map(|(protocol, result)| {

@@ -52,7 +52,7 @@ pub(super) fn sync(
                 max_messages: FETCHED,
             };
             let found = airlock_host::block_on(service.fetch(request, bar.clone()))?;
-            let (count, is_last) = (found.synced.synced, !found.has_more);
+            let (count, is_last) = (found.synced.synced, !found.more);
             synced += count;
             answers.push(MailAnswer::Synced(found.synced).to_json());
             if is_last {
@@ -224,7 +224,7 @@ pub(super) fn reply(
 fn hand_over(session: &Session, request: MailRequest) -> Result<u8, Error> {
     let service = &session.mail()?.service;
     let sent =
-        spinner::while_doing("sending", session.quiet, || airlock_host::block_on(service.perform(request)))?;
+        spinner::while_doing("sending", session.quiet, || airlock_host::block_on(service.perform(request)));
     let answer = match sent {
         Ok(answer) => answer,
         // What is kept and goes on being tried is told with why it did not go out now.
