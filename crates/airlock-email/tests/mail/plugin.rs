@@ -100,7 +100,7 @@ fn a_plugin_sends_fetches_finds_and_answers() {
     assert_eq!(synced["synced"], 1);
     let listed = round.execute(json!({ "tool": "email.list" }));
     let message = &listed["items"][0];
-    assert_eq!((&message["subject"], &message["body_text"]), (&json!("lunch"), &json!("Shall we meet?\r\n")));
+    assert_eq!((&message["subject"], &message["body_text"]), (&json!("lunch"), &json!("Shall we meet?")));
     let found = round.execute(json!({ "tool": "email.search", "query": "lunch", "syntax": "words" }));
     assert_eq!(found["messages"][0]["message_id"], message["message_id"]);
     let id = message["message_id"].clone();

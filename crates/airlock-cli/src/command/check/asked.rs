@@ -8,29 +8,15 @@ use super::Looked;
 use super::codes;
 use super::finding::Finding;
 
-/// What is asked for that cannot be granted, and what no module can use.
+/// What is asked for that no module can use.
 pub(super) fn of_manifest(manifest: &Manifest, modules: &[&Looked<'_>]) -> Vec<Finding> {
     let Some(first) = modules.first() else { return Vec::new() };
-    let ungrantable: Vec<_> = first.examined.ungrantable().collect();
-    let mut findings: Vec<Finding> = ungrantable
-        .iter()
-        .map(|request| {
-            let required = if request.required { ", and does not run without" } else { "" };
-            let message =
-                format!("it asks for `{}`, which this version cannot grant{required}", request.capability);
-            Finding::new(&codes::CANNOT_GRANT, message)
-                .hint("no flag grants it either: the manifest can only do without it")
-        })
-        .collect();
+    let mut findings = Vec::new();
     if manifest.format == ManifestFormat::Fledge {
         return findings;
     }
-    let asked: BTreeSet<CapabilityKind> = manifest
-        .requests
-        .iter()
-        .filter(|request| !ungrantable.contains(request))
-        .map(|request| request.capability.kind())
-        .collect();
+    let asked: BTreeSet<CapabilityKind> =
+        manifest.requests.iter().map(|request| request.capability.kind()).collect();
     let used: BTreeSet<CapabilityKind> =
         modules.iter().flat_map(|looked| looked.examined.uses()).map(|(kind, _)| kind).collect();
     let idle = |kind: &CapabilityKind| {

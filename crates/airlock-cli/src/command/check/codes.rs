@@ -39,7 +39,6 @@ codes! {
     NO_PROTOCOL = Warning "no-protocol": "nothing is imported from `fledge`, and `stdout-protocol` is not said";
     ASKS_TOO_LITTLE = Warning "asks-too-little": "an import is there to use what the manifest does not ask for, and is refused";
     ASKS_UNUSED = Warning "asks-unused": "the manifest asks for what no import can use";
-    CANNOT_GRANT = Warning "cannot-grant": "the manifest asks for what this version of Airlock cannot grant";
     NEAR_EXPORT = Warning "near-export": "an export has nearly the name of one that an ABI looks for";
     EXPORT_TYPE = Warning "export-type": "an export has the name of one that an ABI looks for, and another type";
     NO_MEMORY_EXPORT = Warning "no-memory-export": "functions take pointers, and `memory` is not exported";
