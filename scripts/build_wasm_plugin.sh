@@ -13,6 +13,11 @@ cargo=${GUEST_CARGO:-${GUEST_DIR:-$HOME/.cache/guest-toolchain}/bin/guest-cargo}
 [ -x "$cargo" ] || cargo=cargo
 "$cargo" build --release --locked --target wasm32-wasip1
 
-airlock=${AIRLOCK:-../../target/debug/airlock}
-[ -x "$airlock" ] || airlock=airlock
-"$airlock" component "${CARGO_TARGET_DIR:-target}/wasm32-wasip1/release/prx_email_plugin.wasm" -o plugin.wasm
+module=${CARGO_TARGET_DIR:-target}/wasm32-wasip1/release/prx_email_plugin.wasm
+cp "$module" prx_email_plugin.wasm
+if command -v wasm-tools >/dev/null; then
+    adapter=${PREVIEW1_ADAPTER:?the file wasi_snapshot_preview1.reactor.wasm of a release of wasmtime}
+    wasm-tools component new prx_email_plugin.wasm --adapt "wasi_snapshot_preview1=$adapter" -o plugin.wasm
+else
+    echo "there is no wasm-tools to make plugin.wasm with; Airlock loads prx_email_plugin.wasm as it is"
+fi

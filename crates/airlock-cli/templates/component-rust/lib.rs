@@ -22,11 +22,17 @@ mod tests {
 
     #[test]
     fn somebody_is_greeted_by_name() {
-        assert_eq!(Greeter::greet("Ada".to_owned()), Ok("Hello, Ada!".to_owned()));
+        assert_eq!(
+            Greeter::greet("Ada".to_owned()),
+            Ok("Hello, Ada!".to_owned())
+        );
     }
 
     #[test]
     fn nobody_is_not_greeted() {
-        assert_eq!(Greeter::greet(String::new()), Err("`name` is empty".to_owned()));
+        assert_eq!(
+            Greeter::greet(String::new()),
+            Err("`name` is empty".to_owned())
+        );
     }
 }
