@@ -100,7 +100,7 @@ fn the_screen_has_a_row_for_each_way_and_a_histogram() {
     let mut screen = String::from_utf8(output.stdout).unwrap();
     for (what, steady) in [
         (r"[\d.]+(ns|µs|ms|s)\b", "TIME"),
-        (r"(?m)^ *TIME( █+)? \d+$", "TIME BAR COUNT"),
+        (r"(?m)^ *TIME *█* +\d+$", "TIME BAR COUNT"),
         (r"[\d.]+ [KM]iB", "SIZE"),
         (r"\b\d+\b", "N"),
         (" {2,}", "  "),
