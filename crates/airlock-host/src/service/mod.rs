@@ -72,7 +72,7 @@ pub struct Services {
     /// The mailboxes of the user's accounts: none.
     pub mail: Arc<dyn Mail>,
     /// Whether plugins may have mail fetched and sent, beside their grants: what
-    /// [`MAIL_NETWORK_VARIABLE`](airlock_core::MAIL_NETWORK_VARIABLE) said when this was made. Without
+    /// [`MAIL_NETWORK_VARIABLE`] said when this was made. Without
     /// it they read what is kept.
     pub mail_network: bool,
     /// Takes secrets out of texts.
