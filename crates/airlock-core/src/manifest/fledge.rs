@@ -161,7 +161,7 @@ fn requests(file: &str, capabilities: &BTreeMap<String, toml::Value>) -> Result<
 /// `exec = true` is a shell, since what its plugins have run are lines for one.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidManifest`] for one that nobody knows, or another value.
+/// [`ErrorKind::InvalidManifest`](crate::ErrorKind::InvalidManifest) for one that nobody knows, or another value.
 pub fn fledge_capabilities(
     file: &str,
     capabilities: &BTreeMap<String, toml::Value>,
