@@ -186,17 +186,8 @@ impl MailService {
             MailRequest::Search(request) => {
                 MailAnswer::Searched(self.work(None, move |inner, _| inner.mailbox.search(&request)).await?)
             }
-            MailRequest::Send(request) => {
-                let kept = request.clone();
-                let queued = self.work(None, move |inner, caller| inner.mailbox.queue(&kept, caller)).await?;
-                MailAnswer::Sent(queued.sent(&request, self.attempt(queued, None).await?))
-            }
-            MailRequest::Reply(request) => {
-                let kept = request.clone();
-                let queued =
-                    self.work(None, move |inner, caller| inner.mailbox.queue_reply(&kept, caller)).await?;
-                MailAnswer::Replied(queued.replied(&request, self.attempt(queued, None).await?))
-            }
+            MailRequest::Send(request) => MailAnswer::Sent(self.send_for(None, &request).await?),
+            MailRequest::Reply(request) => MailAnswer::Replied(self.reply_for(None, &request).await?),
         })
     }
 
@@ -254,14 +245,43 @@ impl MailService {
         done.await.map_err(ended)?
     }
 
-    /// Tries to send what is kept, and tells what became of it. Where that is not known when `patience`
-    /// ends, it is being sent still.
-    async fn attempt(&self, queued: Queued, patience: Option<Duration>) -> Result<Delivery, MailError> {
+    /// Does something with the mail of an account that a plugin has a grant for.
+    async fn of_account<T: Send + 'static>(
+        &self,
+        permit: &Permit,
+        account: Option<i64>,
+        work: impl FnOnce(&Inner, i64) -> Result<T, MailError> + Send + 'static,
+    ) -> Result<T, MailError> {
+        let find = move |inner: &Inner, caller: &Caller<'_>| {
+            let account = inner.mailbox.account_for(account, caller)?;
+            work(inner, account.id)
+        };
+        self.work(Some(permit), find).await
+    }
+
+    async fn send_for(&self, permit: Option<&Permit>, request: &SendMail) -> Result<Sent, MailError> {
+        let kept = request.clone();
+        let queue = move |inner: &Inner, caller: &Caller<'_>| inner.mailbox.queue(&kept, caller);
+        let queued = self.work(permit, queue).await?;
+        Ok(queued.sent(request, self.attempt(queued, permit).await?))
+    }
+
+    async fn reply_for(&self, permit: Option<&Permit>, request: &ReplyMail) -> Result<Replied, MailError> {
+        let kept = request.clone();
+        let queue = move |inner: &Inner, caller: &Caller<'_>| inner.mailbox.queue_reply(&kept, caller);
+        let queued = self.work(permit, queue).await?;
+        Ok(queued.replied(request, self.attempt(queued, permit).await?))
+    }
+
+    /// Tries to send what is kept, and tells what became of it. Where that is not known shortly before a
+    /// plugin's call ends, it is being sent still.
+    async fn attempt(&self, queued: Queued, permit: Option<&Permit>) -> Result<Delivery, MailError> {
         let (inner, id) = (self.inner.clone(), queued.outbox_id);
         let sending = self
             .runtime()
             .spawn_blocking(move || inner.mailbox.attempt(id, &*inner.credentials, &inner.connector));
-        let Some(patience) = patience else { return sending.await.map_err(ended)? };
+        let Some(permit) = permit else { return sending.await.map_err(ended)? };
+        let patience = permit.remaining().saturating_sub(MARGIN);
         let waited = self.runtime().spawn(async move { tokio::time::timeout(patience, sending).await });
         match waited.await.map_err(ended)? {
             Ok(sent) => sent.map_err(ended)?,
@@ -300,65 +320,44 @@ fn ended(error: tokio::task::JoinError) -> MailError {
     MailError::new(MailCode::Storage, &format!("the mailbox's work ended: {error}"))
 }
 
-/// How long an attempt may be waited for in a plugin's call.
-fn patience(permit: &Permit) -> Option<Duration> {
-    Some(permit.remaining().saturating_sub(MARGIN))
-}
-
 impl Mail for MailService {
     fn sync<'a>(&'a self, permit: &'a Permit, request: &'a SyncMail) -> MailFuture<'a, Synced> {
         Box::pin(async move {
-            let mut request = request.clone();
-            let watch = Silent::default();
+            let (kept, watch) = (request.clone(), Silent::default());
             let _stop = StopAtEnd(watch.0.clone());
-            let sync = move |inner: &Inner, caller: &Caller<'_>| {
-                request.account_id = Some(inner.mailbox.account_for(request.account_id, caller)?.id);
-                inner.sync(&request, &watch)
-            };
-            Ok(self.work(Some(permit), sync).await?.synced)
+            let sync =
+                move |inner: &Inner, id| inner.sync(&SyncMail { account_id: Some(id), ..kept }, &watch);
+            Ok(self.of_account(permit, request.account_id, sync).await?.synced)
         })
     }
 
     fn list<'a>(&'a self, permit: &'a Permit, request: &'a ListMail) -> MailFuture<'a, Listed> {
-        let mut request = request.clone();
-        Box::pin(self.work(Some(permit), move |inner, caller| {
-            request.account_id = Some(inner.mailbox.account_for(request.account_id, caller)?.id);
-            inner.mailbox.list(&request)
+        let kept = request.clone();
+        Box::pin(self.of_account(permit, request.account_id, move |inner, id| {
+            inner.mailbox.list(&ListMail { account_id: Some(id), ..kept })
         }))
     }
 
     fn get<'a>(&'a self, permit: &'a Permit, request: &'a GetMail) -> MailFuture<'a, Gotten> {
-        let mut request = request.clone();
-        Box::pin(self.work(Some(permit), move |inner, caller| {
-            request.account_id = Some(inner.mailbox.account_for(request.account_id, caller)?.id);
-            inner.mailbox.get(&request)
+        let kept = request.clone();
+        Box::pin(self.of_account(permit, request.account_id, move |inner, id| {
+            inner.mailbox.get(&GetMail { account_id: Some(id), ..kept })
         }))
     }
 
     fn search<'a>(&'a self, permit: &'a Permit, request: &'a SearchMail) -> MailFuture<'a, Searched> {
-        let mut request = request.clone();
-        Box::pin(self.work(Some(permit), move |inner, caller| {
-            request.account_id = Some(inner.mailbox.account_for(request.account_id, caller)?.id);
-            inner.mailbox.search(&request)
+        let kept = request.clone();
+        Box::pin(self.of_account(permit, request.account_id, move |inner, id| {
+            inner.mailbox.search(&SearchMail { account_id: Some(id), ..kept })
         }))
     }
 
     fn send<'a>(&'a self, permit: &'a Permit, request: &'a SendMail) -> MailFuture<'a, Sent> {
-        Box::pin(async move {
-            let kept = request.clone();
-            let queue = move |inner: &Inner, caller: &Caller<'_>| inner.mailbox.queue(&kept, caller);
-            let queued = self.work(Some(permit), queue).await?;
-            Ok(queued.sent(request, self.attempt(queued, patience(permit)).await?))
-        })
+        Box::pin(self.send_for(Some(permit), request))
     }
 
     fn reply<'a>(&'a self, permit: &'a Permit, request: &'a ReplyMail) -> MailFuture<'a, Replied> {
-        Box::pin(async move {
-            let kept = request.clone();
-            let queue = move |inner: &Inner, caller: &Caller<'_>| inner.mailbox.queue_reply(&kept, caller);
-            let queued = self.work(Some(permit), queue).await?;
-            Ok(queued.replied(request, self.attempt(queued, patience(permit)).await?))
-        })
+        Box::pin(self.reply_for(Some(permit), request))
     }
 }
 

@@ -227,15 +227,21 @@ fn hand_over(session: &Session, request: MailRequest) -> Result<u8, Error> {
         spinner::while_doing("sending", session.quiet, || airlock_host::block_on(service.perform(request)));
     let answer = match sent {
         Ok(answer) => answer,
-        // What is kept and goes on being tried is told with why it did not go out now.
+        // Nothing of the command goes on when it ends: whoever sends is told how it is tried again.
         Err(error) => {
             let kept = error.delivery().map(|delivery: &Delivery| match delivery.held {
-                None => format!("it is kept as {} and tried again", delivery.outbox_id),
-                Some(held) => format!("it is kept as {}, {held}", delivery.outbox_id),
+                None => format!(
+                    "it is kept as {}; `airlock email outbox send` tries again what is due",
+                    delivery.outbox_id
+                ),
+                Some(held) => format!(
+                    "it is kept as {}, {held}; `airlock email outbox list` shows it",
+                    delivery.outbox_id
+                ),
             });
             let error = Error::from(error);
             return Err(match kept {
-                Some(kept) => error.with_hint(format!("{kept}; `airlock email outbox list` shows it")),
+                Some(kept) => error.with_hint(kept),
                 None => error,
             });
         }
