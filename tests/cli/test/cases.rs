@@ -1,6 +1,7 @@
 //! What a case is run among, and that none sees what another has done.
 
 use super::Bench;
+use crate::plugins::Place;
 use crate::support::GREET;
 
 const CONTEXT: &str = "plugins/cortex-context/cortex_context.wasm";
@@ -196,4 +197,17 @@ fn input_is_taken_from_files_beside_the_cases() {
         ("in/names.txt", "Ann\n"),
     ]);
     assert_eq!(bench.passed(GREET), 1);
+}
+
+/// As the component, and as the module that it is made of, which is made one when it is loaded.
+#[test]
+fn fakes_of_mail_answer_a_plugin_and_say_what_it_asked_for() {
+    for plugin in ["plugins/prx-email", "plugins/prx-email/prx_email_plugin.wasm"] {
+        let place = Place::new();
+        let output =
+            place.airlock().args(["test", plugin, "--cases", "plugins/prx-email/tests"]).output().unwrap();
+        let screen = String::from_utf8(output.stdout).unwrap();
+        assert!(screen.contains("6 cases: 6 passed"), "{screen}");
+        assert_eq!(output.status.code(), Some(0));
+    }
 }

@@ -7,14 +7,11 @@
 use std::path::Path;
 
 use airlock_host::{Error, ErrorKind, componentised};
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Parser, Payload};
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use super::tool::Workshop;
-
-/// How such sections are called; what follows it is the generator's.
-const SECTION: &str = "component-type";
 
 /// Where a plugin's WIT is.
 const FOLDER: &str = "wit";
@@ -23,17 +20,20 @@ const FOLDER: &str = "wit";
 ///
 /// # Errors
 /// [`ErrorKind::NotBuilt`] where the module is not what its WIT says.
-pub(super) fn of(shop: &mut Workshop<'_>, mut wasm: Vec<u8>) -> Result<Vec<u8>, Error> {
-    let found = Found::of(&wasm);
-    if !found.knows_wit {
-        let wit = shop.folder().join(FOLDER);
-        if !found.is_lowered || !wit.is_dir() {
-            return Ok(wasm);
+pub(super) fn of(shop: &mut Workshop<'_>, wasm: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let made = match encode(&wasm)? {
+        Some(component) => component,
+        None => {
+            let wit = shop.folder().join(FOLDER);
+            if !is_lowered(&wasm) || !wit.is_dir() {
+                return Ok(wasm);
+            }
+            let module = with_wit(wasm, &wit)?;
+            encode(&module)?.unwrap_or(module)
         }
-        wasm = with_wit(wasm, &wit)?;
-    }
+    };
     shop.used("airlock", env!("CARGO_PKG_VERSION"));
-    encode(wasm)
+    Ok(made)
 }
 
 /// The module with what the WIT of a folder says, whose one world it is of.
@@ -50,49 +50,33 @@ fn with_wit(mut wasm: Vec<u8>, folder: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-fn encode(wasm: Vec<u8>) -> Result<Vec<u8>, Error> {
-    match componentised(&wasm) {
-        Ok(component) => Ok(component.unwrap_or(wasm)),
-        Err(error) => {
-            let reason = format!("what was built is not what its WIT says: {error}");
-            Err(Error::new(ErrorKind::NotBuilt(reason)))
-        }
-    }
+/// The component of a module that says its world.
+fn encode(wasm: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    componentised(wasm).map_err(|error| {
+        let reason = format!("what was built is not what its WIT says: {error}");
+        Error::new(ErrorKind::NotBuilt(reason))
+    })
 }
 
-/// What is known of something that was built.
-#[derive(Debug, Default)]
-struct Found {
-    /// Its WIT is in it. A component is never said to.
-    knows_wit: bool,
-    /// It has functions as the canonical ABI lowers those of WIT.
-    is_lowered: bool,
-}
-
-impl Found {
-    fn of(wasm: &[u8]) -> Self {
-        let mut found = Found::default();
-        for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
-            match payload {
-                Payload::Version { encoding: Encoding::Component, .. } => return Found::default(),
-                Payload::CustomSection(section) => found.knows_wit |= section.name().starts_with(SECTION),
-                Payload::ExportSection(section) => {
-                    for export in section.into_iter().filter_map(Result::ok) {
-                        found.is_lowered |= export.name == "cabi_realloc" || export.name.contains('#');
-                    }
-                }
-                _ => {}
-            }
-        }
-        found
+/// Whether a module has functions as the canonical ABI lowers those of WIT. No component has.
+fn is_lowered(wasm: &[u8]) -> bool {
+    if !Parser::is_core_wasm(wasm) {
+        return false;
     }
+    let payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
+    let exports = payloads.filter_map(|payload| match payload {
+        Payload::ExportSection(exports) => Some(exports),
+        _ => None,
+    });
+    let mut names = exports.flatten().filter_map(Result::ok).map(|export| export.name);
+    names.any(|name| name == "cabi_realloc" || name.contains('#'))
 }
 
 #[cfg(test)]
 mod tests {
     use wasmparser::Parser;
 
-    use super::{Found, encode, with_wit};
+    use super::{encode, is_lowered, with_wit};
 
     /// A module that says it is of the world `greeter`.
     fn of_world(wat: &str) -> Vec<u8> {
@@ -107,25 +91,28 @@ mod tests {
     #[test]
     fn a_module_that_knows_its_wit_becomes_a_component() {
         let module = of_world(&format!("(module {GREETS})"));
-        let found = Found::of(&module);
-        assert!(found.knows_wit && !found.is_lowered, "{found:?}");
-        let component = encode(module).expect("it is encoded");
+        let component = encode(&module).expect("it is encoded").expect("it says its world");
         assert!(Parser::is_component(&component));
         // What is one already stays as it is, and so does a module of another kind.
         let plain = wat::parse_str(format!("(module {GREETS})")).expect("it is a module");
-        assert!([component, plain].iter().all(|wasm| !Found::of(wasm).knows_wit));
+        for wasm in [component, plain] {
+            assert_eq!((encode(&wasm).expect("it is left"), is_lowered(&wasm)), (None, false));
+        }
+        let lowered = wat::parse_str(format!("(module {})", GREETS.replace("greet", "a:b/c#greet")))
+            .expect("it is a module");
+        assert!(is_lowered(&lowered));
     }
 
     #[test]
     fn what_is_written_for_preview_1_gets_what_stands_between() {
         let import = r#"(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))"#;
         let module = of_world(&format!(r#"(module {import} {GREETS} (memory (export "memory") 1))"#));
-        assert!(Parser::is_component(&encode(module).expect("it is encoded")));
+        assert!(Parser::is_component(&encode(&module).expect("it is encoded").expect("a world")));
     }
 
     #[test]
     fn a_module_that_is_not_what_its_wit_says_is_refused() {
-        let error = encode(of_world("(module)")).expect_err("it exports nothing");
+        let error = encode(&of_world("(module)")).expect_err("it exports nothing");
         assert_eq!(error.code(), "not-built");
         assert!(error.to_string().contains("greet"), "{error}");
         let folder = tempfile::tempdir().expect("a folder");
