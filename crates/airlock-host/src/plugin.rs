@@ -29,7 +29,7 @@ use crate::console::{Audience, Console};
 use crate::core_dump::CoreDump;
 use crate::func::{Params, Results, signature};
 use crate::host::Host;
-use crate::mailbox::Mailbox;
+use crate::inbox::Inbox;
 use crate::prepared::Prepared;
 use crate::sampler::{Samples, Sampling};
 use crate::session::{Manner, Session};
@@ -146,7 +146,7 @@ pub(crate) struct PluginInner {
     /// Raised when all its calls have to end.
     retired: AtomicBool,
     /// Where events for it wait, where somebody hands them over.
-    mailbox: OnceLock<Arc<Mailbox>>,
+    inbox: OnceLock<Arc<Inbox>>,
 }
 
 impl Drop for PluginInner {
@@ -226,8 +226,8 @@ impl PluginInner {
     }
 
     /// Where events for it wait, where somebody hands them over.
-    pub(crate) fn mailbox(&self) -> Option<&Mailbox> {
-        self.mailbox.get().map(Arc::as_ref)
+    pub(crate) fn inbox(&self) -> Option<&Inbox> {
+        self.inbox.get().map(Arc::as_ref)
     }
 
     /// What its manifest has for a key of its configuration.
@@ -344,7 +344,7 @@ impl Plugin {
             waiting: Crowd::default(),
             sessions: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
-            mailbox: OnceLock::new(),
+            inbox: OnceLock::new(),
             caller: Arc::new(Identity { name: parts.name.clone(), digest }),
             id: NonZeroUsize::new(COUNT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN),
             parts,
@@ -785,9 +785,9 @@ impl Plugin {
     }
 
     /// Has events wait for it here, from the first of its calls on.
-    pub(crate) fn set_mailbox(&self, mailbox: Arc<Mailbox>) {
+    pub(crate) fn set_inbox(&self, inbox: Arc<Inbox>) {
         // A managed plugin is one of its own, and is given one once.
-        let _ = self.inner().mailbox.set(mailbox);
+        let _ = self.inner().inbox.set(inbox);
     }
 
     /// Ends all its calls, and refuses those that are begun later.

@@ -19,7 +19,7 @@ use crate::abi::prx::is_a;
 use crate::answer::Input;
 use crate::bounded::block_on;
 use crate::cancel::CallOptions;
-use crate::mailbox::{Mail, Mailbox};
+use crate::inbox::{Arrived, Inbox};
 use crate::plugin::Plugin;
 use crate::prx::{ON_EVENT, RUN};
 use crate::schedule;
@@ -27,15 +27,15 @@ use crate::schedule;
 /// What a managed plugin has beside its calls, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Attached {
-    mailbox: Option<Arc<Mailbox>>,
+    inbox: Option<Arc<Inbox>>,
     gone: Arc<AtomicBool>,
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
         self.gone.store(true, Ordering::Release);
-        if let Some(mailbox) = &self.mailbox {
-            mailbox.close();
+        if let Some(inbox) = &self.inbox {
+            inbox.close();
         }
     }
 }
@@ -46,11 +46,11 @@ pub(super) fn attach(managed: &Managed, plugin: &Plugin) -> Option<Attached> {
         return None;
     }
     let gone = Arc::new(AtomicBool::new(false));
-    let mailbox = is_a(plugin.shape(), PrxKind::Hook).then(|| Arc::new(Mailbox::default()));
-    if let Some(mailbox) = &mailbox {
-        plugin.set_mailbox(mailbox.clone());
-        subscribe(plugin, mailbox);
-        tell(managed, mailbox.clone());
+    let inbox = is_a(plugin.shape(), PrxKind::Hook).then(|| Arc::new(Inbox::default()));
+    if let Some(inbox) = &inbox {
+        plugin.set_inbox(inbox.clone());
+        subscribe(plugin, inbox);
+        tell(managed, inbox.clone());
     }
     let prx = plugin.manifest().and_then(|manifest| manifest.prx.as_ref());
     let schedules =
@@ -67,13 +67,13 @@ pub(super) fn attach(managed: &Managed, plugin: &Plugin) -> Option<Attached> {
             Err(error) => tracing::warn!(plugin = %managed.name(), %error, "it never runs by itself"),
         }
     }
-    Some(Attached { mailbox, gone })
+    Some(Attached { inbox, gone })
 }
 
 // ---- Events.
 
 /// Subscribes to what the manifest names, as far as it is granted.
-fn subscribe(plugin: &Plugin, mailbox: &Mailbox) {
+fn subscribe(plugin: &Plugin, inbox: &Inbox) {
     let prx = plugin.manifest().and_then(|manifest| manifest.prx.as_ref());
     let hooks = prx.into_iter().flat_map(|prx| prx.of(PrxKind::Hook));
     for topics in hooks.flat_map(airlock_core::PrxCapability::topics) {
@@ -83,7 +83,7 @@ fn subscribe(plugin: &Plugin, mailbox: &Mailbox) {
             .permit(&plugin.policy(), deadline, Need::Names(CapabilityKind::EventsSubscribe, &topics))
             .and_then(|permit| plugin.host().0.services.events.subscribe(&permit, &topics));
         match subscribed {
-            Ok(subscription) => mailbox.subscribe_by_manifest(subscription),
+            Ok(subscription) => inbox.subscribe_by_manifest(subscription),
             Err(ServiceError::Denied(needed)) => {
                 tracing::info!(plugin = plugin.name(), %needed, "it is not told of events that are not granted");
             }
@@ -92,15 +92,15 @@ fn subscribe(plugin: &Plugin, mailbox: &Mailbox) {
     }
 }
 
-/// Starts what hands events over, which ends when the mailbox is closed.
-fn tell(managed: &Managed, mailbox: Arc<Mailbox>) {
+/// Starts what hands events over, which ends when the inbox is closed.
+fn tell(managed: &Managed, inbox: Arc<Inbox>) {
     let weak = Arc::downgrade(managed.inner());
     let thread = std::thread::Builder::new().name("airlock-hook".to_owned());
     let started = thread.spawn(move || {
-        while let Some(mail) = block_on(poll_fn(|context| mailbox.poll_next(context))) {
+        while let Some(arrived) = block_on(poll_fn(|context| inbox.poll_next(context))) {
             let Some(inner) = weak.upgrade() else { return };
-            hand_over(&Managed::of(inner), &mail);
-            let missed = mailbox.missed();
+            hand_over(&Managed::of(inner), &arrived);
+            let missed = inbox.missed();
             if missed > 0 {
                 tracing::warn!(missed, "events were lost, which came faster than a hook took them");
             }
@@ -112,7 +112,7 @@ fn tell(managed: &Managed, mailbox: Arc<Mailbox>) {
 }
 
 /// Calls the hook with an event, where it still may receive that.
-fn hand_over(managed: &Managed, Mail { event, by_manifest }: &Mail) {
+fn hand_over(managed: &Managed, Arrived { event, by_manifest }: &Arrived) {
     let topic = &*event.topic;
     if !managed.plugin().policy().meets(Need::Name(CapabilityKind::EventsSubscribe, topic)) {
         return;

@@ -31,7 +31,7 @@ pub(super) fn link(interface: &mut LinkerInstance<'_, CallState>, _dialect: Dial
         enter(&mut guest, "events.unsubscribe")?;
         told(guest.data_mut(), "events.unsubscribe", |state| {
             state.subscribed.retain(|own| *own != id);
-            match state.plugin.mailbox().is_some_and(|mailbox| mailbox.unsubscribe(id)) {
+            match state.plugin.inbox().is_some_and(|inbox| inbox.unsubscribe(id)) {
                 true => Ok(()),
                 false => Err(ServiceError::NotFound(format!("subscription {id}"))),
             }
@@ -49,11 +49,11 @@ fn subscribe(state: &mut CallState, pattern: &str) -> Result<u64, ServiceError> 
     if !is_a(state.plugin.shape(), PrxKind::Hook) {
         return Err(ServiceError::Unavailable(SUBSCRIBES_ONLY_IN_HOOKS.to_owned()));
     }
-    let Some(mailbox) = state.plugin.mailbox() else {
+    let Some(inbox) = state.plugin.inbox() else {
         return Err(ServiceError::Unavailable(NO_BUS.to_owned()));
     };
     let subscription = state.services().events.subscribe(&permit, &topics)?;
-    let id = mailbox.subscribe(subscription);
+    let id = inbox.subscribe(subscription);
     state.subscribed.push(id);
     Ok(id)
 }

@@ -11,7 +11,7 @@ use airlock_core::{Event, Subscription};
 
 /// Where events wait for a plugin.
 #[derive(Default)]
-pub(crate) struct Mailbox {
+pub(crate) struct Inbox {
     state: Mutex<State>,
 }
 
@@ -31,20 +31,18 @@ struct Subscribed {
 }
 
 /// An event, and whether the plugin's manifest names it or the plugin has subscribed to it.
-pub(crate) struct Mail {
+pub(crate) struct Arrived {
     pub(crate) event: Event,
     pub(crate) by_manifest: bool,
 }
 
-impl fmt::Debug for Mailbox {
+impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mailbox")
-            .field("subscriptions", &self.lock().subscribed.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Inbox").field("subscriptions", &self.lock().subscribed.len()).finish_non_exhaustive()
     }
 }
 
-impl Mailbox {
+impl Inbox {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Each change of it is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -99,7 +97,7 @@ impl Mailbox {
     }
 
     /// The next event, of each subscription in its turn; none once it is closed.
-    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Mail>> {
+    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Arrived>> {
         let mut state = self.lock();
         if state.closed {
             return Poll::Ready(None);
@@ -112,7 +110,7 @@ impl Mailbox {
             let polled = state.subscribed[at].subscription.next().as_mut().poll(context);
             match polled {
                 Poll::Ready(Ok(event)) => {
-                    next = Some(Mail { event, by_manifest: state.subscribed[at].id.is_none() });
+                    next = Some(Arrived { event, by_manifest: state.subscribed[at].id.is_none() });
                     // Those behind it come before it the next time.
                     let last = state.subscribed.remove(at);
                     state.subscribed.push(last);
@@ -126,7 +124,7 @@ impl Mailbox {
         drop(state);
         // Dropping either may run anything.
         drop((before, gone));
-        next.map_or(Poll::Pending, |mail| Poll::Ready(Some(mail)))
+        next.map_or(Poll::Pending, |arrived| Poll::Ready(Some(arrived)))
     }
 
     /// How many events were lost since the last time that this was asked.
