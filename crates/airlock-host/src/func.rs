@@ -159,15 +159,15 @@ impl<P: Params, R: Results> Func<P, R> {
     pub fn call_blocking(&self, session: &mut Session, params: P) -> Result<R> {
         self.check(session)?;
         // What a step returns is handed on as it is: a copy of it costs as much as the call.
-        match session.is_recorded() {
-            false => session.steps_blocking()?.step_blocking(&self.func, params),
-            true => self.call_recorded(session, params),
+        match session.is_plain() {
+            true => session.call_plain(&self.func, params),
+            false => self.call_with_care(session, params),
         }
     }
 
-    #[cold]
+    /// Kept out of [`Func::call_blocking`], whose frame it would make many times as large.
     #[inline(never)]
-    fn call_recorded(&self, session: &mut Session, params: P) -> Result<R> {
+    fn call_with_care(&self, session: &mut Session, params: P) -> Result<R> {
         let result = session.steps_blocking()?.step_blocking(&self.func, params);
         session.recorded(&self.name, result, |_| None)
     }

@@ -35,6 +35,10 @@ pub(crate) struct Running {
 /// sessions never write to the same place.
 pub(crate) struct Occupied {
     flag: AtomicBool,
+    /// Whether no more calls may begin: the host's word, brought to where a call looks anyway.
+    closing: AtomicBool,
+    /// Whether a shutdown orders itself against calls.
+    shutdown_orders: bool,
     host: Arc<HostInner>,
     /// Under which the host knows it.
     id: u64,
@@ -48,7 +52,7 @@ impl Host {
     /// finish for up to `grace`, then cuts them off. Returns how many had to be cut.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let running = self.running();
-        running.closing.store(true, Ordering::SeqCst);
+        running.close();
         if running.shutdown_orders && !order_everybody() {
             // It could when asked before. What other threads wrote is long visible by then.
             sleep_until(Instant::now() + TICK).await;
@@ -72,8 +76,7 @@ impl Host {
             if now >= give_up {
                 return false;
             }
-            // A fresh call says nothing when it ends, and a session's no more than a plain
-            // write, so the end of one may be missed until the next look.
+            // A call says nothing when it ends, so that is seen at the next look.
             let next_look = give_up.min(now + TICK);
             let _ = bounded(next_look, Cuts::none(), self.running().drained.notified()).await;
         }
@@ -89,8 +92,18 @@ impl Host {
     pub(crate) fn register(&self) -> Arc<Occupied> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
-        let occupied = Arc::new(Occupied { flag: AtomicBool::new(false), host: self.0.clone(), id });
-        self.running().sessions().insert(id, Arc::downgrade(&occupied));
+        let running = self.running();
+        let mut sessions = running.sessions();
+        // Looked at under the lock, under which a shutdown tells all that are in it.
+        let occupied = Arc::new(Occupied {
+            flag: AtomicBool::new(false),
+            closing: AtomicBool::new(running.is_closing()),
+            shutdown_orders: running.shutdown_orders,
+            host: self.0.clone(),
+            id,
+        });
+        sessions.insert(id, Arc::downgrade(&occupied));
+        drop(sessions);
         occupied
     }
 }
@@ -116,6 +129,14 @@ impl Running {
         self.closing.load(Ordering::SeqCst)
     }
 
+    /// From now on no call begins.
+    fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        for occupied in self.occupied() {
+            occupied.closing.store(true, Ordering::SeqCst);
+        }
+    }
+
     #[inline]
     pub(crate) fn refuse_if_closing(&self) -> Result<()> {
         match self.is_closing() {
@@ -132,12 +153,6 @@ impl Running {
         Error::new(ErrorKind::ShuttingDown)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn tell_drained(&self) {
-        self.drained.notify_waiters();
-    }
-
     /// Counts the opening of a session in, unless the host is closing.
     pub(crate) fn open(&self) -> Result<Opening<'_>> {
         self.opening.fetch_add(1, Ordering::SeqCst);
@@ -150,11 +165,14 @@ impl Running {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What all sessions have. Whoever comes to be the last to have one of them must not be so while
+    /// the list is locked.
+    fn occupied(&self) -> Vec<Arc<Occupied>> {
+        self.sessions().values().filter_map(Weak::upgrade).collect()
+    }
+
     fn count(&self) -> usize {
-        let sessions = self.sessions();
-        // Those that come to be the last to have one must not be so while the list is locked.
-        let occupied: Vec<Arc<Occupied>> = sessions.values().filter_map(Weak::upgrade).collect();
-        drop(sessions);
+        let occupied = self.occupied();
         let in_sessions = occupied.iter().filter(|occupied| occupied.flag.load(Ordering::SeqCst)).count();
         self.opening.load(Ordering::SeqCst) + in_sessions
     }
@@ -177,8 +195,7 @@ impl Occupied {
     /// it where the shutdown can ([`order_everybody`]).
     #[inline(always)]
     pub(crate) fn enter(&self) -> Result<()> {
-        let running = &self.host.running;
-        match running.shutdown_orders {
+        match self.shutdown_orders {
             true => {
                 self.flag.store(true, Ordering::Relaxed);
                 compiler_fence(Ordering::SeqCst);
@@ -187,7 +204,7 @@ impl Occupied {
                 self.flag.swap(true, Ordering::SeqCst);
             }
         }
-        match running.is_closing() {
+        match self.closing.load(Ordering::SeqCst) {
             true => Err(self.refused()),
             false => Ok(()),
         }
@@ -204,10 +221,6 @@ impl Occupied {
     #[inline]
     pub(crate) fn leave(&self) {
         self.flag.store(false, Ordering::Release);
-        let running = &self.host.running;
-        if running.closing.load(Ordering::Relaxed) {
-            running.tell_drained();
-        }
     }
 }
 

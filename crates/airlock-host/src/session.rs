@@ -2,6 +2,7 @@
 
 mod component;
 mod guest;
+mod steps;
 
 use std::any::Any;
 use std::pin::pin;
@@ -16,12 +17,12 @@ use serde::de::DeserializeOwned;
 use wasmtime::TypedFunc;
 
 pub use self::component::{ComponentFunc, ComponentStore};
+pub use self::steps::Steps;
 
 use crate::answer::{Answer, Input};
 use crate::bounded::{block_on, bounded};
 use crate::cancel::{CallData, CallOptions};
 use crate::func::{Func, Params, Results};
-use crate::memory::GuestMemory;
 use crate::plugin::{AliveSession, Plugin, cannot_arm};
 use crate::running::Occupied;
 use crate::store::{Account, Called, Live, Tally, after, begin_call, explain, usage};
@@ -62,18 +63,25 @@ struct Pace {
     /// Whether grants may have changed since the last call.
     follows_grants: bool,
     is_recorded: bool,
+    /// Whether there is none of all that to look at: a typed call asks this one thing.
+    is_plain: bool,
 }
 
 impl Pace {
     fn of(plugin: &Plugin) -> Self {
         let timeout = plugin.limits().time(LimitKind::Timeout);
+        let is_short = timeout < 2 * TICK;
+        let may_need_fiber = plugin.needs_fiber().unwrap_or(true);
+        let follows_grants = plugin.follows_grants();
+        let is_recorded = plugin.host().0.recorder.is_some();
         Pace {
             fuel: plugin.limits().get(LimitKind::Fuel),
             timeout,
-            is_short: timeout < 2 * TICK,
-            may_need_fiber: plugin.needs_fiber().unwrap_or(true),
-            follows_grants: plugin.follows_grants(),
-            is_recorded: plugin.host().0.recorder.is_some(),
+            is_short,
+            may_need_fiber,
+            follows_grants,
+            is_recorded,
+            is_plain: !(is_short || may_need_fiber || follows_grants || is_recorded),
         }
     }
 }
@@ -248,6 +256,20 @@ impl Session {
     /// As [`Session::func`] and [`Func::call_blocking`].
     pub fn call_func_blocking<P: Params, R: Results>(&mut self, name: &str, params: P) -> Result<R> {
         let at = self.remember::<P, R>(name)?;
+        match self.is_plain() {
+            true => self.begin_until(None)?.step_remembered(at, params),
+            false => self.call_remembered_with_care(name, at, params),
+        }
+    }
+
+    /// Kept out of [`Session::call_func_blocking`], whose frame it would make many times as large.
+    #[inline(never)]
+    fn call_remembered_with_care<P: Params, R: Results>(
+        &mut self,
+        name: &str,
+        at: usize,
+        params: P,
+    ) -> Result<R> {
         let called = self.take_called();
         let result = match called[at].func() {
             Some(func) => self.steps_blocking().and_then(|mut steps| steps.step_blocking(func, params)),
@@ -285,9 +307,6 @@ impl Session {
     ///
     /// # Errors
     /// As [`Func::call_blocking`].
-    // A call of two numbers is one function of some hundred instructions: between three, a fourth of its
-    // time goes into keeping registers.
-    #[inline(always)]
     pub fn steps_blocking(&mut self) -> Result<Steps<'_>> {
         if self.pace.may_need_fiber {
             self.plugin.needs_fiber()?;
@@ -303,19 +322,29 @@ impl Session {
         self.begin(true)
     }
 
-    #[inline(never)]
     fn deadline(&self) -> Instant {
         after(Instant::now(), self.pace.timeout)
     }
 
-    #[inline(always)]
     fn begin(&mut self, on_the_clock: bool) -> Result<Steps<'_>> {
-        if let Err(refused) = self.enter() {
+        if self.pace.follows_grants
+            && let Err(refused) = self.plugin.admit()
+        {
+            return Err(self.not_begun(refused));
+        }
+        let deadline = on_the_clock.then(|| self.deadline());
+        self.begin_until(deadline)
+    }
+
+    /// Begins a call that may begin, unless the host is closing; with no deadline, as
+    /// [`begin_call`] has it.
+    #[inline(always)]
+    fn begin_until(&mut self, deadline: Option<Instant>) -> Result<Steps<'_>> {
+        if let Err(refused) = self.occupied.enter() {
             return Err(self.not_begun(refused));
         }
         let steps = Steps { session: self };
         let session = &mut *steps.session;
-        let deadline = on_the_clock.then(|| session.deadline());
         let Some(alive) = &mut session.live else { return Err(ended_error(&session.ended)) };
         session.last.usage = None;
         begin_call(&mut alive.live.store, deadline, session.pace.fuel, 0).map_err(cannot_arm)?;
@@ -330,20 +359,16 @@ impl Session {
         refused
     }
 
-    /// Whether a call may begin, which it then does.
+    /// A call of one function, on this thread, in a session that is plain.
+    // A call of two numbers is one function of some hundred instructions: between three, a fourth of its
+    // time goes into keeping registers.
     #[inline(always)]
-    fn enter(&self) -> Result<()> {
-        if self.pace.follows_grants {
-            self.admit()?;
-        }
-        self.occupied.enter()
-    }
-
-    /// Whether what is granted now lets it be called. Kept out of [`Session::enter`], which most calls
-    /// go through without it.
-    #[inline(never)]
-    fn admit(&self) -> Result<()> {
-        self.plugin.admit()
+    pub(crate) fn call_plain<P: Params, R: Results>(
+        &mut self,
+        func: &TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R> {
+        self.begin_until(None)?.step_here(func, params)
     }
 
     /// Where the function of that name and type is among those that the instance remembers.
@@ -382,6 +407,12 @@ impl Session {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether a call of numbers has nothing to look at before it begins, nor after it ended.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.pace.is_plain
     }
 
     /// Whether calls are recorded.
@@ -537,121 +568,6 @@ impl Manner<'_> {
     fn blocking() -> Manner<'static> {
         static NONE: CallOptions = CallOptions { cancel: None, timeout: None, data: None, event_depth: None };
         Manner { awaited: false, options: &NONE, inside: None }
-    }
-}
-
-/// A call of several steps; see [`Session::steps_blocking`].
-///
-/// It ends when this is dropped. A step that fails ends the session, and the steps after it
-/// fail too.
-// Of one word, so that it travels in a register: a call of two numbers would spend as long
-// again on handing over a larger one.
-pub struct Steps<'a> {
-    session: &'a mut Session,
-}
-
-impl std::fmt::Debug for Steps<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Steps").field("session", &self.session).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Steps<'_> {
-    fn drop(&mut self) {
-        self.session.occupied.leave();
-    }
-}
-
-impl Steps<'_> {
-    /// Calls a function of this session.
-    ///
-    /// # Errors
-    /// As [`Func::call`].
-    pub async fn call<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
-        func.check(self.session)?;
-        if !self.session.is_recorded() {
-            return self.step(&func.func, params).await;
-        }
-        let result = self.step(&func.func, params).await;
-        self.session.recorded(&func.name, result, |_| None)
-    }
-
-    /// Calls a function of this session, on this thread.
-    ///
-    /// # Errors
-    /// As [`Func::call_blocking`].
-    pub fn call_blocking<P: Params, R: Results>(&mut self, func: &Func<P, R>, params: P) -> Result<R> {
-        func.check(self.session)?;
-        if !self.session.is_recorded() {
-            return self.step_blocking(&func.func, params);
-        }
-        let result = self.step_blocking(&func.func, params);
-        self.session.recorded(&func.name, result, |_| None)
-    }
-
-    /// The guest's memory, as the last step left it.
-    ///
-    /// # Errors
-    /// As [`Session::memory`].
-    pub fn memory(&mut self) -> Result<GuestMemory<'_>> {
-        self.session.memory()
-    }
-
-    #[inline(always)]
-    pub(crate) fn step_blocking<P: Params, R: Results>(
-        &mut self,
-        func: &TypedFunc<P, R>,
-        params: P,
-    ) -> Result<R> {
-        if self.session.pace.may_need_fiber {
-            return self.step_on_fiber(func, params);
-        }
-        // Out of the session while the guest runs, so that a panic leaves none behind.
-        let Some(mut alive) = self.session.live.take() else {
-            return Err(ended_error(&self.session.ended));
-        };
-        alive.live.store.data_mut().set_awaited(false);
-        match func.call(&mut alive.live.store, params) {
-            Ok(results) => {
-                self.session.live = Some(alive);
-                Ok(results)
-            }
-            Err(error) => Err(self.session.end(&mut alive.live, error)),
-        }
-    }
-
-    /// Kept out of [`Steps::step_blocking`], whose frame it would make many times as large.
-    #[cold]
-    #[inline(never)]
-    fn step_on_fiber<P: Params, R: Results>(&mut self, func: &TypedFunc<P, R>, params: P) -> Result<R> {
-        block_on(pin!(self.step(func, params)))
-    }
-
-    pub(crate) async fn step<P: Params, R: Results>(
-        &mut self,
-        func: &TypedFunc<P, R>,
-        params: P,
-    ) -> Result<R> {
-        let Some(mut alive) = self.session.live.take() else {
-            return Err(ended_error(&self.session.ended));
-        };
-        alive.live.store.data_mut().set_awaited(true);
-        let deadline = alive.live.store.data().deadline().unwrap_or_else(|| self.session.deadline());
-        let cut = self.session.plugin.cuts(None);
-        let called = bounded(deadline, cut, func.call_async(&mut alive.live.store, params)).await;
-        match called {
-            Ok(Ok(results)) => {
-                self.session.live = Some(alive);
-                Ok(results)
-            }
-            Ok(Err(error)) => Err(self.session.end(&mut alive.live, error)),
-            Err(why) => {
-                let error = Error::new(alive.live.store.data().interrupted(why));
-                self.session.last = Account::of(&mut alive.live.store, None);
-                self.session.ended = Some(error.to_string());
-                Err(error)
-            }
-        }
     }
 }
 

@@ -8,36 +8,35 @@
 //! ([`CallState::stop`], the budget's refusal) before the guest sees it, so that whatever
 //! error comes back through wasmtime, [`explain`] can say what it really was.
 
+mod account;
+mod explain;
 mod live;
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use airlock_core::{
     AuditEvent, Capability, CapabilityKind, Error, ErrorKind, Gate, LimitKind, LogLevel, Need, Permit, Phase,
-    ServiceError, TrapKind, Usage, Uses,
+    ServiceError, Usage, Uses,
 };
 use airlock_engine::{TICK, Ticker};
-use wasmtime::{
-    Engine, Memory, ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace,
-};
+use wasmtime::{Engine, Memory, ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
 
 use crate::abi::Heap;
-use crate::abi::component::{Handles, is_too_much, value_bytes};
+use crate::abi::component::{Handles, value_bytes};
 use crate::abi::fledge::Dialogue;
 use crate::bounded::{Interrupted, sleep_until};
 use crate::budget::Budget;
 use crate::cancel::{CallData, Cancel, Cuts};
 use crate::console::Shown;
-use crate::core_dump;
-use crate::frames;
 use crate::plugin::Reference;
 use crate::service::Services;
 use crate::session::Manner;
 use crate::wasi::Wasi;
 
+pub(crate) use account::{Account, Tally, usage};
+pub(crate) use explain::{Halt, explain, explain_in};
 pub(crate) use live::{Called, Instance, Live, within};
 
 /// Bytes of configuration that an instance may set for itself.
@@ -89,6 +88,9 @@ pub struct CallState {
     deadline: Option<Instant>,
     stop: Option<ErrorKind>,
     awaited: bool,
+    /// Whether the call has left anything behind that the next one must not find: everything that does
+    /// so says so, and most short calls leave nothing.
+    is_touched: bool,
     /// Whether its instance is not to be called again, whatever this call comes to.
     pub(crate) is_worn: bool,
 }
@@ -120,6 +122,7 @@ impl CallState {
             deadline: None,
             stop: None,
             awaited,
+            is_touched: true,
             is_worn: false,
         }
     }
@@ -127,9 +130,17 @@ impl CallState {
     /// Starts a call: its counters are zero again.
     #[inline(always)]
     fn begin(&mut self, deadline: Option<Instant>, input_bytes: u64) {
-        if deadline.is_some() || self.deadline.is_some() {
-            self.deadline = deadline;
+        if self.is_touched || deadline.is_some() || input_bytes > 0 {
+            self.begin_anew(deadline, input_bytes);
         }
+    }
+
+    #[inline(never)]
+    fn begin_anew(&mut self, deadline: Option<Instant>, input_bytes: u64) {
+        // What a call with a deadline or an input comes to is for more to see than one that is begun
+        // with neither.
+        self.is_touched = deadline.is_some() || input_bytes > 0;
+        self.deadline = deadline;
         self.usage = Usage::default();
         self.usage.input_bytes = input_bytes;
         self.budget.forget_refusal();
@@ -370,6 +381,7 @@ impl CallState {
     pub(crate) fn enter_host(&mut self, function: &'static str) -> wasmtime::Result<()> {
         tracing::trace!(target: "airlock::host_call", function);
         self.function = function;
+        self.is_touched = true;
         self.usage.host_calls += 1;
         let maximum = self.plugin.limits().value(LimitKind::HostCalls);
         if self.usage.host_calls > maximum {
@@ -448,6 +460,7 @@ impl CallState {
 
     /// The rest of the one epoch callback: deadline and cancel, and a turn for others when awaited.
     fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        self.is_touched = true;
         self.check_deadline()?;
         self.arm_last_tick();
         Ok(match self.awaited {
@@ -466,6 +479,7 @@ impl ResourceLimiter for CallState {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        self.is_touched = true;
         Ok(self.budget.memory_growing(self.plugin.host().budget(), current, desired, maximum))
     }
 
@@ -475,6 +489,7 @@ impl ResourceLimiter for CallState {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        self.is_touched = true;
         Ok(self.budget.table_growing(self.plugin.host().budget(), current, desired, maximum))
     }
 }
@@ -493,18 +508,6 @@ pub(crate) fn after(at: Instant, timeout: Duration) -> Instant {
     const NEVER: Duration = Duration::from_hours(24 * 365 * 100);
     at.checked_add(timeout).unwrap_or_else(|| at + NEVER)
 }
-
-/// A reason to stop, as an error that passes through wasmtime.
-#[derive(Debug, Clone)]
-pub(crate) struct Halt(pub(crate) ErrorKind);
-
-impl fmt::Display for Halt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Error::new(self.0.clone()).fmt(f)
-    }
-}
-
-impl std::error::Error for Halt {}
 
 /// A store for `state`, with its limits armed.
 pub(crate) fn new_store(engine: &Engine, state: CallState) -> Store<CallState> {
@@ -531,7 +534,8 @@ const MAX_COMPONENT_HANDLES: usize = 100_000;
 
 /// Starts a call in `store`: deadline, fuel and counters as at the beginning. Without a
 /// deadline it is the plugin's timeout after the first tick, which saves a look at the
-/// clock and comes up to a tick late.
+/// clock and comes up to a tick late. Such a call needs no epoch of its own either: that of
+/// a call before comes no later than the next tick.
 ///
 /// # Errors
 /// When fuel is limited and the engine does not count it, which is a bug here.
@@ -543,160 +547,11 @@ pub(crate) fn begin_call(
     input_bytes: u64,
 ) -> wasmtime::Result<()> {
     store.data_mut().begin(deadline, input_bytes);
-    store.set_epoch_deadline(1);
+    if deadline.is_some() {
+        store.set_epoch_deadline(1);
+    }
     match fuel {
         Some(fuel) => store.set_fuel(fuel),
         None => Ok(()),
-    }
-}
-
-/// What a call came to beside its answer, however it ended.
-#[derive(Debug, Default)]
-pub(crate) struct Account {
-    /// When it began, where somebody looked at the clock.
-    began: Option<Instant>,
-    /// None where no guest ran.
-    pub(crate) usage: Option<Usage>,
-    /// What was used and refused.
-    pub(crate) uses: Vec<AuditEvent>,
-}
-
-impl Account {
-    /// The account of the call in `store`, up to now.
-    pub(crate) fn of(store: &mut Store<CallState>, began: Option<Instant>) -> Self {
-        let usage = Some(usage(store, began));
-        Account { began, usage, uses: store.data_mut().take_uses() }
-    }
-
-    /// That of a call which ended before a guest ran.
-    pub(crate) fn nothing(began: Instant) -> Self {
-        Account { began: Some(began), usage: Some(Usage::default()), uses: Vec::new() }
-    }
-
-    /// When it began: now, unless it was said before.
-    pub(crate) fn begin(&mut self) -> Instant {
-        *self.began.get_or_insert_with(Instant::now)
-    }
-
-    /// The rest of it. It began when this says that it did.
-    pub(crate) fn merge(&mut self, rest: Account) {
-        let waited = self.began.zip(rest.began).map(|(since, began)| began.saturating_duration_since(since));
-        *self = Account { began: self.began.or(rest.began), ..rest };
-        if let (Some(usage), Some(waited)) = (&mut self.usage, waited) {
-            usage.wall += waited;
-        }
-    }
-
-    /// How long it took.
-    pub(crate) fn wall(&self) -> Duration {
-        match (&self.usage, self.began) {
-            (Some(usage), _) => usage.wall,
-            (None, began) => began.map(|began| began.elapsed()).unwrap_or_default(),
-        }
-    }
-}
-
-/// What a short call came to, in numbers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tally {
-    pub(crate) fuel: u64,
-    pub(crate) memory_bytes: u64,
-    pub(crate) host_calls: u64,
-    pub(crate) log_bytes: u64,
-}
-
-impl Tally {
-    /// That of the call in `store`; none where it used or was refused something.
-    #[inline]
-    pub(crate) fn of(store: &Store<CallState>, fuel: Option<u64>) -> Option<Self> {
-        let state = store.data();
-        if state.gate.is_some() || !state.uses.is_empty() {
-            return None;
-        }
-        Some(Tally {
-            fuel: fuel.map_or(0, |fuel| fuel - store.get_fuel().unwrap_or(fuel)),
-            memory_bytes: state.budget.bytes(),
-            host_calls: state.usage.host_calls,
-            log_bytes: state.wasi.log_len(),
-        })
-    }
-}
-
-/// What the call in `store` has used up to now; its wall time only when `started` is known.
-pub(crate) fn usage(store: &Store<CallState>, started: Option<Instant>) -> Usage {
-    let state = store.data();
-    let mut usage = state.usage.clone();
-    usage.wall = started.map(|started| started.elapsed()).unwrap_or_default();
-    usage.fuel =
-        state.plugin.limits().get(LimitKind::Fuel).map(|fuel| fuel - store.get_fuel().unwrap_or(fuel));
-    usage.memory_bytes = state.budget.bytes();
-    usage.log_bytes = state.wasi.log_len();
-    usage
-}
-
-/// What an error that came through wasmtime really was. A trap leaves its core dump, where one is
-/// wanted, before the store is gone.
-pub(crate) fn explain(error: wasmtime::Error, store: &mut Store<CallState>) -> Error {
-    core_dump::leave(store, &error);
-    explain_in(error, store.data())
-}
-
-/// The same inside of a call that goes on.
-pub(crate) fn explain_in(error: wasmtime::Error, state: &CallState) -> Error {
-    if let Some(stop) = &state.stop {
-        return Error::new(stop.clone());
-    }
-    if let Some(halt) = error.downcast_ref::<Halt>() {
-        return Error::new(halt.0.clone());
-    }
-    let phase = state.phase;
-    let limit = |limit: LimitKind, asked| {
-        Error::new(ErrorKind::Limit { limit, maximum: state.plugin.limits().value(limit), asked, phase })
-    };
-    let trap = error.downcast_ref::<Trap>().copied();
-    match trap {
-        Some(Trap::OutOfFuel) => return limit(LimitKind::Fuel, None),
-        Some(Trap::StackOverflow) => return limit(LimitKind::Stack, None),
-        _ => {}
-    }
-    // A guest that was refused memory and then gave up: the refusal is the cause.
-    if let Some(refused) = state.budget.refused() {
-        return Error::new(ErrorKind::Limit {
-            limit: refused.limit,
-            maximum: refused.maximum,
-            asked: Some(refused.asked),
-            phase,
-        });
-    }
-    if is_too_much(&error.root_cause().to_string()) {
-        let maximum = value_bytes(state.plugin.limits()) as u64;
-        return Error::new(ErrorKind::Limit { limit: LimitKind::Output, maximum, asked: None, phase });
-    }
-    // Guest code leaves a backtrace; without one the guest was not even running, as when the
-    // machine has no memory left for its stack.
-    if trap.is_none() && error.downcast_ref::<WasmBacktrace>().is_none() {
-        return Error::host("the guest could not be run").with_source(error);
-    }
-    let reason = match trap {
-        Some(Trap::UnreachableCodeReached) => "unreachable".to_owned(),
-        Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
-        None => error.root_cause().to_string(),
-    };
-    let frames = frames::of_trap(&error, state.plugin.lines());
-    Error::new(ErrorKind::Trap { trap: trap_kind(trap), reason, frames, phase })
-}
-
-/// Which trap it was, where wasmtime says.
-fn trap_kind(trap: Option<Trap>) -> TrapKind {
-    match trap {
-        Some(Trap::UnreachableCodeReached) => TrapKind::Unreachable,
-        Some(Trap::MemoryOutOfBounds) => TrapKind::MemoryOutOfBounds,
-        Some(Trap::TableOutOfBounds) => TrapKind::TableOutOfBounds,
-        Some(Trap::IndirectCallToNull) => TrapKind::IndirectCallToNull,
-        Some(Trap::BadSignature) => TrapKind::BadSignature,
-        Some(Trap::IntegerOverflow) => TrapKind::IntegerOverflow,
-        Some(Trap::IntegerDivisionByZero) => TrapKind::IntegerDivisionByZero,
-        Some(Trap::BadConversionToInteger) => TrapKind::BadConversionToInteger,
-        _ => TrapKind::Other,
     }
 }

@@ -1,6 +1,6 @@
 //! An instance in its store: its exports, its memory, and calls into it, awaited or not.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 
 use airlock_core::Result;
 use airlock_engine::Allocation;
@@ -36,8 +36,9 @@ pub(crate) struct Live {
 /// than many a call of it.
 pub(crate) struct Called {
     name: Box<str>,
-    /// A [`TypedFunc`].
+    /// A [`TypedFunc`], and which.
     func: Box<dyn Any + Send + Sync>,
+    kind: TypeId,
 }
 
 /// How many of those an instance remembers: more than an application calls in turn, few
@@ -194,7 +195,8 @@ impl Live {
     /// Where the function of that name and type is among those called before; looked up when
     /// it was not.
     pub(crate) fn remember<P: Params, R: Results>(&mut self, name: &str) -> Option<usize> {
-        let is_it = |called: &Called| &*called.name == name && called.func.is::<TypedFunc<P, R>>();
+        let kind = TypeId::of::<TypedFunc<P, R>>();
+        let is_it = |called: &Called| called.kind == kind && &*called.name == name;
         if let Some(at) = self.called.iter().flatten().position(is_it) {
             return Some(at);
         }
@@ -203,8 +205,19 @@ impl Live {
         if called.len() == REMEMBERED {
             called.clear();
         }
-        called.push(Called { name: name.into(), func });
+        called.push(Called { name: name.into(), func, kind });
         Some(called.len() - 1)
+    }
+
+    /// Calls what is remembered there, without a fiber. `None` when that is nothing of this type.
+    #[inline(always)]
+    pub(crate) fn call_remembered<P: Params, R: Results>(
+        &mut self,
+        at: usize,
+        params: P,
+    ) -> Option<wasmtime::Result<R>> {
+        let func = self.called.as_deref()?.get(at)?.func::<P, R>()?;
+        Some(func.call(&mut self.store, params))
     }
 
     /// Calls the exported function `name`, on a fiber when the call is awaited. `None` when

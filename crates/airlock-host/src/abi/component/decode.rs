@@ -356,23 +356,67 @@ impl Seed<'_> {
         mut map: A,
     ) -> Result<Val, A::Error> {
         self.take(fields.iter().map(|(name, _)| VALUE + size_of::<String>() + name.len()).sum())?;
-        let mut values: Vec<Option<Val>> = vec![None; fields.len()];
-        while let Some(key) = map.next_key::<String>()? {
-            let Some(index) = fields.iter().position(|(name, _)| *name == key) else {
-                return Err(self.no_case(&key, fields.iter().map(|(name, _)| name.as_str()).collect()));
+        // Fields mostly come in their order, and are put where they stay.
+        let mut values: Vec<(String, Val)> = Vec::with_capacity(fields.len());
+        let mut has_ended = false;
+        while let Some((name, ty)) = fields.get(values.len()) {
+            let place = Place::Field(Some(self.place), name);
+            let key = match has_ended {
+                true => None,
+                false => map.next_key_seed(Key { fields, expected: values.len() })?,
+            };
+            let value = match key {
+                Some(Ok(index)) if index == values.len() => map.next_value_seed(self.inner(*ty, &place))?,
+                Some(key) => return self.record_in_disorder(fields, values, key, map),
+                None => {
+                    has_ended = true;
+                    self.inner(*ty, &place).missing()?
+                }
+            };
+            values.push((name.clone(), value));
+        }
+        if !has_ended && let Some(key) = map.next_key_seed(Key { fields, expected: 0 })? {
+            return Err(self.superfluous(fields, key));
+        }
+        Ok(Val::Record(values))
+    }
+
+    /// Goes on with a record of which the first fields were there, and then another key than the next.
+    fn record_in_disorder<'de, A: MapAccess<'de>>(
+        &self,
+        fields: &[(String, usize)],
+        begun: Vec<(String, Val)>,
+        key: Result<usize, String>,
+        mut map: A,
+    ) -> Result<Val, A::Error> {
+        let mut values: Vec<Option<Val>> = begun.into_iter().map(|(_, value)| Some(value)).collect();
+        values.resize(fields.len(), None);
+        let mut next = Some(key);
+        while let Some(key) = next {
+            let index = match key {
+                Ok(index) if values[index].is_none() => index,
+                key => return Err(self.superfluous(fields, key)),
             };
             let place = Place::Field(Some(self.place), &fields[index].0);
-            let seed = self.inner(fields[index].1, &place);
-            if values[index].is_some() {
-                return Err(seed.wrong("it is there twice".to_owned()));
-            }
-            values[index] = Some(map.next_value_seed(seed)?);
+            values[index] = Some(map.next_value_seed(self.inner(fields[index].1, &place))?);
+            next = map.next_key_seed(Key { fields, expected: index + 1 })?;
         }
         let fields = fields.iter().zip(values).map(|((name, ty), value)| {
             let place = Place::Field(Some(self.place), name);
             Ok((name.clone(), value.map_or_else(|| self.inner(*ty, &place).missing(), Ok)?))
         });
         Ok(Val::Record(fields.collect::<Result<_, A::Error>>()?))
+    }
+
+    /// The error of a key that is there twice, or that a record does not have.
+    fn superfluous<E: de::Error>(&self, fields: &[(String, usize)], key: Result<usize, String>) -> E {
+        match key {
+            Ok(index) => {
+                let (name, ty) = &fields[index];
+                self.inner(*ty, &Place::Field(Some(self.place), name)).wrong("it is there twice".to_owned())
+            }
+            Err(key) => self.no_case(&key, fields.iter().map(|(name, _)| name.as_str()).collect()),
+        }
     }
 
     /// The value of what is not there: none, for an option.
@@ -408,5 +452,36 @@ impl Seed<'_> {
             Some(key) => Err(self.wrong(format!("there is more than one key: {}", shown(&key)))),
             None => Ok(()),
         }
+    }
+}
+
+/// Reads a key of a record: which field it is, or what it is where there is none.
+struct Key<'a> {
+    fields: &'a [(String, usize)],
+    /// The field that is looked at first.
+    expected: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = Result<usize, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Result<usize, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Self::Value, E> {
+        if self.fields.get(self.expected).is_some_and(|(name, _)| name == key) {
+            return Ok(Ok(self.expected));
+        }
+        let found = self.fields.iter().position(|(name, _)| name == key);
+        Ok(found.ok_or_else(|| key.to_owned()))
     }
 }

@@ -75,9 +75,10 @@ impl<'a> Encoder<'a> {
             (Val::Record(values), WitKind::Record(fields)) => {
                 self.raw("{")?;
                 for (index, ((name, value), (_, of))) in values.iter().zip(fields).enumerate() {
-                    self.raw(if index == 0 { "" } else { "," })?;
-                    self.plain(name)?;
-                    self.raw(":")?;
+                    // A name in WIT has letters, digits and dashes, none of which JSON escapes.
+                    self.raw(if index == 0 { "\"" } else { ",\"" })?;
+                    self.raw(name)?;
+                    self.raw("\":")?;
                     self.value(value, *of)?;
                 }
                 self.raw("}")
