@@ -178,10 +178,10 @@ fn a_session_that_nobody_calls_is_stopped_and_begins_anew() {
         managed.stop_idle_after(Some(Duration::from_millis(40)));
         assert_eq!(managed.state(), PluginState::Created, "nothing to stop");
         let mut events = manager.events();
+        let before = Instant::now();
         assert_eq!(invoke(mode, &manager, "counter", "count").unwrap(), "1");
-        let last = Instant::now();
         until("the stop", || managed.state() == PluginState::Stopped);
-        assert!(last.elapsed() >= Duration::from_millis(30), "not before its time");
+        assert!(before.elapsed() >= Duration::from_millis(30), "not before its time");
         assert_eq!(manager.host().memory_used(), 0, "its memory is given back");
         until("what is told of it", || {
             told(&mut events).ends_with(&["counter idle".to_owned(), "counter ready > stopped".to_owned()])
