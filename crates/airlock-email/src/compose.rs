@@ -316,6 +316,20 @@ fn message_id(domain: &str) -> Result<String, MailError> {
     Ok(format!("{id}@{domain}"))
 }
 
+/// The lines of a message without their ends, whichever those are.
+pub(crate) fn lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = raw;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+        let (line, after) = rest.split_at(end);
+        rest = after.strip_prefix(b"\r\n").or_else(|| after.get(1..)).unwrap_or_default();
+        Some(line)
+    })
+}
+
 fn unwritable(error: impl std::fmt::Display) -> MailError {
     MailError::new(MailCode::Validation, &format!("the message cannot be written: {error}"))
 }
