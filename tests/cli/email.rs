@@ -257,8 +257,11 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
         "airlock email used email.search=work",
         "airlock email used email.send=work",
         "airlock email used email.reply=work",
+        "prx-email used email.read=*",
         "prx-email used email.read=work",
+        "prx-email used email.search=*",
         "prx-email used email.search=work",
+        "prx-email used email.read=*",
         "prx-email refused email.read=work",
     ];
     assert_eq!(noted.collect::<Vec<_>>(), expected);

@@ -273,8 +273,9 @@ impl Mailbox {
                 let sql = "UPDATE outbox SET status = 'sent', provider_message_id = ?2, last_error = NULL,
                            claimed_at = NULL, look_at = ?4, updated_at = ?3
                            WHERE id = ?1 AND status = 'sending'";
-                // Its copy is looked for where mail is fetched.
-                let copied = account.imap.is_some() && self.is_on(account.id, Feature::SaveSent)?;
+                // Its copy is looked for where mail is fetched. No error has that the server took it forgotten.
+                let saves = self.is_on(account.id, Feature::SaveSent).unwrap_or(true);
+                let copied = account.imap.is_some() && saves;
                 self.settle(sql, params![id, said, now(), copied.then(now)])?;
                 Ok(self.entry(id)?.delivery)
             }

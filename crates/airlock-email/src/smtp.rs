@@ -38,7 +38,10 @@ impl Connector {
         before: impl FnOnce() -> Result<(), MailError>,
     ) -> Result<String, Unsent> {
         let echo = Echo::of(secret);
-        let sent = self.connect(server, secret).and_then(|mut session| {
+        // Who is not let in may be with another password or at another time: the message is not to blame.
+        let connected = self.connect(server, secret);
+        let connected = connected.map_err(|unsent| Unsent { fate: Fate::NotSent, ..unsent });
+        let sent = connected.and_then(|mut session| {
             settle(&mut session, mail)?;
             let answer = session.content(&mail.raw, before)?;
             // The message is with the server, whatever becomes of the goodbye.
@@ -80,9 +83,7 @@ impl Connector {
         };
         if server.auth != Auth::None {
             let secret = secret.ok_or_else(|| Unsent::refused("there is no credential for the account"))?;
-            // Who logs in may do so with another password later: the message is not to blame.
-            log_in(&mut session, server, secret)
-                .map_err(|unsent| Unsent { fate: Fate::NotSent, ..unsent })?;
+            log_in(&mut session, server, secret)?;
         }
         Ok(session)
     }

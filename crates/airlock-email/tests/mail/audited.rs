@@ -77,8 +77,13 @@ fn everything_that_a_plugin_does_is_noted_with_its_account_and_no_content() {
         // There is nothing to sync from, and no message to answer.
         let _ = all.call_blocking::<_, Value>("email.execute", args);
     }
+    // The tool is asked for first, and then for the account that turns out to be meant.
     let called = |kind: &str, outcome: &str| {
-        [format!("prx-email: used email.{kind}=work 1"), format!("prx-email: called email.execute {outcome}")]
+        [
+            format!("prx-email: used email.{kind}=* 1"),
+            format!("prx-email: used email.{kind}=work 1"),
+            format!("prx-email: called email.execute {outcome}"),
+        ]
     };
     let expected = [
         called("sync", "failed"),
@@ -96,15 +101,15 @@ fn everything_that_a_plugin_does_is_noted_with_its_account_and_no_content() {
     for args in &verbs {
         other.call_blocking::<_, Value>("email.execute", args).expect_err("it may not");
     }
+    let failed = || "prx-email: called email.execute failed".to_owned();
     let refused = |kind: &str| {
-        [
+        vec![
+            format!("prx-email: used email.{kind}=* 1"),
             format!("prx-email: refused email.{kind}=work 1"),
-            "prx-email: called email.execute failed".to_owned(),
+            failed(),
         ]
     };
-    let nothing = |kind: &str| {
-        [format!("prx-email: refused email.{kind} 1"), "prx-email: called email.execute failed".to_owned()]
-    };
+    let nothing = |kind: &str| vec![format!("prx-email: refused email.{kind}=* 1"), failed()];
     let expected = [
         nothing("sync"),
         refused("read"),

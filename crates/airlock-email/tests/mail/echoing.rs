@@ -26,7 +26,7 @@ pub(crate) const FORMS: [fn(&str) -> String; 5] = [
     |encoded| {
         let said = plain(encoded);
         let secret = said.split(' ').rfind(|part| !part.is_empty()).unwrap_or_default();
-        format!("{}{secret}", "x".repeat(300 - secret.len() / 2 - 1))
+        format!("{}{secret}", "x".repeat(291 - secret.len() / 2))
     },
     |encoded| format!("[{}] is {:?}", STANDARD.encode(plain(encoded)), plain(encoded)),
 ];

@@ -164,7 +164,8 @@ fn a_server_without_a_folder_of_sent_messages_can_still_show_that_one_arrived() 
     both.dovecot.deliver([raw.into_bytes()]);
     assert_eq!(both.look_for(delivery.outbox_id), Looked::Found("INBOX".to_owned()));
     assert_eq!(both.outbox()[0].0.status, "sent");
-    // There is no place for a copy of another one, which is no reason not to send it.
+    assert_eq!(both.due(), (vec![], vec![]));
+    // There is no place for a copy of it or of another one, which is no reason not to send it.
     let sent = both.mailbox.send(&message("sent"), &*Known::new(PASSWORD), &connector()).unwrap();
     assert_eq!(sent.delivery.status, "sent");
     assert_eq!(both.mailbox.next_due().unwrap(), None);
