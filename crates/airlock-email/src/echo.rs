@@ -52,19 +52,23 @@ impl Echo {
             self.is_short |= !secret.is_empty();
             return;
         }
-        let percent = |hex: fn(u8) -> String| {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-            let written = secret.bytes().map(|byte| match plain(byte) {
-                true => char::from(byte).to_string(),
-                false => hex(byte),
+        let percent = |spared: &[u8], space: &str, hex: fn(u8) -> String| {
+            let written = secret.bytes().map(|byte| match byte {
+                b' ' => space.to_owned(),
+                _ if byte.is_ascii_alphanumeric() || spared.contains(&byte) => char::from(byte).to_string(),
+                _ => hex(byte),
             });
             written.collect::<String>()
         };
+        let (upper, lower) = (|byte: u8| format!("%{byte:02X}"), |byte: u8| format!("%{byte:02x}"));
         let forms = [
             secret.to_owned(),
             visible(secret, false).into_owned(),
-            percent(|byte| format!("%{byte:02X}")),
-            percent(|byte| format!("%{byte:02x}")),
+            // In an address (RFC 3986, 2.3), and in a form (WHATWG URL, 5.2).
+            percent(b"-._~", "%20", upper),
+            percent(b"-._~", "%20", lower),
+            percent(b"-._*", "+", upper),
+            percent(b"-._*", "+", lower),
             secret.replace('\\', "\\\\").replace('"', "\\\""),
         ];
         self.plain.extend(forms);
@@ -158,6 +162,7 @@ mod tests {
             URL_SAFE.encode(format!("ab{secret}cd")),
             "p%40ss%20%22w%5Cord%2F%C3%BF%3E%3F".to_owned(),
             "p%40ss%20%22w%5cord%2f%c3%bf%3e%3f".to_owned(),
+            "p%40ss+%22w%5Cord%2F%C3%BF%3E%3F".to_owned(),
             "p@ss \\\"w\\\\ord/ÿ>?".to_owned(),
         ];
         for said in said {
