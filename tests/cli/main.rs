@@ -12,6 +12,7 @@ mod compile;
 mod component;
 mod cortex;
 mod docs;
+mod email;
 mod environment;
 mod files;
 mod fledge;

@@ -11,6 +11,8 @@ pub(crate) fn airlock() -> Command {
     command
         .current_dir(repository())
         .env("AIRLOCK_HOME", home())
+        // What a person has in a keyring is none of a test's business.
+        .env("AIRLOCK_MAIL_SECRETS", "file")
         .env_remove("CLICOLOR_FORCE")
         .stdin(Stdio::null());
     command

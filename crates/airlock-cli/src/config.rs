@@ -43,12 +43,14 @@
 //! [email]
 //! recipients = ["boss@example.com", "*@team.example.com"]
 //! per_hour = 10
+//! # Where passwords and tokens of mail are kept: `auto`, `keyring` or `file`.
+//! secrets = "auto"
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use airlock_email::SendRules;
+use airlock_email::{SecretPlace, SendRules};
 use airlock_host::service::OperatorConfig;
 use airlock_host::{
     CacheSettings, Capability, CapabilityKind, Ceiling, Credential, Error, ErrorKind, Host, HostBuilder,
@@ -137,13 +139,15 @@ pub(crate) struct GrantsSection {
 struct EmailSection {
     recipients: Vec<String>,
     per_hour: Option<u32>,
+    secrets: Option<String>,
 }
 
 impl EmailSection {
-    fn read(self) -> Result<SendRules, Error> {
+    fn read(self) -> Result<(SendRules, SecretPlace), Error> {
         let rules = SendRules::default();
         let per_hour = self.per_hour.unwrap_or(rules.per_hour);
-        Ok(SendRules { recipients: self.recipients, per_hour }.checked()?)
+        let place = self.secrets.as_deref().map(SecretPlace::named).transpose()?.unwrap_or_default();
+        Ok((SendRules { recipients: self.recipients, per_hour }.checked()?, place))
     }
 }
 
@@ -221,6 +225,8 @@ pub(crate) struct Config {
     pub(crate) audit: AuditSection,
     pub(crate) grants: GrantsSection,
     pub(crate) mail: SendRules,
+    /// Where passwords and tokens of mail are kept.
+    pub(crate) mail_secrets: SecretPlace,
     pub(crate) folders: Vec<PathBuf>,
     cache: CacheConfig,
 }
@@ -384,8 +390,20 @@ fn parse(text: &str) -> Result<Config, Error> {
         Verify::Copy => Mapping::Copy,
     };
     let File { audit, grants, folders, .. } = file;
-    let (ceiling, mail) = (file.ceiling.read()?, file.email.read()?);
-    Ok(Config { limits, ceiling, plugins, settings, credentials, cache, audit, grants, mail, folders })
+    let (ceiling, (mail, mail_secrets)) = (file.ceiling.read()?, file.email.read()?);
+    Ok(Config {
+        limits,
+        ceiling,
+        plugins,
+        settings,
+        credentials,
+        cache,
+        audit,
+        grants,
+        mail,
+        mail_secrets,
+        folders,
+    })
 }
 
 /// A value of a plugin's configuration, which is text for it.

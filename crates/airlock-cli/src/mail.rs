@@ -5,10 +5,13 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use airlock_email::{Connector, MailService, Mailbox, SecretStore, SendRules, StoredCredentials};
+use airlock_email::{
+    Connector, MailService, Mailbox, SecretPlace, SecretStore, SendRules, StoredCredentials,
+};
 use airlock_host::{
-    GetMail, Gotten, ListMail, Listed, Mail, MailCode, MailError, MailFuture, Permit, Replied, ReplyMail,
-    SearchMail, Searched, Secret, SendMail, Sent, SyncMail, Synced,
+    AuditSink, Digest, GetMail, Gotten, Identity, ListMail, Listed, Mail, MailCode, MailError, MailFuture,
+    OnAuditFailure, Permit, Replied, ReplyMail, SearchMail, Searched, Secret, SendMail, Sent, SyncMail,
+    Synced,
 };
 
 use crate::spinner;
@@ -20,6 +23,9 @@ const FILE: &str = "mail.db";
 /// Where the passphrase is that secrets are kept under, for who is not there to be asked.
 const PASSPHRASE: &str = "AIRLOCK_MAIL_PASSPHRASE";
 
+/// Where secrets are kept, for who would have it otherwise than the operator's file says.
+const PLACE: &str = "AIRLOCK_MAIL_SECRETS";
+
 /// The prefix of PRX-Email's variables with tokens.
 const TOKENS: &str = "PRX_EMAIL";
 
@@ -27,6 +33,8 @@ const TOKENS: &str = "PRX_EMAIL";
 pub(crate) struct UserMail {
     file: PathBuf,
     rules: SendRules,
+    secrets: SecretPlace,
+    audit: Option<(Arc<dyn AuditSink>, OnAuditFailure)>,
     opened: OnceLock<Opened>,
     opening: Mutex<()>,
 }
@@ -39,10 +47,15 @@ pub(crate) struct Opened {
 }
 
 impl UserMail {
-    /// That in this folder of data, and the rules for what plugins send.
-    pub(crate) fn new(data: &Path, rules: SendRules) -> Self {
+    /// That in this folder of data, the rules for what plugins send, and where secrets are kept.
+    pub(crate) fn new(data: &Path, rules: SendRules, secrets: SecretPlace) -> Self {
         let file = data.join(FOLDER).join(FILE);
-        UserMail { file, rules, opened: OnceLock::new(), opening: Mutex::new(()) }
+        UserMail { file, rules, secrets, audit: None, opened: OnceLock::new(), opening: Mutex::new(()) }
+    }
+
+    /// The same, with what its user does in an audit log.
+    pub(crate) fn recording(self, sink: Arc<dyn AuditSink>, on_failure: OnAuditFailure) -> Self {
+        UserMail { audit: Some((sink, on_failure)), ..self }
     }
 
     /// The mailbox, which is made where there is none.
@@ -61,7 +74,8 @@ impl UserMail {
         }
         let mailbox = Arc::new(Mailbox::open(&self.file)?);
         let connector = Connector::default();
-        let store = Arc::new(LazyStore { mailbox: mailbox.clone(), opened: OnceLock::new() });
+        let store = LazyStore { mailbox: mailbox.clone(), place: self.place()?, opened: OnceLock::new() };
+        let store = Arc::new(store);
         let mut credentials = StoredCredentials::new(&mailbox, store, connector.clone());
         // PRX-Email has one account for them; here they are the only one's.
         if let [account] = mailbox.accounts()?.as_slice() {
@@ -70,7 +84,17 @@ impl UserMail {
         }
         let credentials = Arc::new(credentials);
         let service = MailService::new(mailbox, credentials.clone(), connector.clone(), self.rules.clone())?;
+        let service = match &self.audit {
+            Some((sink, on_failure)) => service.recording(sink.clone(), command(), *on_failure),
+            None => service,
+        };
         Ok(self.opened.get_or_init(|| Opened { service, credentials, connector }))
+    }
+
+    /// Where secrets are kept.
+    fn place(&self) -> Result<SecretPlace, MailError> {
+        let said = std::env::var(PLACE).ok().filter(|said| !said.is_empty());
+        said.map_or(Ok(self.secrets), |said| SecretPlace::named(&said))
     }
 
     /// The mailbox for a plugin: where there is none yet, there is no mail.
@@ -128,6 +152,7 @@ impl Mail for UserMail {
 #[derive(Debug)]
 struct LazyStore {
     mailbox: Arc<Mailbox>,
+    place: SecretPlace,
     opened: OnceLock<Arc<dyn SecretStore>>,
 }
 
@@ -136,7 +161,7 @@ impl LazyStore {
         if let Some(store) = self.opened.get() {
             return Ok(store);
         }
-        let store = self.mailbox.secrets(&passphrase)?;
+        let store = self.mailbox.secrets(self.place, &passphrase)?;
         Ok(self.opened.get_or_init(|| store))
     }
 }
@@ -153,6 +178,12 @@ impl SecretStore for LazyStore {
     fn remove(&self, name: &str) -> Result<(), MailError> {
         self.open()?.remove(name)
     }
+}
+
+/// Who does something with the command, in the audit log. No plugin has such a name.
+fn command() -> Identity {
+    let version = concat!("airlock ", env!("CARGO_PKG_VERSION"));
+    Identity { name: "airlock email".to_owned(), digest: Digest::of(version.as_bytes()) }
 }
 
 /// What secrets are kept under where there is no keyring.

@@ -190,8 +190,8 @@ impl Mailbox {
             builder = builder.references(ids.clone());
         }
         let attached = self.attached(account.id, draft.attachments)?;
-        let text = SinglePart::plain(draft.body_text.clone().into_owned());
-        let html = draft.body_html.map(|html| SinglePart::html(html.to_owned()));
+        let text = SinglePart::plain(with_line_ends(&draft.body_text));
+        let html = draft.body_html.map(|html| SinglePart::html(with_line_ends(html)));
         let message = match (html, attached.is_empty()) {
             (None, true) => builder.singlepart(text),
             (Some(html), true) => builder.multipart(alternative(text, html)),
@@ -314,6 +314,34 @@ fn message_id(domain: &str) -> Result<String, MailError> {
         let _ = write!(id, "{byte:02x}");
     }
     Ok(format!("{id}@{domain}"))
+}
+
+/// A text whose lines end as those of a message do. lettre would do it too, in time that grows with the square
+/// of their number: of a guest's text that could be hours.
+fn with_line_ends(text: &str) -> String {
+    let mut ended = String::with_capacity(text.len() + text.len() / 32);
+    let mut rest = text;
+    while let Some(at) = rest.find(['\r', '\n']) {
+        ended.push_str(&rest[..at]);
+        ended.push_str("\r\n");
+        rest = rest[at..].strip_prefix("\r\n").unwrap_or(&rest[at + 1..]);
+    }
+    ended.push_str(rest);
+    ended
+}
+
+/// The lines of a message without their ends, whichever those are.
+pub(crate) fn lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = raw;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+        let (line, after) = rest.split_at(end);
+        rest = after.strip_prefix(b"\r\n").or_else(|| after.get(1..)).unwrap_or_default();
+        Some(line)
+    })
 }
 
 fn unwritable(error: impl std::fmt::Display) -> MailError {

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use airlock_core::{MailCode, MailError, Secret};
-use lettre::transport::smtp::client::Certificate;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -14,6 +13,10 @@ use crate::{Account, Protocol};
 
 /// How long a server may take for each of its answers, where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take to hand a message to a server, where nothing else is said: 50 MB at half
+/// a megabit a second.
+const DEADLINE: Duration = Duration::from_secs(900);
 
 /// Configurations of TLS that are kept: one for each list of an account's authorities.
 const CONFIGS: usize = 64;
@@ -37,6 +40,7 @@ pub trait Credentials: Send + Sync + fmt::Debug {
 #[derive(Clone)]
 pub struct Connector {
     patience: Duration,
+    deadline: Duration,
     /// PEM.
     authorities: Vec<Arc<[u8]>>,
     configs: Arc<Mutex<Vec<Known>>>,
@@ -47,7 +51,7 @@ type Known = (Vec<Arc<[u8]>>, Arc<ClientConfig>);
 
 impl Default for Connector {
     fn default() -> Self {
-        Connector { patience: PATIENCE, authorities: Vec::new(), configs: Arc::default() }
+        Connector { patience: PATIENCE, deadline: DEADLINE, authorities: Vec::new(), configs: Arc::default() }
     }
 }
 
@@ -62,6 +66,13 @@ impl Connector {
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Connector { patience, ..self }
+    }
+
+    /// The same, in which handing a message to a server takes so long at most, from the connection
+    /// to the last answer; 900 seconds where nothing is said.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Connector { deadline, ..self }
     }
 
     /// The same, which also trusts servers of these authorities, beside those of the system.
@@ -86,10 +97,8 @@ impl Connector {
         self.patience
     }
 
-    /// The authorities beside the system's, as lettre takes them.
-    pub(crate) fn certificates(&self) -> Result<Vec<Certificate>, MailError> {
-        let ders = self.ders()?.into_iter();
-        ders.map(|der| Certificate::from_der(der.to_vec()).map_err(|error| unreadable(&error))).collect()
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     fn ders(&self) -> Result<Vec<CertificateDer<'static>>, MailError> {
@@ -97,7 +106,7 @@ impl Connector {
         read.collect::<Result<_, _>>().map_err(|error| unreadable(&error))
     }
 
-    /// What IMAP is encrypted with. Made once: a system has a hundred authorities and more, and
+    /// What connections are encrypted with. Made once: a system has a hundred authorities and more, and
     /// a session that is taken up again needs fewer steps.
     pub(crate) fn tls_config(&self) -> Result<Arc<ClientConfig>, MailError> {
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);

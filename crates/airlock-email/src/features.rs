@@ -19,16 +19,19 @@ pub enum Feature {
     EmailReply,
     /// Have what failed tried again; off where nothing is said.
     OutboxRetry,
+    /// Put a copy of what was sent into the account's folder for that; on where nothing is said.
+    SaveSent,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 5] = [
+    pub const ALL: [Feature; 6] = [
         Feature::InboxRead,
         Feature::InboxSearch,
         Feature::EmailSend,
         Feature::EmailReply,
         Feature::OutboxRetry,
+        Feature::SaveSent,
     ];
 
     /// Its name, as PRX has it.
@@ -39,6 +42,7 @@ impl Feature {
             Feature::EmailSend => "email_send",
             Feature::EmailReply => "email_reply",
             Feature::OutboxRetry => "outbox_retry",
+            Feature::SaveSent => "save_sent",
         }
     }
 

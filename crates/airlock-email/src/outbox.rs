@@ -1,10 +1,10 @@
 //! What is to be sent: kept first, then sent, neither lost nor sent twice.
 //!
 //! A row is `pending` or `failed` until it is due, `sending` while one process has claimed it,
-//! and then `sent` or `failed`. It is written down before the content goes to the server, and
-//! again when the server has answered; where a process ends between the two, nobody knows
+//! and then `sent` or `failed`. It is written down before the end of the content goes to the server,
+//! and again when the server has answered; where a process ends between the two, nobody knows
 //! whether the server took the message, and it is held as `uncertain` for a person, or who
-//! finds its Message-ID in a folder, to decide. Whether the process that claimed a row is still
+//! finds its Message-ID in a folder ([`Mailbox::look_due`]), to decide. Whether the process that claimed a row is still
 //! there is asked of a lock that the system takes from it when it ends, however it does.
 
 use airlock_core::{Delivery, MailCode, MailError, Replied, ReplyMail, SendMail, Sent};
@@ -88,7 +88,9 @@ impl Mailbox {
         connector: &Connector,
     ) -> Result<Sent, MailError> {
         let queued = self.queue(request, &Caller::Owner)?;
-        Ok(queued.sent(request, self.attempt(queued.outbox_id, credentials, connector)?))
+        let delivery = self.attempt(queued.outbox_id, credentials, connector)?;
+        self.save_sent(queued.outbox_id, credentials, connector);
+        Ok(queued.sent(request, delivery))
     }
 
     /// Answers a message that is kept, as [`Mailbox::send`] sends.
@@ -102,7 +104,9 @@ impl Mailbox {
         connector: &Connector,
     ) -> Result<Replied, MailError> {
         let queued = self.queue_reply(request, &Caller::Owner)?;
-        Ok(queued.replied(request, self.attempt(queued.outbox_id, credentials, connector)?))
+        let delivery = self.attempt(queued.outbox_id, credentials, connector)?;
+        self.save_sent(queued.outbox_id, credentials, connector);
+        Ok(queued.replied(request, delivery))
     }
 
     /// Keeps a message that is to be sent.
@@ -151,10 +155,12 @@ impl Mailbox {
         Ok(tried)
     }
 
-    /// When something is due next, in Unix seconds.
+    /// When something is due next, to be sent or to be looked for, in Unix seconds.
     pub fn next_due(&self) -> Result<Option<i64>, MailError> {
-        let sql = "SELECT min(next_attempt_at) FROM outbox
-                   WHERE status IN ('pending', 'failed') AND held IS NULL";
+        let sql = "SELECT min(at) FROM (
+                     SELECT min(next_attempt_at) AS at FROM outbox
+                     WHERE status IN ('pending', 'failed') AND held IS NULL
+                     UNION ALL SELECT min(look_at) FROM outbox WHERE look_at IS NOT NULL)";
         self.connection().query_row(sql, [], |row| row.get(0)).map_err(failed)
     }
 
@@ -174,8 +180,8 @@ impl Mailbox {
     /// [`MailCode::Validation`] for what did not fail; [`MailCode::FeatureDisabled`].
     pub fn retry(&self, id: i64) -> Result<(), MailError> {
         self.require(self.entry(id)?.account_id, Feature::OutboxRetry)?;
-        let sql = "UPDATE outbox SET status = 'pending', held = NULL, next_attempt_at = ?2, updated_at = ?2
-                   WHERE id = ?1 AND status = 'failed'";
+        let sql = "UPDATE outbox SET status = 'pending', held = NULL, look_at = NULL, next_attempt_at = ?2,
+                   updated_at = ?2 WHERE id = ?1 AND status = 'failed'";
         self.change(id, sql)
     }
 
@@ -184,7 +190,7 @@ impl Mailbox {
     /// # Errors
     /// [`MailCode::Validation`] for what is sent, or being sent.
     pub fn cancel(&self, id: i64) -> Result<(), MailError> {
-        let sql = "UPDATE outbox SET status = 'failed', held = 'cancelled', updated_at = ?2,
+        let sql = "UPDATE outbox SET status = 'failed', held = 'cancelled', look_at = NULL, updated_at = ?2,
                    next_attempt_at = 9223372036854775807
                    WHERE id = ?1 AND status IN ('pending', 'failed')";
         self.change(id, sql)
@@ -195,7 +201,7 @@ impl Mailbox {
     /// # Errors
     /// [`MailCode::Validation`] for what is not uncertain.
     pub fn arrived(&self, id: i64) -> Result<(), MailError> {
-        let sql = "UPDATE outbox SET status = 'sent', held = NULL, updated_at = ?2
+        let sql = "UPDATE outbox SET status = 'sent', held = NULL, look_at = NULL, updated_at = ?2
                    WHERE id = ?1 AND held = 'uncertain'";
         self.change(id, sql)
     }
@@ -265,8 +271,12 @@ impl Mailbox {
         match sent {
             Ok(said) => {
                 let sql = "UPDATE outbox SET status = 'sent', provider_message_id = ?2, last_error = NULL,
-                           claimed_at = NULL, updated_at = ?3 WHERE id = ?1 AND status = 'sending'";
-                self.settle(sql, params![id, said, now()])?;
+                           claimed_at = NULL, look_at = ?4, updated_at = ?3
+                           WHERE id = ?1 AND status = 'sending'";
+                // Its copy is looked for where mail is fetched. No error has that the server took it forgotten.
+                let saves = self.is_on(account.id, Feature::SaveSent).unwrap_or(true);
+                let copied = account.imap.is_some() && saves;
+                self.settle(sql, params![id, said, now(), copied.then(now)])?;
                 Ok(self.entry(id)?.delivery)
             }
             Err(Unsent { fate, error }) => {
@@ -326,7 +336,7 @@ impl Mailbox {
     }
 
     /// The message as it was written.
-    fn written(&self, id: i64) -> Result<Option<Composed>, MailError> {
+    pub(crate) fn written(&self, id: i64) -> Result<Option<Composed>, MailError> {
         let sql = "SELECT message_id, sender, recipients, raw FROM outbox_mail WHERE outbox_id = ?1";
         let read = |row: &rusqlite::Row<'_>| {
             Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get(3)?))
@@ -375,8 +385,8 @@ impl Mailbox {
             None => now() + (WAIT << retries.min(DOUBLED)),
         };
         let sql = "UPDATE outbox SET status = 'failed', held = ?2, retries = ?3, last_error = ?4,
-                   next_attempt_at = ?5, claimed_at = NULL, updated_at = ?6
-                   WHERE id = ?1 AND status = 'sending'";
+                   next_attempt_at = ?5, claimed_at = NULL, updated_at = ?6,
+                   look_at = CASE WHEN ?2 = 'uncertain' THEN ?6 END WHERE id = ?1 AND status = 'sending'";
         self.settle(sql, params![id, held, retries, reason, next, now()])
     }
 
@@ -406,6 +416,7 @@ impl Mailbox {
                     "UPDATE outbox SET claimed_at = NULL, updated_at = ?2,
                      status = CASE WHEN content_at IS NULL THEN 'pending' ELSE 'failed' END,
                      held = CASE WHEN content_at IS NULL THEN NULL ELSE 'uncertain' END,
+                     look_at = CASE WHEN content_at IS NULL THEN NULL ELSE ?2 END,
                      last_error = CASE WHEN content_at IS NULL THEN last_error ELSE ?3 END,
                      next_attempt_at = CASE WHEN content_at IS NULL THEN ?2 ELSE ?4 END
                      WHERE id = ?1 AND status = 'sending' AND claimed_at IS NOT NULL"
@@ -426,7 +437,7 @@ impl Mailbox {
         self.locks().and_then(|folder| folder.lock(&lock_name(id))).map_err(|error| unlockable(&error))
     }
 
-    fn try_lock(&self, id: i64) -> Result<Option<Lock>, MailError> {
+    pub(crate) fn try_lock(&self, id: i64) -> Result<Option<Lock>, MailError> {
         self.locks().and_then(|folder| folder.try_lock(&lock_name(id))).map_err(|error| unlockable(&error))
     }
 

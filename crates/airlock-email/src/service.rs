@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_core::{
-    Delivery, GetMail, Gotten, ListMail, Listed, Mail, MailAnswer, MailCode, MailError, MailFuture,
-    MailRequest, Need, Permit, Replied, ReplyMail, SearchMail, Searched, SendMail, Sent, SyncMail, Synced,
+    AuditEvent, AuditSink, Capability, Delivery, GetMail, Gotten, Identity, ListMail, Listed, Mail,
+    MailAnswer, MailCode, MailError, MailFuture, MailRequest, MailTool, Need, OnAuditFailure, Permit,
+    Replied, ReplyMail, SearchMail, Searched, SendMail, Sent, SyncMail, Synced,
 };
 use lettre::Address;
 use tokio::runtime::Runtime;
@@ -138,6 +139,14 @@ struct Inner {
     credentials: Arc<dyn Credentials>,
     connector: Connector,
     rules: SendRules,
+    audit: Option<Audit>,
+}
+
+/// Where it is noted what the mailbox's own user does.
+struct Audit {
+    sink: Arc<dyn AuditSink>,
+    who: Identity,
+    on_failure: OnAuditFailure,
 }
 
 impl MailService {
@@ -158,8 +167,24 @@ impl MailService {
             .enable_all()
             .build()
             .map_err(|error| MailError::new(MailCode::Storage, &format!("there is no thread: {error}")))?;
-        let inner = Arc::new(Inner { mailbox, credentials, connector, rules });
+        let inner = Arc::new(Inner { mailbox, credentials, connector, rules, audit: None });
         Ok(MailService { inner, runtime: Some(runtime) })
+    }
+
+    /// The same, with a record in an audit log of each thing that the mailbox's own user has it do,
+    /// by the tool and the account: before it is done, so that nothing is done without. What plugins
+    /// do is recorded with their calls, by the host.
+    #[must_use]
+    pub fn recording(mut self, sink: Arc<dyn AuditSink>, who: Identity, on_failure: OnAuditFailure) -> Self {
+        let inner = Inner {
+            mailbox: self.inner.mailbox.clone(),
+            credentials: self.inner.credentials.clone(),
+            connector: self.inner.connector.clone(),
+            rules: self.inner.rules.clone(),
+            audit: Some(Audit { sink, who, on_failure }),
+        };
+        self.inner = Arc::new(inner);
+        self
     }
 
     /// The mailbox.
@@ -172,6 +197,10 @@ impl MailService {
     /// # Errors
     /// As the mailbox's methods.
     pub async fn perform(&self, request: MailRequest) -> Result<MailAnswer, MailError> {
+        let (tool, account) = meant(&request);
+        if tool != MailTool::Sync {
+            self.record(tool, account).await?;
+        }
         Ok(match request {
             MailRequest::Sync(request) => {
                 MailAnswer::Synced(self.fetch(request, Arc::new(Silent::default())).await?.synced)
@@ -201,7 +230,16 @@ impl MailService {
         request: SyncMail,
         watch: Arc<dyn Watch + Send>,
     ) -> Result<SyncedFolder, MailError> {
+        self.record(MailTool::Sync, request.account_id).await?;
         self.work(None, move |inner, _| inner.sync(&request, &*watch)).await
+    }
+
+    /// Notes what the mailbox's own user does.
+    async fn record(&self, tool: MailTool, account: Option<i64>) -> Result<(), MailError> {
+        if self.inner.audit.is_none() {
+            return Ok(());
+        }
+        self.work(None, move |inner, _| inner.record(tool, account)).await
     }
 
     /// Logs in to each server that an account has, and says how that went.
@@ -280,7 +318,23 @@ impl MailService {
         let sending = self
             .runtime()
             .spawn_blocking(move || inner.mailbox.attempt(id, &*inner.credentials, &inner.connector));
-        let Some(permit) = permit else { return sending.await.map_err(ended)? };
+        let save = move |inner: &Inner| inner.mailbox.save_sent(id, &*inner.credentials, &inner.connector);
+        let Some(permit) = permit else {
+            let delivery = sending.await.map_err(ended)??;
+            let saved = move |inner: &Inner, _: &Caller<'_>| {
+                save(inner);
+                Ok(())
+            };
+            self.work(None, saved).await?;
+            return Ok(delivery);
+        };
+        // A plugin does not wait for the copy of what it sent.
+        let inner = self.inner.clone();
+        let sending = self.runtime().spawn(async move {
+            let sent = sending.await.map_err(ended)?;
+            tokio::task::spawn_blocking(move || save(&inner));
+            sent
+        });
         let patience = permit.remaining().saturating_sub(MARGIN);
         let waited = self.runtime().spawn(async move { tokio::time::timeout(patience, sending).await });
         match waited.await.map_err(ended)? {
@@ -290,7 +344,38 @@ impl MailService {
     }
 }
 
+/// The tool that a request is for, and the account that it means.
+fn meant(request: &MailRequest) -> (MailTool, Option<i64>) {
+    match request {
+        MailRequest::Sync(request) => (MailTool::Sync, request.account_id),
+        MailRequest::List(request) => (MailTool::List, request.account_id),
+        MailRequest::Get(request) => (MailTool::Get, request.account_id),
+        MailRequest::Search(request) => (MailTool::Search, request.account_id),
+        MailRequest::Send(request) => (MailTool::Send, request.account_id),
+        MailRequest::Reply(request) => (MailTool::Reply, request.account_id),
+    }
+}
+
 impl Inner {
+    fn record(&self, tool: MailTool, account: Option<i64>) -> Result<(), MailError> {
+        let Some(Audit { sink, who, on_failure }) = &self.audit else { return Ok(()) };
+        // Where there is no such account, nothing is done with one.
+        let Ok(account) = self.mailbox.account(account) else { return Ok(()) };
+        let unrecorded = |error: airlock_core::Error| {
+            MailError::new(MailCode::Storage, &format!("the audit log cannot be kept: {error}"))
+        };
+        let recorded = Capability::scoped(tool.kind(), &account.name)
+            .and_then(|capability| sink.record(who, &[AuditEvent::Used { capability, count: 1 }]));
+        match (recorded, on_failure) {
+            (Err(error), OnAuditFailure::Refuse) => Err(unrecorded(error)),
+            (Err(error), OnAuditFailure::Continue) => {
+                tracing::warn!(%error, "what is done with mail is not in the audit log");
+                Ok(())
+            }
+            (Ok(()), _) => Ok(()),
+        }
+    }
+
     fn sync(&self, request: &SyncMail, watch: &dyn Watch) -> Result<SyncedFolder, MailError> {
         self.mailbox.sync(request, &*self.credentials, &self.connector, watch)
     }

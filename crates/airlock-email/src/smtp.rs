@@ -1,27 +1,35 @@
 //! Handing a message to a server.
 //!
-//! What matters afterwards is how far it came. Until the content is sent the server has not
-//! taken the message, whatever happens; once it has answered, it has said whether it did. In
-//! between nobody can know, and a message that is sent once more may arrive twice.
+//! What matters afterwards is how far it came. Until the dot that ends the content is sent the
+//! server has not taken the message, whatever happens; once it has answered, it has said whether
+//! it did. In between nobody can know, and a message that is sent once more may arrive twice.
+
+#[cfg(test)]
+mod fuzz;
+mod wire;
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::Instant;
 
-use airlock_core::{MailCode, MailError, Redactor, Secret};
+use airlock_core::{MailCode, MailError, Secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lettre::transport::smtp::authentication::{Credentials as Login, Mechanism};
-use lettre::transport::smtp::client::{SmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
-use lettre::transport::smtp::response::{Response, Severity};
+use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter};
 
 use crate::compose::Composed;
-use crate::{Auth, Connector, Security, Server};
+use crate::echo::Echo;
+use crate::imap::Transport;
+use crate::{Auth, Connector, Security, Server, Stop};
+use wire::Session;
+
+/// Addresses of a server that are tried.
+const ADDRESSES: usize = 8;
 
 impl Connector {
-    /// Hands a message to a server; what that said. `before` is done when everything is
-    /// settled but the content.
+    /// Hands a message to a server; what that said. `before` is done when all of it is there but
+    /// the end: from then on the server may have taken it.
     pub(crate) fn send(
         &self,
         server: &Server,
@@ -29,74 +37,69 @@ impl Connector {
         mail: &Composed,
         before: impl FnOnce() -> Result<(), MailError>,
     ) -> Result<String, Unsent> {
-        let redactor = Redactor::new();
-        if let Some(secret) = secret {
-            redactor.know("smtp", secret);
-        }
-        let unsent = |error| Unsent::of(error, &redactor);
-        let mut connection = self.connect(server, secret).map_err(|error| error.redacted(&redactor))?;
-        settle(&mut connection, mail).map_err(unsent)?;
-        before().map_err(|error| Unsent { fate: Fate::NotSent, error })?;
-        let answer = connection.message(&mail.raw);
-        match answer {
-            Ok(response) if response.code().severity == Severity::PositiveCompletion => {
-                // The message is with the server, whatever becomes of the goodbye.
-                let _ = connection.quit();
-                let said: Vec<&str> = response.message().collect();
-                Ok(format!("smtp-{}", said.join(" ")))
-            }
-            Ok(response) => {
-                let told = format!("the server answered {} to the message", response.code());
-                Err(Unsent { fate: Fate::Uncertain, error: MailError::new(MailCode::Provider, &told) })
-            }
-            // Only a server's own no says that it did not take it.
-            Err(error) if error.status().is_some() => Err(unsent(error)),
-            Err(error) => Err(Unsent { fate: Fate::Uncertain, ..unsent(error) }),
-        }
+        let echo = Echo::of(secret);
+        // Who is not let in may be with another password or at another time: the message is not to blame.
+        let connected = self.connect(server, secret);
+        let connected = connected.map_err(|unsent| Unsent { fate: Fate::NotSent, ..unsent });
+        let sent = connected.and_then(|mut session| {
+            settle(&mut session, mail)?;
+            let answer = session.content(&mail.raw, before)?;
+            // The message is with the server, whatever becomes of the goodbye.
+            session.end();
+            Ok(format!("smtp-{}", answer.told()))
+        });
+        sent.map(|said| echo.taken_out(&said)).map_err(|unsent| unsent.without(&echo))
     }
 
     /// Connects and logs in, and does nothing there.
     pub(crate) fn greet(&self, server: &Server, secret: Option<&Secret>) -> Result<(), MailError> {
-        let redactor = Redactor::new();
-        secret.iter().for_each(|secret| redactor.know("smtp", secret));
-        let connected = self.connect(server, secret).map_err(|unsent| unsent.redacted(&redactor).error);
-        connected.map(|mut connection| drop(connection.quit()))
+        let connected = self.connect(server, secret).map(Session::end);
+        connected.map_err(|unsent| unsent.without(&Echo::of(secret)).error)
     }
 
-    fn connect(&self, server: &Server, secret: Option<&Secret>) -> Result<SmtpConnection, Unsent> {
-        let hello = ClientId::default();
-        let here = |error| Unsent::of(error, &Redactor::new());
-        let tls = match server.security {
-            Security::Plain => None,
-            Security::Tls | Security::StartTls => Some(self.tls(&server.host)?),
-        };
-        let at_once = tls.as_ref().filter(|_| server.security == Security::Tls);
-        let addresses = addresses(server)?;
-        let connect =
-            SmtpConnection::connect(addresses.as_slice(), Some(self.patience()), &hello, at_once, None);
-        let mut connection = connect.map_err(here)?;
-        if let Some(tls) = tls.filter(|_| server.security == Security::StartTls) {
-            // Without it, nothing is said: whoever is between could have taken it away.
-            if !connection.can_starttls() {
-                connection.abort();
-                return Err(Unsent::refused("the server offers no STARTTLS"));
+    fn connect(&self, server: &Server, secret: Option<&Secret>) -> Result<Session<Transport>, Unsent> {
+        let end = Instant::now() + self.deadline();
+        let session = |transport| Session::greeted(transport, self.patience(), end);
+        let left = || self.patience().min(end.saturating_duration_since(Instant::now()));
+        let encrypt =
+            |tcp| Transport::encrypt(tcp, &server.host, self.tls_config()?, left()).map_err(Unsent::from);
+        let tcp = dial(server, left)?;
+        let mut session = match server.security {
+            Security::Tls => session(encrypt(tcp)?)?,
+            Security::Plain => session(Transport::Plain(tcp))?,
+            Security::StartTls => {
+                let mut clear = session(Transport::Plain(tcp))?;
+                // Without it, nothing is said: whoever is between could have taken it away.
+                if !clear.offers("STARTTLS") {
+                    clear.end();
+                    return Err(Unsent::refused("the server offers no STARTTLS"));
+                }
+                clear.command("STARTTLS\r\n")?;
+                let Transport::Plain(tcp) = clear.into_stream()? else {
+                    return Err(Unsent::refused("the connection is encrypted already"));
+                };
+                Session::resumed(encrypt(tcp)?, self.patience(), end)?
             }
-            connection.starttls(&tls, &hello).map_err(here)?;
-        }
+        };
         if server.auth != Auth::None {
             let secret = secret.ok_or_else(|| Unsent::refused("there is no credential for the account"))?;
-            log_in(&mut connection, server, secret).map_err(Unsent::login)?;
+            log_in(&mut session, server, secret)?;
         }
-        Ok(connection)
+        Ok(session)
     }
+}
 
-    fn tls(&self, host: &str) -> Result<TlsParameters, Unsent> {
-        let certificates = self.certificates().map_err(|error| Unsent { fate: Fate::NotSent, error })?;
-        let builder = TlsParameters::builder(host.to_owned());
-        let builder =
-            certificates.into_iter().fold(builder, |builder, one| builder.add_root_certificate(one));
-        builder.build_rustls().map_err(|error| Unsent::of(error, &Redactor::new()))
+/// Connects with the first of a server's addresses that answers.
+fn dial(server: &Server, left: impl Fn() -> std::time::Duration) -> Result<crate::imap::Tcp, Unsent> {
+    let mut last = Unsent::refused("the server has no address");
+    for address in addresses(server)?.into_iter().take(ADDRESSES) {
+        let one = Server { host: address.ip().to_string(), ..server.clone() };
+        match Transport::dial(&one, left(), &Stop::new()) {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = error.into(),
+        }
     }
+    Err(last)
 }
 
 /// Where the server is. One that is spoken to without protection is on this machine.
@@ -115,55 +118,58 @@ pub(crate) fn addresses(server: &Server) -> Result<Vec<SocketAddr>, Unsent> {
 }
 
 /// Settles who sends and who gets the message, and that its content comes now.
-fn settle(connection: &mut SmtpConnection, mail: &Composed) -> Result<(), lettre::transport::smtp::Error> {
+fn settle(session: &mut Session<Transport>, mail: &Composed) -> Result<(), Unsent> {
     let mut parameters = Vec::new();
-    let supports = |connection: &SmtpConnection, what| connection.server_info().supports_feature(what);
     let is_ascii = mail.envelope.from().into_iter().chain(mail.envelope.to()).all(|address| {
         let address: &str = address.as_ref();
         address.is_ascii()
     });
-    if !is_ascii && supports(connection, Extension::SmtpUtfEight) {
+    if !is_ascii && session.offers("SMTPUTF8") {
         parameters.push(MailParameter::SmtpUtfEight);
     }
-    if !mail.raw.is_ascii() && supports(connection, Extension::EightBitMime) {
+    if !mail.raw.is_ascii() && session.offers("8BITMIME") {
         parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
     }
-    connection.command(Mail::new(mail.envelope.from().cloned(), parameters))?;
+    session.command(Mail::new(mail.envelope.from().cloned(), parameters))?;
     for recipient in mail.envelope.to() {
         // One that is refused is a reason to send to nobody: who sent it decides.
-        connection.command(Rcpt::new(recipient.clone(), vec![]))?;
+        session.command(Rcpt::new(recipient.clone(), vec![]))?;
     }
-    connection.command(Data).map(drop)
+    session.command(Data).map(drop)
 }
 
-fn log_in(
-    connection: &mut SmtpConnection,
-    server: &Server,
-    secret: &Secret,
-) -> Result<(), lettre::transport::smtp::Error> {
-    let mechanism = match server.auth {
+fn log_in(session: &mut Session<Transport>, server: &Server, secret: &Secret) -> Result<(), Unsent> {
+    let (user, secret) = (server.user.as_str(), secret.reveal());
+    if user.contains('\0') || secret.contains('\0') {
+        return Err(MailError::invalid("smtp.user and its credential cannot have a NUL").into());
+    }
+    let (mechanism, first) = match server.auth {
         Auth::None => return Ok(()),
-        Auth::Plain => Mechanism::Plain,
-        Auth::Login => Mechanism::Login,
-        Auth::Xoauth2 => Mechanism::Xoauth2,
-        Auth::OauthBearer => return bearer(connection, server, secret).map(drop),
+        Auth::Plain => ("PLAIN", Some(format!("\0{user}\0{secret}"))),
+        Auth::Login => ("LOGIN", None),
+        Auth::Xoauth2 => ("XOAUTH2", Some(format!("user={user}\x01auth=Bearer {secret}\x01\x01"))),
+        Auth::OauthBearer => ("OAUTHBEARER", Some(crate::imap::bearer(server, secret))),
     };
-    let login = Login::new(server.user.clone(), secret.reveal().to_owned());
-    connection.auth(&[mechanism], &login).map(drop)
-}
-
-/// `OAUTHBEARER` (RFC 7628, 3.1), which lettre does not know.
-fn bearer(
-    connection: &mut SmtpConnection,
-    server: &Server,
-    secret: &Secret,
-) -> Result<Response, lettre::transport::smtp::Error> {
-    let first = crate::imap::bearer(server, secret.reveal());
-    let response = connection.command(format_args!("AUTH OAUTHBEARER {}\r\n", STANDARD.encode(first)))?;
-    match response.has_code(334) {
+    if !session.offers_login(mechanism) {
+        return Err(Unsent::refused(&format!("the server offers no login by {mechanism}")));
+    }
+    let first = first.map(|first| format!(" {}", STANDARD.encode(first))).unwrap_or_default();
+    let mut answer = session.command(format_args!("AUTH {mechanism}{first}\r\n"))?;
+    let next = match server.auth {
+        Auth::Login => vec![STANDARD.encode(user), STANDARD.encode(secret)],
         // The server says what is wrong, and fails once it is heard (RFC 7628, 3.2.3).
-        true => connection.command("AQ==\r\n"),
-        false => Ok(response),
+        Auth::OauthBearer => vec!["AQ==".to_owned()],
+        _ => vec![String::new()],
+    };
+    for said in next {
+        if answer.code != 334 {
+            break;
+        }
+        answer = session.command(format_args!("{said}\r\n"))?;
+    }
+    match answer.code {
+        200..300 => Ok(()),
+        _ => Err(Unsent::refused("the server asks more than a login has to say")),
     }
 }
 
@@ -185,40 +191,19 @@ pub(crate) struct Unsent {
     pub(crate) error: MailError,
 }
 
+impl From<MailError> for Unsent {
+    fn from(error: MailError) -> Self {
+        Unsent { fate: Fate::NotSent, error }
+    }
+}
+
 impl Unsent {
-    fn of(error: lettre::transport::smtp::Error, redactor: &Redactor) -> Self {
-        let fate = if error.is_permanent() { Fate::Refused } else { Fate::NotSent };
-        let (code, what) = match error.status() {
-            Some(_) => (MailCode::Provider, "provider rejected the request"),
-            None if error.is_client() || error.is_response() => {
-                (MailCode::Provider, "the server cannot be spoken to")
-            }
-            None => (MailCode::Network, "network error while contacting provider"),
-        };
-        // The chain of causes has what is of use: the server's own words.
-        let mut told = format!("{what}: {error}");
-        let mut cause = std::error::Error::source(&error);
-        while let Some(further) = cause {
-            let further_told = further.to_string();
-            if !told.contains(&further_told) {
-                told = format!("{told}: {further_told}");
-            }
-            cause = further.source();
-        }
-        Unsent { fate, error: MailError::new(code, &redactor.redact(&told)) }
-    }
-
-    /// Who logs in may do so with another password later: the message is not to blame.
-    fn login(error: lettre::transport::smtp::Error) -> Self {
-        Unsent { fate: Fate::NotSent, ..Unsent::of(error, &Redactor::new()) }
-    }
-
     fn refused(reason: &str) -> Self {
-        Unsent { fate: Fate::NotSent, error: MailError::new(MailCode::Provider, reason) }
+        MailError::new(MailCode::Provider, reason).into()
     }
 
-    fn redacted(self, redactor: &Redactor) -> Self {
-        let error = MailError::new(self.error.code(), &redactor.redact(self.error.message()));
+    fn without(self, echo: &Echo) -> Self {
+        let error = MailError::new(self.error.code(), &echo.taken_out(self.error.message()));
         Unsent { error, ..self }
     }
 }

@@ -65,6 +65,12 @@ impl OutboxWorker {
                     }),
                     Err(error) => tracing::warn!(%error, "the outbox cannot be sent"),
                 }
+                match mailbox.look_due(&*credentials, &connector) {
+                    Ok(found) => found.iter().for_each(|delivery| {
+                        tracing::info!(outbox = delivery.outbox_id, status = delivery.status)
+                    }),
+                    Err(error) => tracing::warn!(%error, "what was sent cannot be looked for"),
+                }
                 if of_thread.sleep(until_due(&mailbox)) == Woken::ToEnd {
                     return;
                 }

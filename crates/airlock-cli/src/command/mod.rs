@@ -215,11 +215,21 @@ impl Session {
 
     /// The mailbox of this user, opened.
     fn mail(&self) -> Result<&Opened, Error> {
+        // What is done is recorded there.
+        self.store()?;
         Ok(self.user_mail(&config::data()?).open()?)
     }
 
     fn user_mail(&self, data: &Path) -> &Arc<UserMail> {
-        self.mail.get_or_init(|| Arc::new(UserMail::new(data, self.config.mail.clone())))
+        self.mail.get_or_init(|| {
+            let mail = UserMail::new(data, self.config.mail.clone(), self.config.mail_secrets);
+            Arc::new(match self.store() {
+                Ok(store) if self.config.audit.calls => {
+                    mail.recording(store.clone(), self.config.audit.on_failure())
+                }
+                _ => mail,
+            })
+        })
     }
 
     fn secrets(&self, data: &Path, redactor: Redactor) -> SecretFile {

@@ -1,6 +1,7 @@
 //! What a person types about mail.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use airlock_email::{Auth, Feature, Security};
 use clap::builder::PossibleValuesParser;
@@ -225,6 +226,9 @@ pub(crate) struct Login {
     /// Log in with another device, where a code is typed
     #[arg(long)]
     pub(crate) device: bool,
+    /// How long the browser has to come back
+    #[arg(long, value_name = "TIME", default_value = "5m", conflicts_with = "device", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Duration,
 }
 
 #[derive(Debug, Subcommand)]
@@ -243,6 +247,12 @@ pub(crate) enum OutboxTask {
     },
     /// Have what is not sent yet never be sent
     Cancel {
+        /// Its number
+        id: i64,
+    },
+    /// Look among the messages at the server whether what is uncertain arrived, and whether a copy
+    /// of what is sent is there
+    Check {
         /// Its number
         id: i64,
     },

@@ -181,3 +181,14 @@ fn re_is_there_once_and_many_references_are_cut_in_the_middle() {
     assert_eq!((cut.len(), cut[0], cut[1], cut[49]), (50, "<0@x>", "<32@x>", "<last@x>"));
     assert_eq!(super::references(Some("junk <a@x>"), None).as_deref(), Some("<a@x>"));
 }
+
+#[test]
+fn a_text_of_millions_of_lines_is_written_and_its_lines_end_as_those_of_a_message() {
+    assert_eq!(super::with_line_ends("a\nb\r\nc\rd\n\n"), "a\r\nb\r\nc\r\nd\r\n\r\n");
+    assert_eq!(super::with_line_ends(""), "");
+    let (_home, mailbox) = mailbox();
+    account(&mailbox, "anna");
+    // In a time that grows with their square this would not end.
+    let composed = compose(&mailbox, &SendMail { body_text: "a\n".repeat(4_000_000), ..request() });
+    assert_eq!(super::lines(&composed.expect("written").raw).filter(|line| line == b"a").count(), 4_000_000);
+}

@@ -3,6 +3,7 @@
 //! The parser is imap-proto; what goes over the connection is written here, so that all that a
 //! server says has bounds, each wait ends, and no password is in any log.
 
+mod find;
 #[cfg(test)]
 mod fuzz;
 mod login;
@@ -13,15 +14,16 @@ mod wire;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use airlock_core::{MailError, Redactor, Secret};
+use airlock_core::{MailError, Secret};
 use imap_proto::{AttributeValue, Capability, MailboxDatum, NameAttribute, Response, ResponseCode, Status};
 
 pub(crate) use login::bearer;
 pub use stream::Stop;
-pub(crate) use stream::Transport;
+pub(crate) use stream::{Tcp, Transport};
 use wire::{Bounds, Finished, Wire};
 pub(crate) use wire::{Fault, Stream, broken, refused};
 
+use crate::echo::Echo;
 use crate::{Connector, Security, Server};
 
 /// Capabilities that a server may say to have.
@@ -121,15 +123,10 @@ pub(crate) fn open(
     secret: Option<&Secret>,
     stop: &Stop,
 ) -> Result<Session<Transport>, MailError> {
-    let redactor = Redactor::new();
-    if let Some(secret) = secret {
-        redactor.know("imap", secret);
-    }
-    let opened = connect(connector, server, stop).and_then(|mut session| {
-        session.log_in(server, secret)?;
-        Ok(session)
-    });
-    opened.map_err(|error| MailError::new(error.code(), &redactor.redact(error.message())))
+    let mut session = connect(connector, server, stop)?;
+    session.wire.take_out(Echo::of(secret));
+    session.log_in(server, secret)?;
+    Ok(session)
 }
 
 fn connect(connector: &Connector, server: &Server, stop: &Stop) -> Result<Session<Transport>, MailError> {

@@ -13,6 +13,8 @@ use airlock_core::{MailCode, MailError};
 use imap_proto::{Outcome, Response, ResponseCode, Status};
 use memchr::memmem;
 
+use crate::echo::Echo;
+
 /// Bytes that a response may have beside its literals.
 const TEXT: usize = 64 << 10;
 
@@ -57,6 +59,17 @@ pub(crate) enum Fault {
     Broken(MailError),
 }
 
+impl Fault {
+    fn without(self, echo: &Echo) -> Self {
+        match self {
+            Fault::No(said) => Fault::No(echo.taken_out(&said)),
+            Fault::Broken(error) => {
+                Fault::Broken(MailError::new(error.code(), &echo.taken_out(error.message())))
+            }
+        }
+    }
+}
+
 impl From<MailError> for Fault {
     fn from(error: MailError) -> Self {
         Fault::Broken(error)
@@ -88,11 +101,18 @@ pub(crate) struct Wire<S> {
     /// Where what is not read yet begins.
     next: usize,
     commands: u32,
+    /// What it logs in with, which no error repeats.
+    echo: Echo,
 }
 
 impl<S: Stream> Wire<S> {
     pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Wire { stream, patience, buffer: Vec::new(), next: 0, commands: 0 }
+        Wire { stream, patience, buffer: Vec::new(), next: 0, commands: 0, echo: Echo::default() }
+    }
+
+    /// Has no error repeat what these are from now on.
+    pub(crate) fn take_out(&mut self, echo: Echo) {
+        self.echo = echo;
     }
 
     /// The connection, to be encrypted: nothing may have been said before that.
@@ -133,6 +153,15 @@ impl<S: Stream> Wire<S> {
         &mut self,
         tag: &str,
         bounds: Bounds,
+        each: impl FnMut(Response<'_>) -> Result<(), MailError>,
+    ) -> Result<Finished, Fault> {
+        self.finished(tag, bounds, each).map_err(|fault| fault.without(&self.echo))
+    }
+
+    fn finished(
+        &mut self,
+        tag: &str,
+        bounds: Bounds,
         mut each: impl FnMut(Response<'_>) -> Result<(), MailError>,
     ) -> Result<Finished, Fault> {
         let (mut responses, mut literals) = (0, 0);
@@ -158,6 +187,10 @@ impl<S: Stream> Wire<S> {
 
     /// What the server has to say before it takes more, or what it says instead.
     pub(crate) fn asked_for_more(&mut self, tag: &str) -> Result<Option<Finished>, Fault> {
+        self.continued(tag).map_err(|fault| fault.without(&self.echo))
+    }
+
+    fn continued(&mut self, tag: &str) -> Result<Option<Finished>, Fault> {
         for _ in 0..UNASKED {
             match self.response(0)?.0 {
                 Response::Continue(_) => return Ok(None),

@@ -56,14 +56,12 @@ impl OauthLogin<'_> {
             .url();
         open(url.as_str());
         let code = in_runtime(self.wait(listener, redirect.path(), state.secret(), patience))??;
-        let redactor = self.redactor();
-        redactor.know("code", &Secret::new(code.as_str()));
-        redactor.know("verifier", &Secret::new(verifier.secret().as_str()));
+        let echo = self.echo([&Secret::new(code.as_str()), &Secret::new(verifier.secret().as_str())]);
         let answer = client
             .exchange_code(AuthorizationCode::new(code))
             .set_pkce_verifier(verifier)
             .request(&|request| http.send(request))
-            .map_err(|error| told(error, &redactor))?;
+            .map_err(|error| told(error, &echo))?;
         Ok(Tokens::of(&answer, None))
     }
 

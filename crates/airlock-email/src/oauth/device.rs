@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use airlock_core::MailError;
+use airlock_core::{MailError, Secret};
 use oauth2::StandardDeviceAuthorizationResponse;
 
 use super::{OauthLogin, Tokens, told};
@@ -35,7 +35,6 @@ impl OauthLogin<'_> {
     /// [`MailCode::Provider`](airlock_core::MailCode::Provider) when the person or the provider
     /// says no or nothing, [`MailCode::Network`](airlock_core::MailCode::Network).
     pub fn with_device(&self, tell: impl FnOnce(&DevicePrompt)) -> Result<Tokens, MailError> {
-        let redactor = self.redactor();
         let client = self.provider.client(self.client_secret, None)?;
         let http = self.http()?;
         let send = |request| http.send(request);
@@ -44,7 +43,8 @@ impl OauthLogin<'_> {
             .map_err(|_| MailError::invalid("the account's provider has no login with a device"))?
             .add_scopes(self.provider.scopes())
             .request(&send);
-        let asked: StandardDeviceAuthorizationResponse = asked.map_err(|error| told(error, &redactor))?;
+        let asked: StandardDeviceAuthorizationResponse =
+            asked.map_err(|error| told(error, &self.echo([])))?;
         tell(&DevicePrompt {
             url: asked.verification_uri().to_string(),
             code: asked.user_code().secret().clone(),
@@ -58,8 +58,9 @@ impl OauthLogin<'_> {
                 std::thread::sleep(MOMENT.min(end.saturating_duration_since(Instant::now())));
             }
         };
+        let echo = self.echo([&Secret::new(asked.device_code().secret().as_str())]);
         // A connection that breaks is tried again, and ends with the code.
         let got = client.exchange_device_access_token(&asked).request(&send, sleep, timeout);
-        got.map(|answer| Tokens::of(&answer, None)).map_err(|error| told(error, &redactor))
+        got.map(|answer| Tokens::of(&answer, None)).map_err(|error| told(error, &echo))
     }
 }

@@ -5,7 +5,7 @@ mod device;
 mod http;
 mod tokens;
 
-use airlock_core::{MailError, Redactor, Secret};
+use airlock_core::{MailError, Secret};
 use oauth2::basic::BasicClient;
 use oauth2::url::{Host, Url};
 use oauth2::{
@@ -19,6 +19,7 @@ pub use device::DevicePrompt;
 pub use tokens::Tokens;
 
 use crate::db::failed;
+use crate::echo::Echo;
 use crate::imap::refused;
 use crate::{Mailbox, Stop};
 use http::Http;
@@ -163,14 +164,14 @@ impl Mailbox {
 }
 
 /// The error for what a provider answers.
-fn told<T>(error: RequestTokenError<MailError, T>, redactor: &Redactor) -> MailError
+fn told<T>(error: RequestTokenError<MailError, T>, echo: &Echo) -> MailError
 where
     T: ErrorResponse + std::fmt::Display + 'static,
 {
     let error = match error {
         RequestTokenError::Request(error) => error,
         RequestTokenError::ServerResponse(answer) => {
-            let answer = answer.to_string();
+            let answer = echo.taken_out(&answer.to_string());
             let answer = &answer[..answer.floor_char_boundary(300)];
             refused(&format!("the provider of tokens refused: {answer}"))
         }
@@ -178,7 +179,7 @@ where
         RequestTokenError::Parse(..) => refused("the provider of tokens answers what is no token"),
         RequestTokenError::Other(reason) => refused(&format!("the provider of tokens: {reason}")),
     };
-    MailError::new(error.code(), &redactor.redact(error.message()))
+    MailError::new(error.code(), &echo.taken_out(error.message()))
 }
 
 /// Who may be asked for tokens, and until when.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use airlock_core::{MailError, Redactor, Secret};
+use airlock_core::{MailError, Secret};
 use oauth2::basic::BasicTokenResponse;
 use oauth2::{RefreshToken, TokenResponse as _};
 use serde::{Deserialize, Serialize};
 
 use super::{OauthLogin, told};
 use crate::db::now;
+use crate::echo::Echo;
 
 /// Seconds before its end when a token is renewed (PRX's).
 const EARLY: i64 = 60;
@@ -77,22 +78,18 @@ impl OauthLogin<'_> {
     /// Gets a new token for the one that ends; none where there is nothing to get it with.
     pub(crate) fn renew(&self, tokens: &Tokens) -> Result<Option<Tokens>, MailError> {
         let Some(refresh) = &tokens.refresh else { return Ok(None) };
-        let redactor = self.redactor();
-        redactor.know("refresh token", refresh);
+        let echo = self.echo([refresh, &tokens.access]);
         let client = self.provider.client(self.client_secret, None)?;
         let http = self.http()?;
         let answer = client
             .exchange_refresh_token(&RefreshToken::new(refresh.reveal().to_owned()))
             .request(&|request| http.send(request))
-            .map_err(|error| told(error, &redactor))?;
+            .map_err(|error| told(error, &echo))?;
         Ok(Some(Tokens::of(&answer, Some(tokens))))
     }
 
-    pub(super) fn redactor(&self) -> Redactor {
-        let redactor = Redactor::new();
-        if let Some(secret) = self.client_secret {
-            redactor.know("client", secret);
-        }
-        redactor
+    /// What no error repeats: these, and the client's secret.
+    pub(super) fn echo<'a>(&'a self, secrets: impl IntoIterator<Item = &'a Secret>) -> Echo {
+        Echo::of(self.client_secret.into_iter().chain(secrets))
     }
 }

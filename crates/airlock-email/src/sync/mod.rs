@@ -186,7 +186,7 @@ impl Mailbox {
     }
 
     /// A session with an account's server. A token that the server does not take is renewed once.
-    fn session(
+    pub(crate) fn session(
         &self,
         account: &Account,
         credentials: &dyn Credentials,

@@ -84,7 +84,7 @@ fn features_are_switched_for_each_account() {
     let (_home, mailbox) = mailbox();
     let (one, two) = (account(&mailbox, "one"), account(&mailbox, "two"));
     let on: Vec<bool> = Feature::ALL.iter().map(|f| mailbox.is_on(one, *f).expect("read")).collect();
-    assert_eq!(on, [true, true, false, false, false]);
+    assert_eq!(on, [true, true, false, false, false, true]);
     mailbox.switch(one, Feature::InboxRead, false).expect("switched");
     mailbox.switch(one, Feature::InboxSearch, false).expect("switched");
     let list = |id| ListMail { account_id: Some(id), folder: "INBOX".to_owned(), limit: 1 };

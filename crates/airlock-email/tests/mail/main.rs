@@ -3,14 +3,20 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audited;
+mod canary;
 mod crashes;
 mod cuts;
 mod dovecot;
+mod echoing;
 mod fetching;
 mod hostile;
+#[cfg(all(feature = "keyring", target_os = "linux"))]
+mod keyring;
 mod oauth;
 mod plugin;
 mod provider;
 mod proxy;
 mod sending;
+mod sent;
 mod server;

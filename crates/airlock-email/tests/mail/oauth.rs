@@ -1,7 +1,6 @@
 //! Tokens of a provider that the test serves.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -12,129 +11,22 @@ use airlock_email::{
     Account, Auth, Connector, Credentials, Mailbox, OauthLogin, OauthProvider, PassphraseFile, Protocol,
     Security, Stop, StoredCredentials, Tokens,
 };
-use base64::Engine as _;
-use oauth2::url::{Url, form_urlencoded};
 
 use crate::dovecot::{Dovecot, fetching};
 use crate::fetching::{letter, request};
-use crate::provider;
+use crate::provider::{self, Provider, asked, come_back};
 use crate::server::TOKEN;
 
-/// What the provider knows and was asked.
-#[derive(Default)]
-struct State {
-    /// The refresh token that it takes.
-    refresh: String,
-    /// How often it gave a token for one.
-    renewals: usize,
-    /// How often it says that nobody has typed the code yet.
-    pending: usize,
-    /// What it refuses with.
-    error: Option<&'static str>,
-    /// The PKCE challenge of the login that is going on.
-    challenge: String,
-    /// What it gives as a token.
-    access: String,
-}
-
-struct Provider {
-    port: u16,
-    state: Arc<Mutex<State>>,
-}
-
-impl Provider {
-    fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let state = State {
-            refresh: "refresh-canary-0".to_owned(),
-            access: "access-canary".to_owned(),
-            ..State::default()
-        };
-        let provider = Provider { port, state: Arc::new(Mutex::new(state)) };
-        let state = provider.state.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let Some(request) = provider::request(&mut stream) else { continue };
-                let form = form_urlencoded::parse(request.body.as_bytes()).into_owned().collect();
-                let (status, body) = answer(&mut state.lock().unwrap(), port, &request.path, &form);
-                provider::answer(&mut stream, status, "application/json", &body);
-            }
-        });
-        provider
+/// What an account says of a provider.
+fn settings(provider: &Provider) -> OauthProvider {
+    OauthProvider {
+        auth_url: Some(provider.at("authorize")),
+        token_url: provider.at("token"),
+        device_url: Some(provider.at("device")),
+        redirect_url: None,
+        client_id: "a-client".to_owned(),
+        scopes: vec!["mail".to_owned(), "offline_access".to_owned()],
     }
-
-    fn settings(&self) -> OauthProvider {
-        let at = |path: &str| format!("http://127.0.0.1:{}/{path}", self.port);
-        OauthProvider {
-            auth_url: Some(at("authorize")),
-            token_url: at("token"),
-            device_url: Some(at("device")),
-            redirect_url: None,
-            client_id: "a-client".to_owned(),
-            scopes: vec!["mail".to_owned(), "offline_access".to_owned()],
-        }
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-}
-
-fn answer(
-    state: &mut State,
-    port: u16,
-    path: &str,
-    form: &BTreeMap<String, String>,
-) -> (&'static str, String) {
-    let of = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    let refused =
-        |error: &str| ("400 Bad Request", format!("{{\"error\":\"{error}\",\"error_description\":\"no\"}}"));
-    if path == "/device" {
-        assert_eq!((of("client_id"), of("scope")), ("a-client", "mail offline_access"));
-        let told = format!(
-            "{{\"device_code\":\"device-canary\",\"user_code\":\"ABCD\",\"interval\":0,\"expires_in\":600,
-             \"verification_uri\":\"http://127.0.0.1:{port}/type\"}}"
-        );
-        return ("200 OK", told);
-    }
-    assert_eq!(path, "/token");
-    if let Some(error) = state.error {
-        return refused(error);
-    }
-    match of("grant_type") {
-        "authorization_code" => {
-            let challenge = airlock_core::Digest::of(of("code_verifier").as_bytes());
-            let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(challenge.as_bytes());
-            if of("code") != "code-canary"
-                || challenge != state.challenge
-                || of("client_secret") != "client-canary"
-            {
-                return refused("invalid_grant");
-            }
-        }
-        "refresh_token" => {
-            if of("refresh_token") != state.refresh {
-                return refused("invalid_grant");
-            }
-            state.renewals += 1;
-            state.refresh = format!("refresh-canary-{}", state.renewals);
-        }
-        "urn:ietf:params:oauth:grant-type:device_code" => {
-            assert_eq!(of("device_code"), "device-canary");
-            if state.pending > 0 {
-                state.pending -= 1;
-                return refused("authorization_pending");
-            }
-        }
-        other => panic!("what is {other}?"),
-    }
-    let State { access, refresh, .. } = state;
-    let told = format!(
-        "{{\"access_token\":\"{access}\",\"refresh_token\":\"{refresh}\",\"token_type\":\"Bearer\",\"expires_in\":3600}}"
-    );
-    ("200 OK", told)
 }
 
 fn now() -> i64 {
@@ -145,26 +37,11 @@ fn no_canary(error: &MailError) {
     assert!(!error.message().contains("canary"), "{error}");
 }
 
-/// Has the browser come back to this address; what it is answered.
-fn come_back(redirect: &Url, query: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", redirect.port().unwrap())).unwrap();
-    write!(stream, "GET {}?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n", redirect.path()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.lines().next().unwrap().to_owned()
-}
-
-/// What an address that is opened in a browser asks for.
-fn asked(url: &str) -> (Url, BTreeMap<String, String>) {
-    let asked: BTreeMap<String, String> = Url::parse(url).unwrap().query_pairs().into_owned().collect();
-    (asked["redirect_uri"].parse().unwrap(), asked)
-}
-
 #[test]
 fn a_login_with_a_browser_gets_tokens_for_whom_it_is_of() {
     let provider = Provider::start();
     for redirect_url in [None, Some("http://localhost/callback".to_owned())] {
-        let settings = OauthProvider { redirect_url, ..provider.settings() };
+        let settings = OauthProvider { redirect_url, ..settings(&provider) };
         let (secret, connector, stop) = (Secret::new("client-canary"), Connector::default(), Stop::new());
         let login = OauthLogin {
             provider: &settings,
@@ -203,7 +80,7 @@ fn a_login_with_a_browser_gets_tokens_for_whom_it_is_of() {
 #[test]
 fn a_login_that_is_refused_or_that_nobody_comes_back_to_ends() {
     let provider = Provider::start();
-    let (settings, connector, stop) = (provider.settings(), Connector::default(), Stop::new());
+    let (settings, connector, stop) = (settings(&provider), Connector::default(), Stop::new());
     let login = OauthLogin { provider: &settings, client_secret: None, connector: &connector, stop: &stop };
     let come = |query: &'static str| {
         move |url: &str| {
@@ -231,7 +108,7 @@ fn a_login_that_is_refused_or_that_nobody_comes_back_to_ends() {
 #[test]
 fn a_login_with_a_device_waits_for_the_person() {
     let provider = Provider::start();
-    let (settings, connector, stop) = (provider.settings(), Connector::default(), Stop::new());
+    let (settings, connector, stop) = (settings(&provider), Connector::default(), Stop::new());
     let login = OauthLogin { provider: &settings, client_secret: None, connector: &connector, stop: &stop };
     provider.state().pending = 3;
     let mut prompt = None;
@@ -257,7 +134,7 @@ fn with_tokens(
     tokens: &Tokens,
 ) -> (Mailbox, StoredCredentials) {
     let mailbox = fetching(home, port, Security::Tls, Auth::Xoauth2);
-    mailbox.set_oauth(1, provider.map(Provider::settings).as_ref()).unwrap();
+    mailbox.set_oauth(1, provider.map(settings).as_ref()).unwrap();
     let credentials = stored(&mailbox);
     credentials.set_tokens(&mailbox.account(None).unwrap(), tokens).unwrap();
     (mailbox, credentials)
@@ -398,11 +275,11 @@ fn a_provider_is_spoken_to_encrypted_and_leads_nowhere_else() {
     let home = tempfile::tempdir().unwrap();
     let mailbox = fetching(home.path(), 1, Security::Tls, Auth::Xoauth2);
     for url in ["http://provider.example/token", "ftp://127.0.0.1/", "token"] {
-        let settings = OauthProvider { token_url: url.to_owned(), ..provider.settings() };
+        let settings = OauthProvider { token_url: url.to_owned(), ..settings(&provider) };
         let error = mailbox.set_oauth(1, Some(&settings)).unwrap_err();
         assert_eq!(error.message(), "oauth.token_url has to be an https URL");
     }
-    let away = OauthProvider { redirect_url: Some("http://x.example/".to_owned()), ..provider.settings() };
+    let away = OauthProvider { redirect_url: Some("http://x.example/".to_owned()), ..settings(&provider) };
     assert_eq!(mailbox.set_oauth(1, Some(&away)).unwrap_err().code(), MailCode::Validation);
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -416,7 +293,7 @@ fn a_provider_is_spoken_to_encrypted_and_leads_nowhere_else() {
         }
     });
     let leading =
-        OauthProvider { token_url: format!("http://127.0.0.1:{port}/token"), ..provider.settings() };
+        OauthProvider { token_url: format!("http://127.0.0.1:{port}/token"), ..settings(&provider) };
     mailbox.set_oauth(1, Some(&leading)).unwrap();
     let credentials = stored(&mailbox);
     let account = mailbox.account(None).unwrap();

@@ -169,3 +169,43 @@ fn rules_bound_whom_plugins_write_to_and_how_often() {
     assert_eq!(refused["message"], "plugins may send 2 messages in an hour from an account");
     assert_eq!(round.exim.delivered(2).len(), 2);
 }
+
+/// Arguments of all six tools.
+fn all_tools() -> [Value; 6] {
+    [
+        json!({ "tool": "email.sync" }),
+        json!({ "tool": "email.list" }),
+        json!({ "tool": "email.get", "message_id": "m" }),
+        json!({ "tool": "email.search", "query": "lunch" }),
+        send("anna@x.example", "lunch"),
+        json!({ "tool": "email.reply", "message_id": "m", "body_text": "x" }),
+    ]
+}
+
+#[test]
+fn on_a_host_without_a_mailbox_every_tool_says_so() {
+    let mut services = Services::default();
+    services.mail_network = true;
+    let host = Host::builder().services(services).build().unwrap();
+    let options = ALL.iter().fold(LoadOptions::new(), |options, text| options.allow(text.parse().unwrap()));
+    let plugin = host.load_blocking(Path::new(PLUGIN), options).unwrap();
+    for args in all_tools() {
+        let error = plugin.call_blocking::<_, Value>("email.execute", &args).expect_err("there is no mail");
+        let answer: Value = serde_json::from_str(error.output().unwrap()).unwrap();
+        assert_eq!(answer["error_code"], "EMAIL_HOST_CAPABILITY_UNAVAILABLE", "{args}: {answer}");
+    }
+}
+
+#[test]
+fn a_plugin_of_mail_has_neither_files_nor_connections_nor_variables() {
+    let host = Host::builder().build().unwrap();
+    // Whatever it asks for is allowed.
+    let plugin = host.load_blocking(Path::new(PLUGIN), LoadOptions::new().allow_all_requested()).unwrap();
+    let policy = plugin.policy();
+    let others = policy.allowed().filter(|capability| {
+        let kind = capability.kind().to_string();
+        // It may log, and knows the time and how it is configured.
+        !["log", "clock", "config"].contains(&kind.as_str()) && !kind.starts_with("email.")
+    });
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&airlock_core::Capability>::new());
+}

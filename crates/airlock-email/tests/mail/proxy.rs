@@ -17,13 +17,21 @@ pub(crate) struct Fault {
     pub(crate) garbled: Option<u64>,
     /// From this place on the client gets this, again and again.
     pub(crate) flood: Option<(u64, &'static [u8])>,
+    /// Once the client got this, it gets nothing more, and the connection stays.
+    pub(crate) held_after: Option<&'static [u8]>,
     /// What is waited before anything is let through.
     pub(crate) delay: Duration,
 }
 
 impl Fault {
-    pub(crate) const NONE: Fault =
-        Fault { to_server: u64::MAX, to_client: u64::MAX, garbled: None, flood: None, delay: Duration::ZERO };
+    pub(crate) const NONE: Fault = Fault {
+        to_server: u64::MAX,
+        to_client: u64::MAX,
+        garbled: None,
+        flood: None,
+        held_after: None,
+        delay: Duration::ZERO,
+    };
 }
 
 /// Leads connections to a server, with what goes wrong as is said when one comes.
@@ -45,7 +53,13 @@ impl Proxy {
                 let (here, there) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let fault = *fault.lock().unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
-                let to_server = Fault { garbled: None, flood: None, to_client: fault.to_server, ..fault };
+                let to_server = Fault {
+                    garbled: None,
+                    flood: None,
+                    held_after: None,
+                    to_client: fault.to_server,
+                    ..fault
+                };
                 std::thread::spawn(move || lead(here, there, to_server));
                 std::thread::spawn(move || lead(server, client, fault));
             }
@@ -66,8 +80,11 @@ impl Proxy {
 
 fn lead(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
     let mut buffer = [0; 4096];
-    let mut at = 0;
+    let (mut at, mut is_held) = (0, false);
     while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if is_held {
+            continue;
+        }
         std::thread::sleep(fault.delay);
         let bytes = &mut buffer[..read];
         if let Some(place) = fault.garbled.and_then(|place| usize::try_from(place.checked_sub(at)?).ok())
@@ -81,6 +98,7 @@ fn lead(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
         if to.write_all(&bytes[..through]).is_err() {
             break;
         }
+        is_held = fault.held_after.is_some_and(|what| memchr::memmem::find(bytes, what).is_some());
         if let Some((_, flood)) = flood {
             while to.write_all(flood).is_ok() {}
         }

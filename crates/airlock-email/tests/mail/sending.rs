@@ -198,3 +198,54 @@ fn nothing_is_kept_or_sent_where_sending_is_switched_off() {
     mailbox.cancel(error.delivery().unwrap().outbox_id).unwrap();
     assert_eq!(mailbox.outbox(account).unwrap()[0].delivery.held, Some("cancelled"));
 }
+
+/// A server that says this, and then one thing again and again, a byte at a time: it never lets a
+/// wait end by itself.
+fn dripping(said: &'static [&'static str], drop: &'static [u8]) -> u16 {
+    use std::io::{BufRead as _, Write as _};
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut lines = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+                for answer in said {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                    // Up to the end of the content where that is awaited.
+                    let is_end = |line: &str| !answer.starts_with("354") || line == ".";
+                    while !lines.next().is_none_or(|line| is_end(&line.unwrap())) {}
+                }
+                for byte in drop.iter().cycle() {
+                    if stream.write_all(&[*byte]).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn a_server_that_drips_holds_a_message_no_longer_than_it_may() {
+    let all = &["220 hi\r\n", "250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "354 go on\r\n"];
+    let cases: [(&[&str], &[u8], Option<&str>); 4] = [
+        (&[], b"2", None),
+        (&[], b"220-more\r\n", None),
+        (&["220 hi\r\n", "250 hi\r\n"], b"250-more\r\n", None),
+        (all, b"250-taken\r\n", Some("uncertain")),
+    ];
+    for (said, drop, held) in cases {
+        let home = tempfile::tempdir().unwrap();
+        let mailbox = mailbox(home.path(), dripping(said, drop), Security::Plain, Auth::None);
+        let connector = Connector::default()
+            .with_patience(Duration::from_secs(600))
+            .with_deadline(Duration::from_secs(1));
+        let error = mailbox.send(&message("s"), &*Known::new("-"), &connector).unwrap_err();
+        assert_eq!(error.code(), MailCode::Network, "{error}");
+        assert!(error.message().ends_with("the message took longer than it may"), "{error}");
+        assert_eq!((error.delivery().unwrap().status, error.delivery().unwrap().held), ("failed", held));
+    }
+}

@@ -1,16 +1,11 @@
 //! Logging in with a provider of tokens.
 
-use std::time::Duration;
-
 use airlock_email::{Account, OauthLogin, OauthProvider, Stop};
 use airlock_host::{Error, ErrorKind, Secret};
 
 use super::super::Session;
 use super::{account, mailbox};
 use crate::flags::Login;
-
-/// How long a person has to log in with a browser.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) fn run(session: &Session, login: &Login) -> Result<u8, Error> {
     let mailbox = mailbox(session)?;
@@ -43,8 +38,11 @@ fn tokens(session: &Session, login: &Login, account: &Account) -> Result<airlock
     let tokens = match login.device {
         true => login_of.with_device(|prompt| {
             session.printer.note(&format!("Open {} and type {}", prompt.url, prompt.code));
+            if let Some(url) = &prompt.complete_url {
+                session.printer.note(&format!("or open {url}"));
+            }
         })?,
-        false => login_of.with_browser(PATIENCE, |url| {
+        false => login_of.with_browser(login.wait, |url| {
             session.printer.note("Open this in a browser of this machine, and log in:");
             session.printer.note(&format!("  {url}"));
         })?,

@@ -1,7 +1,7 @@
 //! What is to be sent.
 
-use airlock_email::OutboxEntry;
-use airlock_host::Error;
+use airlock_email::{Looked, OutboxEntry};
+use airlock_host::{Error, visible};
 use serde_json::json;
 
 use super::super::Session;
@@ -15,10 +15,16 @@ pub(super) fn run(session: &Session, task: &OutboxTask) -> Result<u8, Error> {
             list(session, &mailbox.outbox(account.id)?)
         }
         OutboxTask::Send => {
-            let tried = mailbox.deliver_due(&*session.mail()?.credentials, &session.mail()?.connector)?;
+            let opened = session.mail()?;
+            let tried = mailbox.deliver_due(&*opened.credentials, &opened.connector)?;
+            let arrived = mailbox.look_due(&*opened.credentials, &opened.connector)?;
+            let arrived: Vec<i64> = arrived.iter().map(|delivery| delivery.outbox_id).collect();
             let failed = tried.iter().filter(|delivery| delivery.status != "sent").count();
             if session.printer.json {
-                return session.object(failed == 0, json!({ "tried": tried }));
+                return session.object(failed == 0, json!({ "tried": tried, "arrived": arrived }));
+            }
+            for id in &arrived {
+                session.printer.note(&format!("{id} was uncertain, and has arrived"));
             }
             let sent = tried.len() - failed;
             session.printer.note(&format!("sent {sent} of {} that were due", tried.len()));
@@ -34,10 +40,40 @@ pub(super) fn run(session: &Session, task: &OutboxTask) -> Result<u8, Error> {
             session.printer.note(&format!("{id} is not sent any more"));
             session.done()
         }
+        OutboxTask::Check { id } => check(session, *id),
         OutboxTask::Arrived { id } => {
             mailbox.arrived(*id)?;
             session.printer.note(&format!("{id} is taken for sent"));
             session.done()
+        }
+    }
+}
+
+fn check(session: &Session, id: i64) -> Result<u8, Error> {
+    let (mailbox, opened) = (super::mailbox(session)?, session.mail()?);
+    let looked = mailbox.look_for(id, &*opened.credentials, &opened.connector)?;
+    if session.printer.json {
+        let (found, missing) = match looked {
+            Looked::Found(folder) => (Some(folder), Vec::new()),
+            Looked::Missing(folders) => (None, folders),
+        };
+        let is_there = found.is_some();
+        return session.object(is_there, json!({ "id": id, "found": found, "missing": missing }));
+    }
+    let named = |folder: &String| format!("`{}`", visible(folder, false));
+    match &looked {
+        Looked::Found(folder) => {
+            session.printer.note(&format!("{id} was sent: it is in {}", named(folder)));
+            Ok(0)
+        }
+        Looked::Missing(folders) if folders.is_empty() => {
+            session.printer.note(&format!("there is no folder of sent messages to look for {id}"));
+            Ok(1)
+        }
+        Looked::Missing(folders) => {
+            let folders = folders.iter().map(named).collect::<Vec<_>>().join(", ");
+            session.printer.note(&format!("{id} is not in {folders}"));
+            Ok(1)
         }
     }
 }

@@ -1,0 +1,329 @@
+//! `airlock email`: logins with a provider of tokens that the test serves, as a person meets them.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use airlock_email::{PassphraseFile, SecretStore as _};
+use airlock_host::Secret;
+
+use crate::plugins::Place;
+
+#[path = "../../crates/airlock-email/tests/mail/provider.rs"]
+mod provider;
+
+use provider::{Provider, asked, come_back};
+
+const PASSPHRASE: &str = "open sesame";
+
+/// What the provider gave and was told, which nothing prints.
+const CANARIES: [&str; 5] =
+    ["access-canary", "refresh-canary", "client-canary", "code-canary", "device-canary"];
+
+/// A home with an account that logs in with tokens.
+fn place() -> Place {
+    let place = Place::new();
+    std::fs::create_dir_all(place.home()).unwrap();
+    place.ok(&[
+        "email",
+        "account",
+        "add",
+        "work",
+        "--email",
+        "anna@x.example",
+        "--imap",
+        "localhost:9",
+        "--auth",
+        "xoauth2",
+    ]);
+    place
+}
+
+fn login(place: &Place, provider: &Provider, more: &[&str]) -> Command {
+    let mut command = place.airlock();
+    command
+        .args(["email", "login", "--client-id", "a-client", "--scope", "mail", "--scope", "offline_access"])
+        .args(["--token-url", &provider.at("token"), "--auth-url", &provider.at("authorize")])
+        .args(["--device-url", &provider.at("device")])
+        .args(more)
+        .env("AIRLOCK_MAIL_PASSPHRASE", PASSPHRASE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A login that goes on, what it has printed so far, and what is typed first.
+struct Going {
+    child: Child,
+    told: BufReader<std::process::ChildStderr>,
+    read: String,
+}
+
+impl Going {
+    fn start(command: &mut Command, typed: &str) -> Self {
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let told = BufReader::new(child.stderr.take().unwrap());
+        Going { child, told, read: String::new() }
+    }
+
+    /// The next line that it prints for a person.
+    fn line(&mut self) -> String {
+        let from = self.read.len();
+        self.told.read_line(&mut self.read).unwrap();
+        assert!(self.read[from..].ends_with('\n'), "it ended: {}", self.read);
+        self.read[from..].trim_end().to_owned()
+    }
+
+    /// The address that is to be opened in a browser.
+    fn address(&mut self) -> String {
+        assert_eq!(self.line(), "Open this in a browser of this machine, and log in:");
+        self.line().strip_prefix("  ").unwrap().to_owned()
+    }
+
+    /// How it ends, and the rest of what it prints; nothing of it is a secret.
+    fn end(mut self) -> (ExitStatus, String) {
+        let from = self.read.len();
+        self.told.read_to_string(&mut self.read).unwrap();
+        let mut stdout = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        for canary in CANARIES {
+            assert!(!self.read.contains(canary) && !stdout.contains(canary), "{}{stdout}", self.read);
+        }
+        assert_eq!(stdout, "");
+        (self.child.wait().unwrap(), self.read[from..].to_owned())
+    }
+}
+
+/// What is kept of the account's tokens, by its file.
+fn kept(place: &Place) -> Option<String> {
+    let mail = place.home().join("data/mail");
+    let mail = if mail.exists() { mail } else { place.home().join("mail") };
+    let file = mail.join("mail-secrets.age");
+    for entry in std::fs::read_dir(&mail).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(CANARIES.iter().all(|canary| !text.contains(canary)), "{}", path.display());
+    }
+    if !file.exists() {
+        return None;
+    }
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let store = PassphraseFile::open(&file, Secret::new(PASSPHRASE)).unwrap();
+    store.get("anna@x.example oauth").unwrap().map(|secret| secret.reveal().to_owned())
+}
+
+#[test]
+fn a_login_with_a_browser_keeps_the_tokens_that_it_gets() {
+    let (place, provider) = (place(), Provider::start());
+    let mut going = Going::start(&mut login(&place, &provider, &["--client-secret"]), "client-canary\n");
+    let address = going.address();
+    assert!(address.starts_with(&provider.at("authorize")), "{address}");
+    let (redirect, asked) = asked(&address);
+    assert_eq!(
+        ["response_type", "client_id", "scope", "code_challenge_method", "access_type"]
+            .map(|name| asked[name].as_str()),
+        ["code", "a-client", "mail offline_access", "S256", "offline"]
+    );
+    assert_eq!(redirect.host_str(), Some("127.0.0.1"));
+    // With PKCE: what the code is got with goes to the provider alone.
+    assert_eq!(asked["code_challenge"].len(), 43);
+    provider.state().challenge = asked["code_challenge"].clone();
+    // One that does not know the state is none of this login.
+    assert!(come_back(&redirect, "code=other&state=guessed").contains("404"));
+    assert!(come_back(&redirect, "code=code-canary").contains("404"));
+    assert!(come_back(&redirect, &format!("code=code-canary&state={}", asked["state"])).contains("200"));
+    let (status, told) = going.end();
+    assert_eq!((status.code(), told.as_str()), (Some(0), "logged in as work\n"));
+    let kept = kept(&place).unwrap();
+    assert!(kept.contains("access-canary") && kept.contains("refresh-canary-0"), "{kept}");
+}
+
+#[test]
+fn a_login_that_is_refused_says_so_and_keeps_nothing() {
+    let (place, provider) = (place(), Provider::start());
+    let mut refused = Going::start(&mut login(&place, &provider, &[]), "");
+    let (redirect, said) = asked(&refused.address());
+    assert!(come_back(&redirect, &format!("error=access_denied&state={}", said["state"])).contains("400"));
+    let (status, told) = refused.end();
+    assert_eq!(status.code(), Some(125));
+    assert_eq!(told, "error: the provider of tokens refused: access_denied\n");
+    // The provider does not take the code, and repeats all that it was told.
+    provider.state().is_echoing = true;
+    let mut refused = Going::start(&mut login(&place, &provider, &["--client-secret"]), "client-canary\n");
+    let (redirect, said) = asked(&refused.address());
+    come_back(&redirect, &format!("code=code-canary&state={}", said["state"]));
+    let (status, told) = refused.end();
+    assert_eq!(status.code(), Some(125));
+    assert!(told.starts_with("error: the provider of tokens refused: invalid_grant"), "{told}");
+    assert_eq!(kept(&place), None);
+}
+
+#[test]
+fn a_login_that_nobody_comes_back_to_ends() {
+    let (place, provider) = (place(), Provider::start());
+    let mut going = Going::start(&mut login(&place, &provider, &["--wait", "500ms"]), "");
+    let (redirect, _) = asked(&going.address());
+    // Somebody who guesses does not make it last longer.
+    come_back(&redirect, "code=other&state=guessed");
+    let (status, told) = going.end();
+    assert_eq!((status.code(), told.as_str()), (Some(125), "error: nobody has logged in with the browser\n"));
+    assert_eq!(kept(&place), None);
+}
+
+#[test]
+fn a_login_with_a_device_says_where_to_go_and_what_to_type() {
+    let (place, provider) = (place(), Provider::start());
+    provider.state().pending = 2;
+    let mut going = Going::start(&mut login(&place, &provider, &["--device"]), "");
+    assert_eq!(going.line(), format!("Open {} and type ABCD", provider.at("type")));
+    let (status, told) = going.end();
+    assert_eq!((status.code(), told.as_str()), (Some(0), "logged in as work\n"));
+    assert!(kept(&place).unwrap().contains("access-canary"));
+    // The person says no; nobody says anything until the code is worth nothing.
+    provider.state().error = Some("access_denied");
+    let mut going = Going::start(&mut login(&place, &provider, &["--device"]), "");
+    going.line();
+    let (status, told) = going.end();
+    assert_eq!(status.code(), Some(125));
+    assert_eq!(told, "error: the provider of tokens refused: access_denied: no\n");
+    provider.state().error = Some("authorization_pending");
+    provider.state().lasts = 1;
+    let mut going = Going::start(&mut login(&place, &provider, &["--device"]), "");
+    going.line();
+    let (status, told) = going.end();
+    assert_eq!(status.code(), Some(125), "{told}");
+    assert!(told.starts_with("error: the provider of tokens"), "{told}");
+}
+
+#[test]
+fn an_account_without_a_provider_is_told_how_it_gets_one() {
+    let place = place();
+    assert_eq!(
+        place.show(&["email", "login"]),
+        "exit 125\n--- stderr\nerror: invalid `work`: nothing says where its tokens come from\n\
+         hint: `--provider` with `--client-id` does, or `--token-url` and the like\n"
+    );
+}
+
+#[test]
+fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
+    const BODY: &str = "body-canary";
+    let place = Place::new();
+    std::fs::create_dir_all(place.home()).unwrap();
+    let servers = ["--imap", "localhost:9", "--imap-security", "plain", "--smtp", "localhost:9"];
+    let account = ["email", "account", "add", "work", "--email", "anna@x.example", "--auth", "none"];
+    place.ok(&[&account[..], &servers, &["--smtp-security", "plain"]].concat());
+    for feature in ["email_send", "email_reply"] {
+        place.ok(&["email", "account", "switch", feature, "on"]);
+    }
+    // Nobody listens, and there is no message: what was to be done is noted all the same.
+    let plugin = |grants: &[&str], args: String| {
+        let mut call = vec!["call"];
+        grants.iter().for_each(|grant| call.extend(["--allow", grant]));
+        place.output(&[&call[..], &["plugins/prx-email", "email.execute", &args]].concat());
+    };
+    let runs: [&[&str]; 6] = [
+        &["sync"],
+        &["list"],
+        &["show", "m"],
+        &["search", BODY],
+        &["send", "--to", "bert@x.example", "--subject", "about", "--body", BODY],
+        &["reply", "m", "--body", BODY],
+    ];
+    for run in runs {
+        place.output(&[&["email"], run].concat());
+    }
+    plugin(&["email.read=work", "email.search=*"], "{\"tool\":\"email.list\"}".to_owned());
+    plugin(&["email.search=*"], format!("{{\"tool\":\"email.search\",\"query\":\"{BODY}\"}}"));
+    plugin(&["email.read=home"], "{\"tool\":\"email.list\"}".to_owned());
+    let log = place.ok(&["--json", "audit"]);
+    for canary in [BODY, "bert@x.example", "about"] {
+        assert!(!log.contains(canary), "{canary}: {log}");
+    }
+    let noted = log.lines().filter_map(|line| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let event = &record["event"];
+        let kind = event["kind"].as_str().unwrap();
+        let capability = event["capability"].as_str()?;
+        Some(format!("{} {kind} {capability}", record["plugin"].as_str().unwrap()))
+    });
+    let expected = [
+        "airlock email used email.sync=work",
+        "airlock email used email.read=work",
+        "airlock email used email.read=work",
+        "airlock email used email.search=work",
+        "airlock email used email.send=work",
+        "airlock email used email.reply=work",
+        "prx-email used email.read=*",
+        "prx-email used email.read=work",
+        "prx-email used email.search=*",
+        "prx-email used email.search=work",
+        "prx-email used email.read=*",
+        "prx-email refused email.read=work",
+    ];
+    assert_eq!(noted.collect::<Vec<_>>(), expected);
+    place.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn the_network_is_for_plugins_where_the_host_is_started_with_it() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.home()).unwrap();
+    let account = ["email", "account", "add", "work", "--email", "anna@x.example", "--auth", "none"];
+    place.ok(&[&account[..], &["--imap", "localhost:9", "--imap-security", "plain"]].concat());
+    let call = |switch: Option<&str>, tool: &str| {
+        let mut command = place.airlock();
+        match switch {
+            Some(value) => command.env("PRX_EMAIL_ENABLE_REAL_NETWORK", value),
+            None => command.env_remove("PRX_EMAIL_ENABLE_REAL_NETWORK"),
+        };
+        let args = format!("{{\"tool\":\"{tool}\"}}");
+        let grants = ["--allow", "email.sync=*", "--allow", "email.read=*"];
+        command.arg("call").args(grants).args(["plugins/prx-email", "email.execute", &args]);
+        crate::support::describe(&command.output().unwrap())
+    };
+    for off in [None, Some(""), Some("0"), Some("no"), Some("off")] {
+        let told = call(off, "email.sync");
+        assert!(told.contains("EMAIL_NETWORK_GUARD"), "{off:?}: {told}");
+        assert!(call(off, "email.list").contains("\"ok\":true"), "{off:?}");
+    }
+    for on in ["1", "true", "yes", "on", " TRUE "] {
+        let told = call(Some(on), "email.sync");
+        assert!(told.contains("\"EMAIL_NETWORK\""), "{on:?}: {told}");
+    }
+}
+
+#[test]
+fn every_test_that_the_page_names_is_there() {
+    let repository = crate::support::repository();
+    let page = std::fs::read_to_string(repository.join("docs/mail.md")).unwrap();
+    let (_, table) = page.split_once("and the tests of it\n").unwrap();
+    let named: Vec<&str> = table
+        .split('`')
+        .filter(|word| word.contains("::"))
+        .map(|word| word.rsplit("::").next().unwrap())
+        .collect();
+    assert!(named.len() >= 13, "{named:?}");
+    let mut folders = vec![repository.join("crates"), repository.join("tests")];
+    let mut sources = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                None if path.is_dir() => folders.push(path),
+                Some(ending) if ending == "rs" => sources += &std::fs::read_to_string(&path).unwrap(),
+                _ => {}
+            }
+        }
+    }
+    for name in named {
+        assert!(
+            sources.contains(&format!("#[test]\nfn {name}()"))
+                || sources.contains(&format!("#[test]\n    fn {name}()")),
+            "{name}"
+        );
+    }
+}
