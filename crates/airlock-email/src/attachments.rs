@@ -1,6 +1,8 @@
 //! What is attached to messages, in files under the SHA-256 of their bytes.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use airlock_core::{Digest, MailCode, MailError};
 use airlock_files::{Folder, read_small};
@@ -12,6 +14,16 @@ use crate::db::failed;
 
 /// The folder beside the database.
 const FOLDER: &str = "attachments";
+
+/// Whether the system can be asked to have all files of a folder last, and not only each of them.
+const ALL_AT_ONCE: bool = cfg!(target_os = "linux");
+
+/// Attachments that were written, and how many of them would survive a crash of the machine.
+#[derive(Debug, Default)]
+pub(crate) struct Attachments {
+    written: AtomicU64,
+    synced: Mutex<u64>,
+}
 
 /// Which attachments are kept and sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +54,7 @@ impl AttachmentPolicy {
 
 impl Mailbox {
     /// Keeps an attachment's bytes, once however often they come; its path below the folder of
-    /// attachments.
+    /// attachments. It would survive a crash of the machine after [`Self::sync_attachments`].
     pub(crate) fn keep_attachment(&self, content: &[u8]) -> Result<String, MailError> {
         let name = Digest::of(content).to_string();
         let (first, _) = name.split_at(2);
@@ -51,11 +63,27 @@ impl Mailbox {
             match folder.file(&name)? {
                 // A crash of the machine may have left it short.
                 Some((_, metadata)) if metadata.len() == content.len() as u64 => Ok(()),
+                _ if ALL_AT_ONCE => folder.put(&name, content),
                 _ => folder.put_durably(&name, content),
             }
         };
         put().map_err(|error| unusable(&error))?;
+        // One that was there may be another process's, who has not made it last yet.
+        self.attached.written.fetch_add(1, Ordering::SeqCst);
         Ok(format!("{first}/{name}"))
+    }
+
+    /// Returns once all that is attached would survive a crash of the machine: before anything
+    /// tells of it. All at once takes a tenth of the time that one by one does.
+    pub(crate) fn sync_attachments(&self) -> Result<(), MailError> {
+        let mut synced = self.attached.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.attached.written.load(Ordering::SeqCst);
+        if *synced < written {
+            let folder = self.attachments_path().and_then(std::fs::File::open);
+            folder.and_then(|folder| sync_all(&folder)).map_err(|error| unusable(&error))?;
+            *synced = written;
+        }
+        Ok(())
     }
 
     /// Keeps an attachment that is a file in the folder of attachments already.
@@ -115,6 +143,16 @@ impl Mailbox {
     pub(crate) fn folder(&self) -> std::io::Result<Folder> {
         Folder::private(self.file().parent().unwrap_or(std::path::Path::new("/")))
     }
+}
+
+#[cfg(target_os = "linux")]
+fn sync_all(folder: &std::fs::File) -> std::io::Result<()> {
+    Ok(rustix::fs::syncfs(folder)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_all(folder: &std::fs::File) -> std::io::Result<()> {
+    folder.sync_all()
 }
 
 pub(crate) fn unusable(error: &std::io::Error) -> MailError {

@@ -5,17 +5,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airlock_core::{MailCode, MailError};
 use airlock_files::Folder;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 /// Each brings the schema from the version of its place to the next. Never changed once
 /// released; only added to. The first is PRX-Email's, which says no version of itself.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
 ];
 
 /// The lock of whoever sets the database up.
@@ -36,15 +38,8 @@ pub(crate) fn open(folder: &Folder, path: &Path, name: &str) -> Result<Connectio
     let _first = folder.lock(LOCK).map_err(|error| unusable(&error))?;
     // SQLite would make it as the process's mask has it.
     folder.put_new(name, &[]).map_err(|error| unusable(&error))?;
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let opened = Connection::open_with_flags(path, flags).and_then(|mut connection| {
-        connection.busy_timeout(BUSY)?;
-        connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-             PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
-        )?;
-        connection.set_prepared_statement_cache_capacity(64);
+    let opened = connect(path).and_then(|mut connection| {
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
         let newer = migrate(&mut connection)?;
         Ok((connection, newer))
     });
@@ -55,6 +50,36 @@ pub(crate) fn open(folder: &Folder, path: &Path, name: &str) -> Result<Connectio
             MIGRATIONS.len()
         ))),
     }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch(
+        "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+         PRAGMA cache_size = -8192;",
+    )?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// A further connection with a database that is open, for much that is to be kept.
+///
+/// SQLite would write the index of words anew with each message that a trigger puts into it, and
+/// with each statement that may fail in its middle. So there are no triggers here: whoever adds a
+/// message adds its words. What `is_fetched_again` may be missing after a crash of the machine, but
+/// what is there is whole.
+pub(crate) fn connect_to_fill(path: &Path, is_fetched_again: bool) -> Result<Connection, MailError> {
+    let opened = connect(path).and_then(|connection| {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+        // Pages of the index are written again and again: they go from the log to the file seldom.
+        connection.pragma_update(None, "wal_autocheckpoint", 8192)?;
+        connection.pragma_update(None, "synchronous", if is_fetched_again { "NORMAL" } else { "FULL" })?;
+        Ok(connection)
+    });
+    opened.map_err(failed)
 }
 
 /// Brings the schema to this version's, or gives the one that it has where that is newer.

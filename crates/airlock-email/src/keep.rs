@@ -71,24 +71,35 @@ impl Mailbox {
         messages: &[NewMessage],
         state: Option<&SyncState>,
     ) -> Result<Kept, MailError> {
-        let mut connection = self.connection();
+        let mut connection = db::connect_to_fill(self.file(), false)?;
         let transaction = db::writing(&mut connection)?;
-        let keep = || -> rusqlite::Result<Kept> {
+        let mut kept = Kept::default();
+        let mut keep = || -> rusqlite::Result<()> {
             let folder = folder_id(&transaction, account, folder)?;
-            let mut kept = Kept::default();
-            for message in messages {
-                match keep(&transaction, account, folder, message)? {
-                    true => kept.new += 1,
-                    false => kept.known += 1,
-                }
-            }
-            state.map_or(Ok(()), |state| write_state(&transaction, account, folder, state))?;
-            Ok(kept)
+            keep_all(&transaction, account, folder, messages, &mut kept)?;
+            state.map_or(Ok(()), |state| write_state(&transaction, account, folder, state))
         };
-        let kept = keep().map_err(failed)?;
+        keep().map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(kept)
     }
+}
+
+/// Keeps messages of a folder within a transaction of [`db::connect_to_fill`], and counts them.
+pub(crate) fn keep_all(
+    connection: &Connection,
+    account: i64,
+    folder: i64,
+    messages: &[NewMessage],
+    kept: &mut Kept,
+) -> rusqlite::Result<()> {
+    for message in messages {
+        match keep(connection, account, folder, message)? {
+            true => kept.new += 1,
+            false => kept.known += 1,
+        }
+    }
+    Ok(())
 }
 
 /// Keeps a message; whether it is new.
@@ -121,9 +132,16 @@ fn keep(connection: &Connection, account: i64, folder: i64, message: &NewMessage
         None => insert(connection, account, folder, message, id, &digest)?,
     };
     if let Some((uid, flags)) = &message.place {
-        let sql = "INSERT INTO message_places (folder_id, uid, message_id, flags) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (folder_id, uid) DO UPDATE SET message_id = ?3, flags = ?4";
-        connection.prepare_cached(sql)?.execute(params![folder, uid, row, flags])?;
+        // The time is the message's own, which may be known from elsewhere.
+        let sql = "INSERT OR IGNORE INTO message_places (folder_id, uid, message_id, flags, received_at)
+                   VALUES (?1, ?2, ?3, ?4, (SELECT received_at FROM messages WHERE id = ?3))";
+        let values = params![folder, uid, row, flags];
+        if connection.prepare_cached(sql)?.execute(values)? == 0 {
+            let sql = "UPDATE message_places SET message_id = ?3, flags = ?4,
+                       received_at = (SELECT received_at FROM messages WHERE id = ?3)
+                       WHERE folder_id = ?1 AND uid = ?2";
+            connection.prepare_cached(sql)?.execute(values)?;
+        }
     }
     Ok(found.is_none())
 }
@@ -162,5 +180,19 @@ fn insert(
         m.message_id,
         now(),
     ])?;
-    Ok(connection.last_insert_rowid())
+    let row = connection.last_insert_rowid();
+    // As the triggers do it for others.
+    let sql = "INSERT INTO message_facts (id, account_id, at, is_attached) VALUES (?1, ?2, ?3, ?4)";
+    let is_attached = m.attachments_json.as_deref().is_some_and(|json| json != "[]");
+    connection.prepare_cached(sql)?.execute(params![
+        row,
+        account,
+        m.sent_at.or(m.received_at),
+        is_attached
+    ])?;
+    let sql = "INSERT INTO message_words (rowid, subject, sender, recipients, body_text)
+               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let words = params![row, m.subject, m.sender, m.recipients, m.body_text];
+    connection.prepare_cached(sql)?.execute(words)?;
+    Ok(row)
 }

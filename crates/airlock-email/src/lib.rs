@@ -67,6 +67,7 @@ pub struct Mailbox {
     path: PathBuf,
     connection: Mutex<Connection>,
     policy: AttachmentPolicy,
+    attached: attachments::Attachments,
 }
 
 impl Mailbox {
@@ -90,7 +91,12 @@ impl Mailbox {
         // The folder is resolved and the name is not: SQLite follows no symbolic link at all.
         let path = parent.canonicalize().map_err(|error| unusable(&error))?.join(name);
         let connection = Mutex::new(db::open(&folder, &path, name)?);
-        Ok(Mailbox { path, connection, policy: AttachmentPolicy::default() })
+        Ok(Mailbox {
+            path,
+            connection,
+            policy: AttachmentPolicy::default(),
+            attached: attachments::Attachments::default(),
+        })
     }
 
     /// The same with these attachments kept and sent, and no others.

@@ -22,12 +22,17 @@ impl Mailbox {
     pub fn list(&self, request: &ListMail) -> Result<Listed, MailError> {
         let account = self.account(request.account_id)?.id;
         self.require(account, Feature::InboxRead)?;
+        // A message is in the folder that it came from first, or has a place in it, or is PRX's and
+        // in none. Each of these has its order in an index.
+        let latest = "ORDER BY received_at DESC, 1 DESC LIMIT ?3";
         let sql = format!(
             "WITH wanted AS (SELECT id FROM folders WHERE account_id = ?1 AND path = ?2)
-             SELECT {COLUMNS} FROM messages m WHERE m.account_id = ?1 AND (m.folder_id IS NULL
-                OR m.folder_id = (SELECT id FROM wanted)
-                OR EXISTS (SELECT 1 FROM message_places p
-                           WHERE p.message_id = m.id AND p.folder_id = (SELECT id FROM wanted)))
+             SELECT {COLUMNS} FROM messages m WHERE m.id IN (
+                SELECT * FROM (SELECT id FROM messages WHERE account_id = ?1 AND folder_id IS NULL {latest})
+                UNION SELECT * FROM (SELECT id FROM messages
+                    WHERE account_id = ?1 AND folder_id = (SELECT id FROM wanted) {latest})
+                UNION SELECT * FROM (SELECT message_id FROM message_places
+                    WHERE folder_id = (SELECT id FROM wanted) {latest}))
              ORDER BY m.received_at DESC, m.id DESC LIMIT ?3"
         );
         let connection = self.connection();

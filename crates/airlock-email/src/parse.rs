@@ -8,10 +8,14 @@ mod defuse;
 mod text;
 mod thin;
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use airlock_core::{Digest, MailError};
-use mail_parser::{Address, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders as _, PartType};
+use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::{
+    Address, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders as _, PartType,
+};
 use serde_json::json;
 
 pub(crate) use thin::{Thinned, Thinner};
@@ -63,6 +67,7 @@ impl Mailbox {
         messages: &[RawMessage<'_>],
     ) -> Result<Kept, MailError> {
         let read = messages.iter().map(|raw| self.read(raw)).collect::<Result<Vec<_>, _>>()?;
+        self.sync_attachments()?;
         self.keep(account, folder, &read)
     }
 
@@ -184,13 +189,10 @@ fn read_whole(digest: Digest, raw: &[u8]) -> (NewMessage, Vec<Attached>) {
 /// What the header says.
 fn fields(digest: Digest, parsed: &Message<'_>) -> NewMessage {
     let first = |address: Option<&Address<'_>>| address.and_then(|address| addresses(address).next());
-    let all = |address: Option<&Address<'_>>| {
-        let joined = address.map(|address| addresses(address).collect::<Vec<_>>().join(", "));
-        joined.filter(|joined| !joined.is_empty()).map(|joined| text::line(&joined, FIELDS))
-    };
+    let all = |address: Option<&Address<'_>>| address.map(joined).filter(|joined| !joined.is_empty());
     NewMessage {
         message_id: parsed.message_id().map(|id| text::line(id, FIELD)).filter(|id| !id.is_empty()),
-        subject: parsed.subject().map(|subject| text::line(subject, FIELD)),
+        subject: subject(parsed).map(|subject| text::line(&subject, FIELD)),
         sender: first(parsed.from()),
         recipients: all(parsed.to()),
         cc: all(parsed.cc()),
@@ -224,6 +226,42 @@ fn nothing(digest: Digest) -> NewMessage {
 fn addresses<'a>(address: &'a Address<'_>) -> impl Iterator<Item = String> + 'a {
     let addresses = address.iter().filter_map(|address| address.address.as_deref());
     addresses.map(|address| text::line(address, FIELD)).filter(|address| !address.is_empty())
+}
+
+/// What a message is about. Programs cut a character in two between encoded words, and write
+/// headers in Windows' character set without saying so; what would be unreadable is read so.
+fn subject<'a>(parsed: &'a Message<'_>) -> Option<Cow<'a, str>> {
+    let subject = parsed.subject()?;
+    if !subject.contains(char::REPLACEMENT_CHARACTER) {
+        return Some(subject.into());
+    }
+    let header = parsed.headers().iter().rev().find(|header| header.name == HeaderName::Subject)?;
+    let (from, to) = (header.offset_start as usize, header.offset_end as usize);
+    let Some(raw) = parsed.raw_message().get(from..to) else { return Some(subject.into()) };
+    let raw = &raw[..raw.len().min(4 * FIELD)];
+    let text = match std::str::from_utf8(raw) {
+        Ok(text) => text.to_owned(),
+        // Where it was cut, half of a character may be left.
+        Err(error) if error.error_len().is_none() => String::from_utf8_lossy(raw).into_owned(),
+        Err(_) => charset_decoder(b"windows-1252").map(|decode| decode(raw)).unwrap_or_default(),
+    };
+    let again = format!("Subject:{}\r\n\r\n", text::words_joined(&text).trim_end());
+    let again = MessageParser::default().parse_headers(again.as_bytes());
+    let again = again.as_ref().and_then(Message::subject).map(str::to_owned);
+    Some(again.map_or_else(|| subject.into(), Cow::Owned))
+}
+
+/// Addresses separated by `, `, as many as there is room for: half of one would be another's.
+fn joined(address: &Address<'_>) -> String {
+    let mut joined = String::new();
+    for address in addresses(address) {
+        if joined.len() + address.len() + 2 > FIELDS {
+            break;
+        }
+        joined.push_str(if joined.is_empty() { "" } else { ", " });
+        joined.push_str(&address);
+    }
+    joined
 }
 
 fn references(value: &HeaderValue<'_>) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Finding messages.
 
 use airlock_core::{MailError, SearchMail, SearchSyntax, Searched};
-use rusqlite::{Connection, ToSql, named_params};
+use rusqlite::{Connection, ToSql, named_params, params};
 
 use crate::db::failed;
 use crate::messages::{COLUMNS, listed};
@@ -11,20 +11,24 @@ use crate::{Feature, Mailbox};
 /// How many messages may hold the words to be ranked. A rank is made of how often each word is in
 /// all messages, which for a word of every message takes longer than anybody waits; the
 /// latest come first then.
-const RANKED: u32 = 2_000;
+const RANKED: usize = 1_000;
 
-/// The filters of a query.
+/// Messages between two days that are looked at to know where they are.
+const DATED: u32 = 10_000;
+
+/// The latest messages that are looked at before all are, where only unwanted words are said.
+const LATEST: i64 = 1_000;
+
+/// The filters of a query, over what `message_facts` says.
 fn filters(query: &Query) -> String {
     let attachment = match query.attachment {
         None => "",
-        // As the index of messages with attachments has it.
-        Some(true) => " AND coalesce(m.attachments_json, '[]') <> '[]'",
-        Some(false) => " AND coalesce(m.attachments_json, '[]') = '[]'",
+        Some(true) => " AND f.is_attached",
+        Some(false) => " AND NOT f.is_attached",
     };
     format!(
-        "m.account_id = :account
-         AND (:after IS NULL OR coalesce(m.sent_at, m.received_at) >= :after)
-         AND (:before IS NULL OR coalesce(m.sent_at, m.received_at) < :before){attachment}"
+        "f.account_id = :account AND (:after IS NULL OR f.at >= :after)
+         AND (:before IS NULL OR f.at < :before){attachment}"
     )
 }
 
@@ -63,50 +67,132 @@ fn plain(connection: &Connection, account: i64, text: &str, limit: u32) -> Found
 }
 
 fn words(connection: &Connection, account: i64, query: &Query, limit: u32) -> Found {
-    let (wanted, unwanted, filters) = (query.wanted(), query.unwanted(), filters(query));
-    let latest = "ORDER BY m.received_at DESC, m.id DESC LIMIT :limit";
-    let holding = format!(
-        "FROM message_words CROSS JOIN messages m ON m.id = message_words.rowid
-         WHERE message_words MATCH :words AND {filters}"
-    );
-    let values =
-        |expression: Option<String>, count: u32| (account, expression, query.after, query.before, count);
-    let (sql, expression) = match (wanted, unwanted) {
-        (Some(wanted), _) => {
-            let sql = format!("SELECT 1 {holding} ORDER BY message_words.rowid DESC LIMIT 1 OFFSET :limit");
-            let mut statement = connection.prepare_cached(&sql)?;
-            let is_common = statement.exists(bound(&values(Some(wanted.clone()), RANKED)).as_slice())?;
-            // By one thing alone, so that FTS5 sorts, and makes a snippet only of what is found.
-            let order = if is_common { "rowid DESC" } else { "rank" };
-            (
-                format!(
-                    "SELECT {COLUMNS}, snippet(message_words, -1, '', '', '…', 24) {holding}
-                     ORDER BY message_words.{order} LIMIT :limit"
-                ),
-                Some(wanted),
-            )
-        }
-        (None, Some(unwanted)) => (
-            format!(
-                "SELECT {COLUMNS}, NULL FROM messages m WHERE {filters}
-                 AND m.id NOT IN (SELECT rowid FROM message_words WHERE message_words MATCH :words) {latest}"
-            ),
-            Some(unwanted),
-        ),
-        (None, None) => (
-            format!("SELECT {COLUMNS}, NULL FROM messages m WHERE {filters} AND :words IS NULL {latest}"),
-            None,
-        ),
+    let mut values = Values {
+        account,
+        words: query.wanted(),
+        after: query.after,
+        before: query.before,
+        rows: rows(connection, account, query)?,
+        limit: i64::from(limit),
     };
+    if values.words.is_some() {
+        return holding(connection, query, values);
+    }
+    values.words = query.unwanted();
+    let ids = match values.words {
+        None => lacking(connection, query, &values, values.limit)?,
+        Some(_) => {
+            // All that hold the unwanted words are only looked for where the latest are too few.
+            let latest = lacking(connection, query, &values, LATEST)?;
+            match latest.len() < limit as usize {
+                true => lacking(connection, query, &values, -1)?,
+                false => latest,
+            }
+        }
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM messages m WHERE m.id IN (SELECT value FROM json_each(?1))
+         ORDER BY m.received_at DESC, m.id DESC"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query(bound(&values(expression, limit)).as_slice())?;
-    listed(rows, |row| row.get(16))
+    listed(statement.query([serde_json::json!(ids).to_string()])?, |_| Ok(None))
 }
 
-/// What the statements of [`words`] are about.
-type Values = (i64, Option<String>, Option<i64>, Option<i64>, u32);
+/// What the statements of a search are about.
+struct Values {
+    account: i64,
+    words: Option<String>,
+    after: Option<i64>,
+    before: Option<i64>,
+    /// Between which rows of messages something may be found.
+    rows: (i64, i64),
+    limit: i64,
+}
 
-fn bound(values: &Values) -> [(&'static str, &dyn ToSql); 5] {
-    let (account, words, after, before, limit) = values;
-    [(":account", account), (":words", words), (":after", after), (":before", before), (":limit", limit)]
+impl Values {
+    fn bound(&self) -> [(&'static str, &dyn ToSql); 7] {
+        [
+            (":account", &self.account),
+            (":words", &self.words),
+            (":after", &self.after),
+            (":before", &self.before),
+            (":from", &self.rows.0),
+            (":to", &self.rows.1),
+            (":limit", &self.limit),
+        ]
+    }
+}
+
+/// Between which rows the messages of these days are: those of a few days are near each other.
+fn rows(connection: &Connection, account: i64, query: &Query) -> rusqlite::Result<(i64, i64)> {
+    if query.after.is_none() && query.before.is_none() {
+        return Ok((i64::MIN, i64::MAX));
+    }
+    let sql = "SELECT count(*), coalesce(min(id), 0), coalesce(max(id), 0) FROM
+               (SELECT id FROM message_facts WHERE account_id = ?1 AND at >= ?2 AND at < ?3 LIMIT ?4)";
+    let (after, before) = (query.after.unwrap_or(i64::MIN), query.before.unwrap_or(i64::MAX));
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)));
+    let (count, rows): (u32, _) =
+        connection.prepare_cached(sql)?.query_row(params![account, after, before, DATED], read)?;
+    Ok(if count == DATED { (i64::MIN, i64::MAX) } else { rows })
+}
+
+/// Messages that hold the words: the best first or, of very many, the latest.
+fn holding(connection: &Connection, query: &Query, mut values: Values) -> Found {
+    let filters = filters(query);
+    let holding = "FROM message_words CROSS JOIN message_facts f ON f.id = message_words.rowid";
+    let wanted = format!(
+        "WHERE message_words MATCH :words AND message_words.rowid BETWEEN :from AND :to AND {filters}"
+    );
+    let limit = std::mem::replace(&mut values.limit, RANKED as i64 + 1);
+    let sql = format!(
+        "SELECT message_words.rowid {holding} {wanted} ORDER BY message_words.rowid DESC LIMIT :limit"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let ids = statement.query_map(values.bound().as_slice(), |row| row.get(0))?;
+    let ids = ids.collect::<rusqlite::Result<Vec<i64>>>()?;
+    let Some(first) = ids.first() else { return Ok(Vec::new()) };
+    let is_common = ids.len() > RANKED;
+    // By one thing alone, so that FTS5 sorts, and makes a snippet only of what is found.
+    let (order, last) = match is_common {
+        true => ("rowid DESC", ids.get(limit as usize).or(ids.last())),
+        false => ("rank", ids.last()),
+    };
+    (values.rows, values.limit) = ((*last.unwrap_or(first), *first), limit);
+    let sql = format!(
+        "SELECT {COLUMNS}, snippet(message_words, -1, '', '', '…', 24) {holding}
+         CROSS JOIN messages m ON m.id = f.id {wanted} ORDER BY message_words.{order} LIMIT :limit"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    listed(statement.query(values.bound().as_slice())?, |row| row.get(16))
+}
+
+/// The latest messages that hold none of the words, out of so many of the latest or, of -1, of all.
+fn lacking(
+    connection: &Connection,
+    query: &Query,
+    values: &Values,
+    latest: i64,
+) -> rusqlite::Result<Vec<i64>> {
+    let filters = filters(query);
+    // As the index of messages with attachments has it.
+    let attached = match query.attachment {
+        Some(true) => "AND coalesce(m.attachments_json, '[]') <> '[]'",
+        _ => "",
+    };
+    let newest = format!(
+        "SELECT m.id, m.received_at FROM messages m CROSS JOIN message_facts f ON f.id = m.id
+         WHERE m.account_id = :account {attached} AND m.id BETWEEN :from AND :to AND {filters}
+         ORDER BY m.received_at DESC, m.id DESC LIMIT {latest}"
+    );
+    let sql = format!(
+        "WITH newest AS MATERIALIZED ({newest})
+         SELECT id FROM newest WHERE :words IS NULL OR id NOT IN
+            (SELECT rowid FROM message_words WHERE message_words MATCH coalesce(:words, '\"\"')
+             AND rowid BETWEEN (SELECT min(id) FROM newest) AND (SELECT max(id) FROM newest))
+         ORDER BY received_at DESC, id DESC LIMIT :limit"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let ids = statement.query_map(values.bound().as_slice(), |row| row.get(0))?;
+    ids.collect()
 }

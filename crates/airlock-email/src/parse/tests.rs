@@ -40,6 +40,8 @@ fn charsets_and_encodings_are_read() {
     is_shown("charset-utf7.eml", "old", "Hi Mom ☺!");
     is_shown("charset-unknown.eml", "unknown charset", "plain enough");
     is_shown("charset-lies.eml", "says ascii", "naïve café");
+    is_shown("raw-latin1-header.eml", "Grüße ohne Kodierung", "body");
+    is_shown("encoded-words-split.eml", "Grüße aus Köln", "body");
     is_shown("raw-utf8-header.eml", "Grüße ohne Kodierung", "body");
     is_shown("lf-only.eml", "unix lines", "body");
 }

@@ -1,5 +1,8 @@
 //! Text that is safe to keep and to show.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// Bytes of a body that are kept.
 pub(super) const BODY: usize = 4 << 20;
 
@@ -16,6 +19,57 @@ const WIDTH: usize = 100;
 pub(super) fn line(text: &str, bytes: usize) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     cut(text.trim(), bytes)
+}
+
+/// Encoded words (RFC 2047) of one character set and encoding that follow each other, as one.
+pub(super) fn words_joined(header: &str) -> String {
+    let (mut joined, mut rest) = (String::new(), header);
+    // What the last encoded word began with, and its content, where nothing came after it.
+    let mut open: Option<(String, String)> = None;
+    let close = |open: Option<(String, String)>| {
+        open.map_or(String::new(), |(beginning, content)| format!("{beginning}{content}?="))
+    };
+    while let Some((between, beginning, content, after)) = encoded_word(rest) {
+        let follows = between.trim().is_empty();
+        open = match open {
+            Some((same, before)) if follows && same.eq_ignore_ascii_case(beginning) => {
+                Some((same, appended(beginning, &before, content)))
+            }
+            other => {
+                joined.push_str(&close(other));
+                joined.push_str(between);
+                Some((beginning.to_owned(), content.to_owned()))
+            }
+        };
+        rest = after;
+    }
+    joined + &close(open) + rest
+}
+
+/// The next encoded word of a header: what is before it, `=?utf-8?Q?`, its content, what is after it.
+fn encoded_word(header: &str) -> Option<(&str, &str, &str, &str)> {
+    let mut from = 0;
+    while let Some(start) = header[from..].find("=?").map(|at| from + at) {
+        let rest = &header[start..];
+        let mut marks = rest.match_indices('?').map(|(at, _)| at).skip(1);
+        if let (Some(_), Some(encoding)) = (marks.next(), marks.next())
+            && let Some(end) = rest[encoding + 1..].find("?=").map(|at| encoding + 1 + at)
+            && !rest[..end].contains(char::is_whitespace)
+        {
+            return Some((&header[..start], &rest[..=encoding], &rest[encoding + 1..end], &rest[end + 2..]));
+        }
+        from = start + 2;
+    }
+    None
+}
+
+/// Two contents of encoded words as one.
+fn appended(beginning: &str, one: &str, other: &str) -> String {
+    let is_base64 = beginning.len() > 3 && beginning.to_ascii_lowercase().ends_with("?b?");
+    match (is_base64, STANDARD.decode(one), STANDARD.decode(other)) {
+        (true, Ok(one), Ok(other)) => STANDARD.encode([one, other].concat()),
+        _ => format!("{one}{other}"),
+    }
 }
 
 /// Lines without control characters but tabs.

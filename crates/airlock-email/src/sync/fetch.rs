@@ -1,29 +1,40 @@
 //! Getting messages: sizes first, small ones in batches, large ones in parts.
 //!
-//! One thread speaks with the server, a second reads what came, with some more for the files that
-//! have to be on the disk, and a third keeps it. What is on its way between them is bounded, so
-//! memory does not depend on what the server has.
+//! One thread speaks with the server, a second reads what came, with some more to help, and a third
+//! keeps it. What is on its way between them is bounded, so memory does not depend on what the
+//! server has.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 use airlock_core::MailError;
 
 use super::mirror::Look;
 use super::{SyncProgress, Syncing, Watch};
+use crate::db::{self, failed};
+use crate::folders::write_state;
 use crate::imap::{Fault, Fetched, Session, Stream, broken};
+use crate::keep::keep_all;
 use crate::parse::{MESSAGE_BYTES, Thinned, Thinner};
 use crate::{Kept, NewMessage, RawMessage};
 
 /// Messages whose sizes are asked for at once.
 const SIZES: usize = 500;
 
-/// Messages and bytes that are fetched with one command and kept with one transaction.
+/// Messages and bytes that are fetched with one command.
 const BATCH: usize = 200;
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Threads that read a batch, and messages that one takes at least. Most of their time they wait for
-/// the disk to have a file.
+/// Messages that are kept with one transaction, and how long it may be open: others that write
+/// wait for it. The index of words is written with each, which is less to do when it is seldom.
+const TRANSACTION: usize = 1_000;
+const OPEN: Duration = Duration::from_secs(1);
+
+/// What a transaction waits for the next messages: what is here is not to wait for a server.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Threads that read a batch, and messages that one takes at least.
 const READERS: usize = 4;
 const EACH: usize = 8;
 
@@ -210,17 +221,27 @@ impl Syncing<'_> {
         look: &Look,
         watch: &dyn Watch,
     ) -> Result<Kept, MailError> {
-        let mut kept = Kept::default();
-        let (mut done, total) = (0, look.wanted.len() as u64);
-        for messages in batches {
-            let Some((last, _)) = messages.last().and_then(|message| message.place.as_ref()) else {
-                continue;
-            };
+        let (mut kept, mut done, total) = (Kept::default(), 0, look.wanted.len() as u64);
+        let mut connection = db::connect_to_fill(self.mailbox.file(), true)?;
+        while let Ok(messages) = batches.recv() {
+            let transaction = db::writing(&mut connection)?;
+            let (opened, mut now, mut last) = (Instant::now(), Kept::default(), None);
+            let mut next = Some(messages);
+            while let Some(messages) = next.take() {
+                keep_all(&transaction, self.account, self.id, &messages, &mut now).map_err(failed)?;
+                last = messages.last().and_then(|message| Some(message.place.as_ref()?.0)).or(last);
+                let is_enough = (now.new + now.known) as usize >= TRANSACTION || opened.elapsed() >= OPEN;
+                next = if is_enough { None } else { batches.recv_timeout(GATHER).ok() };
+            }
+            let Some(last) = last else { continue };
             // What is before what was here, was left out once.
-            let state = self.state_at(*last, look.is_whole && !look.skipped && *last >= self.here.1);
-            let now = self.mailbox.keep_to(self.account, self.folder, &messages, Some(&state))?;
+            let state = self.state_at(last, look.is_whole && !look.skipped && last >= self.here.1);
+            write_state(&transaction, self.account, self.id, &state).map_err(failed)?;
+            // A file that is told of is there, whatever happens to the machine.
+            self.mailbox.sync_attachments()?;
+            transaction.commit().map_err(failed)?;
             (kept.new, kept.known) = (kept.new + now.new, kept.known + now.known);
-            done += messages.len() as u64;
+            done += now.new + now.known;
             let (account_id, folder) = (self.account, self.folder);
             watch.progressed(&SyncProgress { account_id, folder, done, total });
         }

@@ -94,6 +94,24 @@ impl Dovecot {
         format!("{}{}", read("stderr"), read("log"))
     }
 
+    #[allow(dead_code, reason = "the benchmark asks for it")]
+    /// Seconds that a processor was busy for it, of all its processes until now.
+    pub(crate) fn busy(&self) -> f64 {
+        let mut busy = 0.0;
+        let mut open = vec![self.process.id().to_string()];
+        while let Some(id) = open.pop() {
+            let read = |name: &str| std::fs::read_to_string(format!("/proc/{id}/{name}"));
+            // One that has ended since is in what its parent says.
+            let Ok(stat) = read("stat") else { continue };
+            let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+            let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+            busy += ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+            let children = read(&format!("task/{id}/children")).unwrap_or_default();
+            open.extend(children.split_whitespace().map(str::to_owned));
+        }
+        busy
+    }
+
     pub(crate) fn connector(&self) -> Connector {
         Connector::default()
             .with_patience(Duration::from_secs(20))

@@ -370,19 +370,19 @@ impl Watch for Noted {
 #[test]
 fn who_looks_on_is_told_and_can_stop_it() {
     let server = Dovecot::start();
-    server.deliver((1..=900).map(letter));
+    server.deliver((1..=4_000).map(letter));
     let home = tempfile::tempdir().unwrap();
     let mailbox = fetching(home.path(), server.tls_port, Security::Tls, Auth::Plain);
     let noted = |after| Noted { done: Default::default(), stop: Stop::new(), after };
     let first = noted(200);
-    let stopped = mailbox.sync(&request(1_000), &*Known::new(PASSWORD), &server.connector(), &first);
+    let stopped = mailbox.sync(&request(4_000), &*Known::new(PASSWORD), &server.connector(), &first);
     assert_eq!(stopped.unwrap_err().code(), MailCode::Network);
     let kept = first.done.lock().unwrap().last().unwrap().0;
     let second = noted(u64::MAX);
-    let synced = mailbox.sync(&request(1_000), &*Known::new(PASSWORD), &server.connector(), &second).unwrap();
-    assert_eq!(synced.synced.synced + kept, 900);
-    assert_eq!(second.done.lock().unwrap().last(), Some(&(900 - kept, 900 - kept)));
-    assert_eq!(mailbox.flags(1, "INBOX").unwrap().len(), 900);
+    let synced = mailbox.sync(&request(4_000), &*Known::new(PASSWORD), &server.connector(), &second).unwrap();
+    assert_eq!(synced.synced.synced + kept, 4_000);
+    assert_eq!(second.done.lock().unwrap().last(), Some(&(4_000 - kept, 4_000 - kept)));
+    assert_eq!(mailbox.flags(1, "INBOX").unwrap().len(), 4_000);
 }
 
 #[test]

@@ -13,7 +13,9 @@ mod fetching;
 mod hostile;
 #[cfg(all(feature = "keyring", target_os = "linux"))]
 mod keyring;
+mod many;
 mod oauth;
+mod odd;
 mod plugin;
 mod provider;
 mod proxy;
