@@ -295,35 +295,3 @@ fn the_network_is_for_plugins_where_the_host_is_started_with_it() {
         assert!(told.contains("\"EMAIL_NETWORK\""), "{on:?}: {told}");
     }
 }
-
-#[test]
-fn every_test_that_the_page_names_is_there() {
-    let repository = crate::support::repository();
-    let page = std::fs::read_to_string(repository.join("docs/mail.md")).unwrap();
-    let (_, table) = page.split_once("and the tests of it\n").unwrap();
-    let named: Vec<&str> = table
-        .split('`')
-        .filter(|word| word.contains("::"))
-        .map(|word| word.rsplit("::").next().unwrap())
-        .collect();
-    assert!(named.len() >= 13, "{named:?}");
-    let mut folders = vec![repository.join("crates"), repository.join("tests")];
-    let mut sources = String::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.extension() {
-                None if path.is_dir() => folders.push(path),
-                Some(ending) if ending == "rs" => sources += &std::fs::read_to_string(&path).unwrap(),
-                _ => {}
-            }
-        }
-    }
-    for name in named {
-        assert!(
-            sources.contains(&format!("#[test]\nfn {name}()"))
-                || sources.contains(&format!("#[test]\n    fn {name}()")),
-            "{name}"
-        );
-    }
-}
