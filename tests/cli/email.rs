@@ -203,7 +203,7 @@ fn an_account_without_a_provider_is_told_how_it_gets_one() {
     let place = place();
     assert_eq!(
         place.show(&["email", "login"]),
-        "exit 125\n--- stderr\nerror: invalid `work`: nothing says where its tokens come from\n\
+        "exit 2\n--- stderr\nerror: `work`: nothing says where its tokens come from\n\
          hint: `--provider` with `--client-id` does, or `--token-url` and the like\n"
     );
 }
