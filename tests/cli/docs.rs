@@ -54,6 +54,7 @@ fn the_tests_that_the_pages_name_exist() {
     named(&tests, "docs/cortexprism.md", "## What its page says");
     named(&tests, "docs/mofa.md", "## Its sentences");
     named(&tests, "docs/prx.md", "## Its promises");
+    named(&tests, "docs/mail.md", "## What PRX-Email's documents say");
     assert_eq!(named(&tests, "docs/fledge.md", ""), (1..=15).collect::<Vec<u32>>());
     let numbers = named(&tests, "docs/security.md", "");
     assert_eq!(numbers, (1..=57).collect::<Vec<u32>>());
