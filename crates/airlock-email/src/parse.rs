@@ -181,8 +181,15 @@ fn read_whole(digest: Digest, raw: &[u8]) -> (NewMessage, Vec<Attached>) {
     };
     let mut message = fields(digest, &parsed);
     (message.body_text, message.body_html) = bodies(&parsed);
+    let mut attached: Vec<Attached> = parsed.attachments().map(attached).collect();
+    // What says to have parts and has none, is what somebody wrote all the same.
+    if message.body_text.is_none()
+        && let Some(index) = attached.iter().position(|one| one.content_type.starts_with("multipart/"))
+    {
+        let content = attached.remove(index).content;
+        message.body_text = Some(text::plain(&String::from_utf8_lossy(&content)));
+    }
     message.snippet = message.body_text.as_deref().map(snippet);
-    let attached = parsed.attachments().map(attached).collect();
     (message, attached)
 }
 
@@ -287,7 +294,7 @@ fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
     for part in parsed.text_bodies() {
         match &part.body {
             PartType::Text(text) => {
-                add(&mut plain, &text::plain(utf8(parsed, part).unwrap_or(text)));
+                add(&mut plain, &text::plain(&read_again(parsed, part, text)));
             }
             PartType::Html(html) => add(&mut plain, &text::of_html(html)),
             _ => {}
@@ -305,14 +312,20 @@ fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
     (bound(plain), bound(html))
 }
 
-/// The text of a part that says to be ASCII and is UTF-8.
-fn utf8<'a>(parsed: &'a Message<'_>, part: &MessagePart<'_>) -> Option<&'a str> {
-    let charset = part.content_type()?.attribute("charset")?;
-    if !charset.eq_ignore_ascii_case("us-ascii") || part.encoding != mail_parser::Encoding::None {
-        return None;
-    }
+/// The text of a part that says to be ASCII and is UTF-8, or that says nothing and is neither: then
+/// it is of Windows, as most of such is.
+fn read_again<'a>(parsed: &'a Message<'_>, part: &MessagePart<'_>, text: &'a str) -> Cow<'a, str> {
+    let charset = part.content_type().and_then(|kind| kind.attribute("charset"));
     let (from, to) = (part.offset_body as usize, part.offset_end as usize);
-    std::str::from_utf8(parsed.raw_message().get(from..to)?).ok()
+    let raw = parsed.raw_message().get(from..to).unwrap_or_default();
+    if part.encoding != mail_parser::Encoding::None {
+        return text.into();
+    }
+    match (charset, std::str::from_utf8(raw)) {
+        (Some(charset), Ok(utf8)) if charset.eq_ignore_ascii_case("us-ascii") => utf8.into(),
+        (None, Err(_)) => charset_decoder(b"windows-1252").map_or(text.into(), |decode| decode(raw).into()),
+        _ => text.into(),
+    }
 }
 
 fn snippet(text: &str) -> String {
