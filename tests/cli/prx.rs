@@ -111,7 +111,9 @@ fn installed_plugins_are_listed_as_prxs_api_has_them() {
     };
     let list = || serde_json::from_str::<Value>(&airlock(&["plugins", "list", "--prx"])).unwrap();
     assert_eq!(list(), json!({ "plugins": [], "count": 0, "generation": 0 }));
-    airlock(&["install", "--allow", "kv=1MiB", "--deny", "memory", TOOL]);
+    let denied = ["memory", "net=https://api.example.com", "events.publish=*", "events.subscribe=*"];
+    let denials = denied.iter().flat_map(|capability| ["--deny", capability]);
+    airlock(&["install", "--allow", "kv=1MiB", TOOL].into_iter().chain(denials).collect::<Vec<_>>());
     let mut told = json!({
         "name": "prx-tool",
         "version": "0.1.0",

@@ -69,14 +69,14 @@ fn a_plugin_that_failed_is_listed_with_its_error() {
 fn a_reload_answers_with_the_generation_that_it_began() {
     let world = World::new();
     let manager = world.manager();
-    let folder = folder("prx-cron", &manifest(""));
+    let folder = folder("prx-cron", &manifest("wasm = \"plugin.wasm\"\n"));
     manager.load_blocking("job", folder.path(), LoadOptions::new()).unwrap();
     manager.load_blocking("other", repository("plugins/prx-provider").as_path(), LoadOptions::new()).unwrap();
     let api = Api::of(&manager);
     let answer = api.reload_blocking("job");
     let said = json!({ "success": true, "message": "plugin 'job' reloaded", "generation": 2 });
     assert_eq!((answer.http_status(), as_json(&answer)), (200, said));
-    put(folder.path(), "prx-cron", &manifest("description = \"another\"\n"));
+    put(folder.path(), "prx-cron", &manifest("wasm = \"plugin.wasm\"\ndescription = \"another\"\n"));
     assert_eq!(block_on(api.clone().reload("job")).generation, Some(3));
     let list = api.plugins();
     assert_eq!((list.generation, &*list.plugins[0].description), (3, "another"));

@@ -1,12 +1,11 @@
 //! `plugins/prx-email`: what of it is committed is what its sources make, the component of its module and the bindings
 //! of its WIT, and its folder is as its page has it. That the module is what the compiler makes of them is checked by `plugins/build --check`.
 
-use airlock_host::{Input, componentised};
+use airlock_host::{Input, LoadOptions, componentised};
 use serde_json::{Value, json};
 use wit_bindgen_core::{Files, WorldGenerator as _, wit_parser::Resolve};
 use wit_bindgen_rust::Opts;
 
-use super::granted;
 use crate::support::{host, repository};
 
 fn file(name: &str) -> Vec<u8> {
@@ -78,7 +77,7 @@ fn the_folder_for_mail_is_as_its_page_has_it() {
 
 #[test]
 fn a_host_without_a_mailbox_says_so_to_the_plugin() {
-    let options = granted().allow("email.read=*".parse().expect("a capability"));
+    let options = LoadOptions::new().allow("email.read=*".parse().expect("a capability"));
     let plugin = host().load_blocking(repository("plugins/prx-email").as_path(), options).expect("it loads");
     for tool in ["email.list", "email.search"] {
         let input = Input::json(&json!({ "tool": tool, "account_id": 1, "query": "x" })).expect("JSON");
