@@ -86,7 +86,7 @@ fn a_reload_answers_with_the_generation_that_it_began() {
     let answer = api.reload_blocking("job");
     assert_eq!((answer.http_status(), answer.generation, answer.success), (400, None, false));
     let told = as_json(&answer);
-    assert_eq!(told.as_object().unwrap().keys().collect::<Vec<_>>(), ["error", "success"]);
+    assert_eq!(told.as_object().unwrap().keys().collect::<Vec<_>>(), ["success", "error"]);
     assert_eq!(api.plugins(), list);
     let unknown = as_json(&api.reload_blocking("jop"));
     assert_eq!(unknown["success"], false);

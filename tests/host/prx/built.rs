@@ -79,8 +79,8 @@ fn the_folder_for_mail_is_as_its_page_has_it() {
 fn a_host_without_a_mailbox_says_so_to_the_plugin() {
     let options = LoadOptions::new().allow("email.read=*".parse().expect("a capability"));
     let plugin = host().load_blocking(repository("plugins/prx-email").as_path(), options).expect("it loads");
-    for tool in ["email.list", "email.search"] {
-        let input = Input::json(&json!({ "tool": tool, "account_id": 1, "query": "x" })).expect("JSON");
+    for tool in ["email.list", "email.get"] {
+        let input = Input::json(&json!({ "tool": tool, "account_id": 1, "message_id": "x" })).expect("JSON");
         let error = plugin.invoke_blocking("execute", input).expect_err("there is no mailbox");
         let output: Value = serde_json::from_str(error.output().expect("it says more")).expect("JSON");
         assert_eq!((&output["ok"], &output["tool"]), (&json!(false), &json!(tool)));
