@@ -46,7 +46,7 @@ fn commands_in_the_pages_print_what_the_pages_say() {
 #[test]
 fn the_tests_that_the_pages_name_exist() {
     let mut tests = Vec::new();
-    for folder in ["tests", "crates"] {
+    for folder in ["tests", "crates", "plugins/prx-email/src"] {
         functions(&repository().join(folder), &mut tests);
     }
     named(&tests, "docs/sen.md", "");

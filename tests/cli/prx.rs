@@ -94,3 +94,39 @@ fn it_is_installed_and_keeps_and_remembers_from_call_to_call() {
     let found = call("memory.recall", json!(["kettle kitchen", 5]));
     assert_eq!(found, json!([[id, "the kettle is in the kitchen", "core", 1.0]]));
 }
+
+#[test]
+fn installed_plugins_are_listed_as_prxs_api_has_them() {
+    let home = tempfile::tempdir().unwrap();
+    let airlock = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_airlock"))
+            .args(args)
+            .current_dir(repository())
+            .env("AIRLOCK_HOME", home.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = || serde_json::from_str::<Value>(&airlock(&["plugins", "list", "--prx"])).unwrap();
+    assert_eq!(list(), json!({ "plugins": [], "count": 0, "generation": 0 }));
+    let denied = ["memory", "net=https://api.example.com", "events.publish=*", "events.subscribe=*"];
+    let denials = denied.iter().flat_map(|capability| ["--deny", capability]);
+    airlock(&["install", "--allow", "kv=1MiB", TOOL].into_iter().chain(denials).collect::<Vec<_>>());
+    let mut told = json!({
+        "name": "prx-tool",
+        "version": "0.1.0",
+        "description": "A tool that does with its host what it is told to",
+        "capabilities": ["tool:probe"],
+        "status": "Active",
+        "permissions_required": ["log", "config", "kv"],
+        "permissions_granted": ["log", "config", "kv"],
+    });
+    assert_eq!(list(), json!({ "plugins": [told], "count": 1, "generation": 1 }));
+    // It would not be loaded now.
+    airlock(&["revoke", "prx-tool", "kv"]);
+    told["status"] = json!({ "Error": "required permissions not granted: kv" });
+    told["permissions_granted"] = json!(["log", "config"]);
+    assert_eq!(list()["plugins"][0], told);
+}

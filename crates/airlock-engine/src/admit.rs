@@ -9,6 +9,7 @@
 //! A component is one artifact: what is counted is counted over all modules in it together. One that
 //! neither is a program of WASI preview 2 nor exports a function is refused.
 
+mod tree;
 mod wit;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +19,8 @@ use serde::{Deserialize, Serialize};
 use wasmparser::component_types::ComponentEntityType;
 use wasmparser::types::{EntityType, TypesRef};
 use wasmparser::{
-    BinaryReaderError, ComponentInstance, Encoding, FuncToValidate, FuncValidator, FuncValidatorAllocations,
-    FunctionBody, Instance, KnownCustom, Parser, Payload, ValType, ValidPayload, Validator,
-    ValidatorResources, WasmFeatures,
+    BinaryReaderError, Encoding, FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody,
+    KnownCustom, Parser, Payload, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 use crate::code::Variant;
@@ -28,6 +28,7 @@ use crate::compile::Configuration;
 use crate::lru::Lru;
 use crate::shape::{Export, ExternType, Import, Shape, Signature, Slot};
 use crate::{Artifact, Cache, Engines};
+use tree::{Fault, Tree};
 
 /// A WebAssembly feature that is off unless allowed for a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,11 +70,6 @@ pub(crate) const ALWAYS: WasmFeatures = WasmFeatures::WASM2
 
 /// What a component exports that is a program: preview 2's `main`.
 const RUN: &str = "wasi:cli/run";
-
-/// Modules and components that are instantiated in a component, at most. An instance is paid for with
-/// the host's own memory, as much as its module has functions, and is in no budget. What compilers make of a
-/// program has some five.
-const MAX_INSTANTIATED: usize = 16;
 
 /// Features that a module may turn out to need, to name the one it lacks.
 const OFF: [(&str, WasmFeatures); 8] = [
@@ -231,7 +227,7 @@ impl Admission<'_> {
         self.features.set(WasmFeatures::COMPONENT_MODEL, self.shape.is_component);
         let mut validator = Validator::new_with_features(self.features);
         let mut allocations = FuncValidatorAllocations::default();
-        let (mut sections, mut instantiated) = (0_u64, 0_usize);
+        let (mut sections, mut tree) = (0_u64, Tree::default());
         // What is open: the component, what is nested in it, a module in that.
         let mut open: Vec<Encoding> = Vec::new();
         for payload in Parser::new(0).parse_all(bytes) {
@@ -241,29 +237,16 @@ impl Admission<'_> {
                 self.within(LimitKind::Sections, sections)?;
             }
             match &payload {
-                Payload::Version { encoding, .. } => open.push(*encoding),
+                Payload::Version { encoding, .. } => {
+                    open.push(*encoding);
+                    if open.len() > tree::MAX_DEPTH {
+                        return Err(unsupported(format!(
+                            "its components are nested deeper than {} levels",
+                            tree::MAX_DEPTH
+                        )));
+                    }
+                }
                 Payload::StartSection { .. } => self.shape.has_start = true,
-                Payload::InstanceSection(instances) => {
-                    for instance in instances.clone() {
-                        let instance = instance.map_err(|error| self.explain(bytes, &error))?;
-                        instantiated += usize::from(matches!(instance, Instance::Instantiate { .. }));
-                    }
-                    within_a_component(instantiated)?;
-                }
-                Payload::ComponentInstanceSection(instances) => {
-                    for instance in instances.clone() {
-                        let instance = instance.map_err(|error| self.explain(bytes, &error))?;
-                        if let ComponentInstance::Instantiate { .. } = instance {
-                            instantiated += 1;
-                            // The compiler writes out what is instantiated. Each that has the next
-                            // one twice would double that.
-                            if open.len() > 1 {
-                                return Err(unsupported("what it instantiates instantiates components"));
-                            }
-                        }
-                    }
-                    within_a_component(instantiated)?;
-                }
                 Payload::CustomSection(section) => {
                     self.shape.custom_sections.push(section.name().to_owned());
                     self.shape.has_names |= matches!(section.as_known(), KnownCustom::Name(_));
@@ -278,9 +261,13 @@ impl Admission<'_> {
                 ValidPayload::End(types) => {
                     let ended = open.pop();
                     self.describe(types.as_ref(), ended, open.is_empty())?;
+                    if ended == Some(Encoding::Component) {
+                        tree.end();
+                    }
                 }
                 ValidPayload::Ok | ValidPayload::Parser(_) => {}
             }
+            tree.read(&payload).map_err(|fault| self.refuse(bytes, fault))?;
             let Some(types) = validator.types(0) else { continue };
             match payload {
                 Payload::ImportSection(imports) => {
@@ -314,7 +301,15 @@ impl Admission<'_> {
                 _ => {}
             }
         }
+        tree.write_out().map_err(|fault| self.refuse(bytes, fault))?;
         Ok(())
+    }
+
+    fn refuse(&self, bytes: &[u8], fault: Fault) -> Error {
+        match fault {
+            Fault::Invalid(error) => self.explain(bytes, &error),
+            Fault::Unsupported(why) => unsupported(why),
+        }
     }
 
     fn check_function(
@@ -464,15 +459,6 @@ impl Admission<'_> {
         match shape.is_component && !is_program && shape.wit.functions.is_empty() {
             true => Err(unsupported(format!("it exports neither a function nor `{RUN}@0.2`"))),
             false => Ok(()),
-        }
-    }
-}
-
-fn within_a_component(instantiated: usize) -> Result<()> {
-    match instantiated <= MAX_INSTANTIATED {
-        true => Ok(()),
-        false => {
-            Err(unsupported(format!("it instantiates more than {MAX_INSTANTIATED} modules and components")))
         }
     }
 }
@@ -701,31 +687,6 @@ mod tests {
         // In a component within the component.
         let nested = program("(component (core module (func (local i32 i32 i32))))");
         assert!(refused(&nested, LimitKind::Locals, 2).starts_with("limit `locals` of 2 hit"));
-    }
-
-    #[test]
-    fn a_component_that_doubles_itself_or_has_many_instances_is_refused() {
-        // Each has the one before it twice, so that the last would be written out 2^20 times.
-        let mut doubling = "(component $c0)".to_owned();
-        for index in 1..=20 {
-            let before = index - 1;
-            doubling = format!(
-                "(component $c{index} {doubling} (instance (instantiate $c{before})) (instance (instantiate $c{before})))"
-            );
-        }
-        let error = admit(&program(&doubling), &[], &Limits::default()).expect_err("it doubles itself");
-        assert_eq!(error.code(), "component-unsupported");
-        assert_eq!(error.hint(), Some("what it instantiates instantiates components"));
-        for one in ["(core instance (instantiate $one))", "(instance (instantiate $other))"] {
-            // The program has one of its own.
-            let of = |count: usize| {
-                let parts = format!("(core module $one) (component $other) {}", one.repeat(count));
-                admit(&program(&parts), &[], &Limits::default())
-            };
-            of(15).expect("few enough");
-            let error = of(16).expect_err("one more");
-            assert_eq!(error.hint(), Some("it instantiates more than 16 modules and components"));
-        }
     }
 
     /// A component with one function, which takes `ty` after `parts`.

@@ -1,5 +1,7 @@
-//! Components of other languages than Rust: the same functions in C, and in Python where
-//! `scripts/large-component` has built that, as `./test` does.
+//! Components of other languages than Rust: the same functions in C, in JavaScript, and in Python, which
+//! `scripts/large-component` builds.
+
+use std::process::Command;
 
 use airlock_host::{LoadOptions, Plugin};
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use super::{answer, error};
 use crate::support::{MODES, Mode, host, limits, repository};
 
 const IN_C: &str = "plugins/words-c/words.wasm";
+const IN_JAVASCRIPT: &str = "plugins/words-js/words.wasm";
 const IN_PYTHON: &str = "target/large-component.wasm";
 
 fn load(path: &str, options: LoadOptions) -> Plugin {
@@ -42,15 +45,58 @@ fn functions_in_c_take_and_give_every_kind_of_value() {
     functions_answer(&load(IN_C, LoadOptions::new()));
 }
 
+/// The component in Python, which is too large to be kept in the repository: it is built where it is not there,
+/// or is older than its source.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is told of what was not")]
+fn in_python() -> Option<Plugin> {
+    let age = |path: &str| repository(path).metadata().and_then(|file| file.modified()).ok();
+    if age(IN_PYTHON) < age("plugins/words-py/app.py") {
+        let built = Command::new(repository("scripts/large-component")).output();
+        if !built.as_ref().is_ok_and(|built| built.status.success()) {
+            assert!(std::env::var_os("CI").is_none(), "there is no {IN_PYTHON}: {built:?}");
+            eprintln!("skipped: there is no {IN_PYTHON}, which `scripts/large-component` builds");
+            return None;
+        }
+    }
+    let options = limits(&[("memory", "256MiB"), ("timeout", "60s"), ("compile_time", "10m")]);
+    Some(load(IN_PYTHON, options))
+}
+
 #[test]
 fn functions_in_python_answer_as_those_in_c() {
-    if !repository(IN_PYTHON).exists() {
-        return;
-    }
-    let plugin =
-        load(IN_PYTHON, limits(&[("memory", "256MiB"), ("timeout", "60s"), ("compile_time", "10m")]));
+    let Some(plugin) = in_python() else { return };
     assert_eq!(plugin.schema("count").unwrap(), load(IN_C, LoadOptions::new()).schema("count").unwrap());
     functions_answer(&plugin);
+}
+
+/// What componentize-qjs makes: an interpreter, and beside it a component that stands in for WASI, both in
+/// one that is all that is seen.
+#[test]
+fn functions_in_javascript_answer_as_those_in_c() {
+    let plugin = load(IN_JAVASCRIPT, limits(&[("compile_time", "10m")]));
+    assert!(plugin.shape().imports.is_empty(), "it has its own WASI");
+    assert_eq!(plugin.schema("count").unwrap(), load(IN_C, LoadOptions::new()).schema("count").unwrap());
+    functions_answer(&plugin);
+}
+
+#[test]
+fn sessions_of_javascript_go_on_within_one_budget() {
+    let host = host();
+    let within = |memory| {
+        let options = limits(&[("memory", memory), ("compile_time", "10m")]);
+        host.load_blocking(repository(IN_JAVASCRIPT), options).expect("the plugin loads")
+    };
+    let plugin = within("16MiB");
+    let mut session = plugin.session_blocking().unwrap();
+    let text = "word ".repeat(4_000);
+    for _ in 0..20 {
+        let shouted: String = session.call_blocking("shout", &(&text,)).unwrap().value;
+        assert_eq!(shouted.len(), text.len());
+    }
+    assert!(session.is_alive());
+    // All its memories together, the ones that are deeper in it included.
+    let plugin = within("1MiB");
+    assert_eq!(error(&plugin, "longest", r#"["a"]"#).code(), "limit-memory");
 }
 
 #[test]

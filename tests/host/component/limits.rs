@@ -43,12 +43,83 @@ fn instances_bomb_a_component_of_many_modules_is_refused() {
     };
     let error = load_error(&of(16), text());
     assert_eq!(error.code(), "component-unsupported");
-    assert_eq!(error.hint(), Some("it instantiates more than 16 modules and components"));
+    assert_eq!(error.hint(), Some("it instantiates more than 16 modules"));
     // What is too many for the pool is made on demand, and within the budget all the same.
     let host = host();
     assert_eq!(answer(&load(&host, &of(15), text()), "f", "[]"), "null");
     assert_eq!(error_of(&load(&host, &of(15), limits(&[("memory", "960KiB")]))), "limit-memory");
     survives(&host);
+}
+
+/// Modules in components in components, each with a memory: three instances of one that has two.
+const NESTED: &str = r#"(component
+    (core module $m
+        (memory 1)
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))
+    (component $pair
+        (component $one
+            (core instance $m (instantiate $m))
+            (func (export "grow") (param "pages" u32) (result s32) (canon lift (core func $m "grow"))))
+        (instance $first (instantiate $one))
+        (instance $second (instantiate $one))
+        (export "first" (func $first "grow"))
+        (export "second" (func $second "grow")))
+    (instance $a (instantiate $pair))
+    (instance $b (instantiate $pair))
+    (instance $c (instantiate $pair))
+    (export "grow-a" (func $a "first"))
+    (export "grow-b" (func $b "second"))
+    (export "grow-c" (func $c "second")))"#;
+
+#[test]
+fn instances_bomb_components_in_components_share_one_budget() {
+    let host = host();
+    // Six pages from the beginning.
+    let plugin = load(&host, NESTED, limits(&[("memory", "640KiB")]));
+    let mut session = plugin.session_blocking().unwrap();
+    let mut grow =
+        |function: &str, pages: u32| session.call_blocking::<_, i32>(function, &(pages,)).unwrap().value;
+    assert_eq!((grow("grow-a", 2), grow("grow-b", 3), grow("grow-c", 2)), (1, -1, 1));
+    assert_eq!((grow("grow-a", 1), grow("grow-b", 1), grow("grow-c", 1)), (-1, -1, -1));
+    drop(session);
+    let plugin = load(&host, NESTED, limits(&[("memory", "320KiB")]));
+    assert_eq!(error(&plugin, "grow-a", "[0]").code(), "limit-memory", "what they begin with counts");
+    assert_eq!(host.memory_used(), 0);
+    survives(&host);
+}
+
+#[test]
+fn instances_bomb_components_that_double_each_other_are_refused() {
+    let mut doubling = "(component $c0)".to_owned();
+    for index in 1..=24 {
+        let before = index - 1;
+        doubling.push_str(&format!(
+            "(component $c{index} (instance (instantiate $c{before})) (instance (instantiate $c{before})))"
+        ));
+    }
+    let of = |parts: &str| {
+        format!(
+            r#"(component {parts} (core module $m (func (export "f"))) (core instance $m (instantiate $m))
+                (func (export "f") (canon lift (core func $m "f"))))"#
+        )
+    };
+    let error = load_error(&of(&format!("{doubling} (instance (instantiate $c24))")), text());
+    assert_eq!((error.code(), error.exit_code()), ("component-unsupported", 125));
+    assert_eq!(error.hint(), Some("it instantiates more than 128 components"));
+    // Named by one another, and never instantiated.
+    let mut naming = String::new();
+    for index in 0..40 {
+        let outward: String =
+            (0..index).map(|before| format!("(alias outer 1 $c{before} (component))")).collect();
+        naming.push_str(&format!("(component $c{index} {outward})"));
+    }
+    let error = load_error(&of(&naming), text());
+    assert_eq!(error.code(), "component-unsupported");
+    assert_eq!(error.hint(), Some("what it instantiates has more than 100000 parts"));
+    let deep = format!("{}{}", "(component ".repeat(40), ")".repeat(40));
+    let error = load_error(&of(&deep), text());
+    assert_eq!(error.code(), "component-unsupported");
+    assert_eq!(error.hint(), Some("its components are nested deeper than 32 levels"));
 }
 
 fn error_of(plugin: &airlock_host::Plugin) -> &'static str {

@@ -13,7 +13,8 @@ use airlock_host::{
     Origin, Plugin, Program, ProgramInput, ServiceFuture, StdinSource,
 };
 
-use crate::support::{MODES, Mode, host, limits, load_error, repository, text};
+use super::{Checked, checks_on};
+use crate::support::{MODES, Mode, host, limits, load_error, repository, survives, text};
 
 /// A server that answers each line with itself, for so many connections; where it is.
 fn echo(connections: usize) -> (u16, JoinHandle<()>) {
@@ -311,6 +312,63 @@ fn sleep_75_passes_at_once_where_time_is_virtual_and_nobody_is_spoken_to() {
     let plugin = load(&[&format!("net=tcp://127.0.0.1:{port}")]);
     assert_eq!(printed(&plugin, &["timer", &format!("127.0.0.1:{port}"), "200"]), "none\n");
     assert!(started.elapsed() >= Duration::from_millis(200));
+}
+
+#[test]
+fn sleep_75_of_a_component_is_cut_at_the_deadline() {
+    let host = host();
+    for words in [&["75000"][..], &["75000", "list"]] {
+        let call = |plugin: &Plugin| {
+            plugin.call_blocking::<_, Checked>("check", &("sleeping", words)).map(|outcome| outcome.value)
+        };
+        let granted = ["clock".to_owned()];
+        let plugin = checks_on(&host, limits(&[("timeout", "300ms")]), &granted);
+        let started = Instant::now();
+        assert_eq!(call(&plugin).expect_err("it sleeps").code(), "deadline", "{words:?}");
+        assert!(
+            started.elapsed() >= Duration::from_millis(300) && started.elapsed() < Duration::from_secs(30)
+        );
+        for mode in MODES {
+            let input = ProgramInput::new().args(["sleeping"]).args(words.iter().copied());
+            assert_eq!(mode.run(&plugin, input).expect_err("it sleeps").code(), "deadline", "{mode:?}");
+        }
+        // On a virtual clock the same time has passed at once.
+        let (told, failed) = call(&checks_on(&host, limits(&[("timeout", "20s")]), &[])).expect("it is over");
+        assert_eq!(failed, 0, "{told:?}");
+    }
+    survives(&host);
+}
+
+/// Threads of this process.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[test]
+fn components_that_sleep_take_no_thread() {
+    let host = host();
+    let granted = ["clock".to_owned()];
+    let plugin = checks_on(&host, limits(&[("timeout", "2s")]), &granted);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let sleep = |long: &'static str| {
+            let plugin = plugin.clone();
+            async move { plugin.call::<_, Checked>("check", &("sleeping", [long])).await }
+        };
+        // What is started once is there then.
+        sleep("1").await.expect("it is over");
+        let before = threads();
+        let sleepers: Vec<_> = (0..8).map(|_| tokio::spawn(sleep("75000"))).collect();
+        let mut most = 0;
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            most = most.max(threads());
+        }
+        assert_eq!(most, before);
+        for sleeper in sleepers {
+            assert_eq!(sleeper.await.unwrap().expect_err("it sleeps").code(), "deadline");
+        }
+    });
 }
 
 #[test]

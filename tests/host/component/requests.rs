@@ -58,6 +58,22 @@ fn a_component_sends_requests_to_whom_it_was_granted_in_every_mode() {
     assert_eq!(again, (told, failed));
 }
 
+/// A time, the answer of a request and the stream of its body, of which the first that is ready ends a poll: by the real
+/// clock, and by a virtual one, which waits too where somebody is spoken to.
+#[test]
+fn an_answer_and_a_time_are_waited_for_together() {
+    let server = server();
+    let (authority, granted) = to(&server);
+    for granted in [vec![granted[0].clone()], vec![granted[0].clone(), "clock".to_owned()]] {
+        let plugin = checks_on(&host(), limits(&[]), &granted);
+        for mode in MODES {
+            all_fine(&told_by_program(mode, &plugin, &["waiting", &authority]), 7);
+        }
+        let (told, _): Checked = plugin.call_blocking("check", &("waiting", [&authority])).unwrap().value;
+        all_fine(&told, 7);
+    }
+}
+
 #[test]
 fn whom_it_was_not_granted_is_refused_and_recorded() {
     let server = server();

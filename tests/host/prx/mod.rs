@@ -1,5 +1,8 @@
 //! PRX's plugins: what its WIT files, its documents and its code promise them, each as a test of that name.
 
+mod api;
+mod before_components;
+mod built;
 mod events;
 mod host;
 mod http;

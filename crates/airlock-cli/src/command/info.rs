@@ -58,7 +58,7 @@ pub(super) fn run(session: &Session, name: &str) -> Result<u8, Error> {
 
 /// What of its manifest's requests is granted and under the ceiling, in the folder that this
 /// is run in.
-fn in_force(session: &Session, plugin: &Installed, grants: &[KeptGrant]) -> Result<Policy, Error> {
+pub(super) fn in_force(session: &Session, plugin: &Installed, grants: &[KeptGrant]) -> Result<Policy, Error> {
     let digest = plugin.digest()?;
     let allowed = grants.iter().filter(|kept| kept.plugin.digest == digest && kept.grant.allowed);
     let grants: Vec<Capability> = allowed.map(|kept| kept.grant.capability.clone()).collect();

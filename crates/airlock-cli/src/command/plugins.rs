@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use airlock_host::{Error, ErrorKind, GrantStore as _, Limits, visible};
+use airlock_host::prx::{ListedPlugin, PluginList};
+use airlock_host::{Error, ErrorKind, GrantStore as _, Limits, Manifest, escape_json, visible};
 use airlock_store::Installed;
 use serde_json::{Value, json};
 
@@ -28,7 +29,8 @@ pub(super) fn run(session: &Session, task: PluginsTask) -> Result<u8, Error> {
         PluginsTask::Install(install) => self::install(session, &install),
         PluginsTask::Remove { name } => super::remove::run(session, &name, false),
         PluginsTask::Update(update) => self::update(session, &update),
-        PluginsTask::List => super::list::run(session),
+        PluginsTask::List { prx: true } => list_for_prx(session),
+        PluginsTask::List { prx: false } => super::list::run(session),
         PluginsTask::Run(run) => {
             let mut words = run.words.into_iter();
             let plugin = PathBuf::from(words.next().unwrap_or_default());
@@ -158,6 +160,23 @@ fn update_one(
     let source = plugin.link.clone().unwrap_or_else(|| PathBuf::from(&plugin.source));
     let candidate = Candidate::read(session, &source, plugin.link.is_some())?;
     super::update::replace(session, plugin, &candidate, update.yes, &update.decide)
+}
+
+/// The installed plugins as PRX's HTTP API has them. Each that is installed begins a generation.
+fn list_for_prx(session: &Session) -> Result<u8, Error> {
+    let store = session.store()?;
+    let installed = store.installed()?;
+    let generation = installed.iter().map(|plugin| plugin.id).max().unwrap_or_default();
+    let listed = installed.iter().map(|plugin| {
+        let policy = super::info::in_force(session, plugin, &store.grants(Some(&plugin.name))?)?;
+        let manifest = plugin.manifest.as_ref().map(|(file, text)| Manifest::read(file, text)).transpose()?;
+        Ok(ListedPlugin::new(&plugin.name, manifest.as_ref(), &policy))
+    });
+    let list =
+        PluginList::new(listed.collect::<Result<_, Error>>()?, generation.try_into().unwrap_or_default());
+    let text = serde_json::to_string(&list).map_err(|error| Error::host(error.to_string()))?;
+    session.printer.line(&escape_json(&text))?;
+    Ok(0)
 }
 
 /// What each installed plugin is, may do and wants to be run.

@@ -85,7 +85,11 @@ pub(crate) enum PluginsTask {
     /// Update plugins from where they were installed from
     Update(PluginsUpdate),
     /// Show the installed plugins
-    List,
+    List {
+        /// In JSON, as PRX's `GET /api/plugins` has it
+        #[arg(long)]
+        prx: bool,
+    },
     /// Run a command of an installed plugin
     Run(PluginsRun),
     /// Call a function of a plugin, as `airlock call` does

@@ -1,6 +1,7 @@
 //! Exports that ABIs know by their names, with the types that they have to have.
 
 use airlock_core::ValueType;
+use airlock_engine::Shape;
 
 use super::json;
 
@@ -47,6 +48,22 @@ pub static KNOWN_EXPORTS: [KnownExport; 15] = [
     known("__wasm_call_ctors", "every ABI", &[], &[]),
     known("cortex_alloc", "the `json` ABI", &[I], &[I]),
 ];
+
+/// Whether a module is a plugin of PRX's from before its components: it takes `{"tool", "params"}` and gives JSON as
+/// those of the `json` ABI do, and says how long that is.
+pub(super) fn is_before_components(shape: &Shape) -> bool {
+    let is = |name: &str, params: &[ValueType], results: &[ValueType]| {
+        shape.function(name).is_some_and(|ty| ty.is(params, results))
+    };
+    !shape.is_component
+        && shape.exports_memory()
+        && is("execute", &[I, I], &[I])
+        && is("result_len", &[], &[I])
+        && TELLS.iter().any(|name| is(name, &[], &[I]))
+}
+
+/// What such a plugin says of itself with, as JSON.
+pub(super) const TELLS: [&str; 2] = ["describe", "get_spec"];
 
 /// Whether an export belongs to an ABI or a toolchain, rather than being a function of the plugin's own.
 pub(crate) fn is_known(name: &str) -> bool {

@@ -321,7 +321,7 @@ impl Managed {
         (digest, session)
     }
 
-    pub(super) fn is_unloaded(&self) -> bool {
+    pub(crate) fn is_unloaded(&self) -> bool {
         self.0.unloaded.load(Ordering::SeqCst)
     }
 

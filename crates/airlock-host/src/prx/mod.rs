@@ -23,6 +23,7 @@
 //! Hooks that a [`Manager`](crate::manager::Manager) has are told of events by it, those that their manifests
 //! name and those that they subscribe to, and cron plugins are run by it at their times.
 
+mod api;
 mod chain;
 mod provider;
 mod storage;
@@ -39,6 +40,7 @@ use crate::manager::Managed;
 use crate::plugin::Plugin;
 use crate::service::EventBus;
 
+pub use api::{Api, ListedPlugin, PluginList, PluginStatus, ReloadAnswer};
 pub use chain::{Chain, OnError, Stage, Verdict};
 pub use provider::{ChatMessage, ChatResponse, Provider, ToolCall};
 pub use storage::{Storage, StoredMemory};

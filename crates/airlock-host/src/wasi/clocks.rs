@@ -181,6 +181,7 @@ impl Timer {
             return;
         }
         let (waiting, looks) = (Waiting::new(&passing, to), &mut self.looks);
+        let mut passed = passing.to.load(Ordering::Relaxed);
         let mut is_new = *looks < LOOKS;
         *looks += 1;
         poll_fn(|context| {
@@ -190,6 +191,16 @@ impl Timer {
                 return Poll::Pending;
             }
             *looks = 0;
+            let now = passing.to.load(Ordering::Relaxed);
+            if now >= to {
+                return Poll::Ready(());
+            }
+            // One that was before it in a list has ended just now, and so does the waiting for both.
+            if now != passed {
+                passed = now;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             // Who is first is ready at the same time, and wakes whoever waits for both.
             if waiting.is_first() { Poll::Ready(()) } else { Poll::Pending }
         })

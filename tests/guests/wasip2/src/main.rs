@@ -87,6 +87,8 @@ fn run(topic: &str, words: Vec<String>) -> Option<Suite> {
         "sending" => requests::sending(&mut suite),
         "get" => requests::get(&mut suite),
         "post" => requests::post(&mut suite),
+        "waiting" => requests::waiting(&mut suite),
+        "sleeping" => requests::sleeping(&mut suite),
         "keep" => files::keep(&mut suite),
         "kept" => files::kept(&mut suite),
         "leaving" => std::process::exit(suite.word(0).parse().unwrap_or(0)),

@@ -1,10 +1,12 @@
 //! `wasi:http`: what may be asked for, and how.
 
+use bindings::clocks::monotonic_clock;
 use bindings::http::outgoing_handler::handle;
 use bindings::http::types::{
     ErrorCode, Fields, HeaderError, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions,
     Scheme,
 };
+use bindings::io::poll::poll;
 
 use crate::Suite;
 
@@ -95,6 +97,57 @@ pub fn sending(suite: &mut Suite) {
     slow.set_first_byte_timeout(Some(100_000_000)).expect("a time");
     let late = send(request(&Method::Get, &authority, "/never", Fields::new()), b"", Some(slow));
     suite.is("an answer that is late", matches!(late, Err(ErrorCode::HttpResponseTimeout)), true);
+}
+
+/// What is waited for together with a request's answer: long and short times, its future, and the stream of its body.
+pub fn waiting(suite: &mut Suite) {
+    let authority = suite.word(0).to_owned();
+    let ask = |path: &str| {
+        let request = request(&Method::Get, &authority, path, Fields::new());
+        let body = request.body().expect("its first body");
+        let sent = handle(request, None).expect("it may be asked for");
+        OutgoingBody::finish(body, None).expect("nothing was to be sent");
+        sent
+    };
+    let minute = monotonic_clock::subscribe_duration(60_000_000_000);
+    let sent = ask("/length");
+    let answered = sent.subscribe();
+    suite.is("an answer comes before a minute is over", poll(&[&minute, &answered]), vec![1]);
+    suite.is("it is ready", (answered.ready(), minute.ready()), (true, false));
+    let response = sent.get().expect("it is there").expect("asked for once").expect("an answer");
+    let body = response.consume().expect("its first body");
+    let stream = body.stream().expect("its first stream");
+    let readable = stream.subscribe();
+    suite.is("and so does its body", poll(&[&minute, &readable]), vec![1]);
+    suite.is("the body", stream.blocking_read(10).ok(), Some(b"none".to_vec()));
+
+    let before = monotonic_clock::now();
+    let short = monotonic_clock::subscribe_duration(50_000_000);
+    let never = ask("/never");
+    let unanswered = never.subscribe();
+    suite.is("a short time is over before an answer that never comes", poll(&[&unanswered, &short]), vec![1]);
+    suite.is("that long has passed", monotonic_clock::now() - before >= 50_000_000, true);
+    suite.is("the answer is not there", unanswered.ready(), false);
+}
+
+/// Waits so many milliseconds, by one time or by a list that it is the first of.
+pub fn sleeping(suite: &mut Suite) {
+    let long = suite.word(0).parse::<u64>().unwrap_or(0) * 1_000_000;
+    let before = monotonic_clock::now();
+    let pollable = monotonic_clock::subscribe_duration(long);
+    match suite.word(1) {
+        "list" => suite.is(
+            "the first of three",
+            poll(&[
+                &pollable,
+                &monotonic_clock::subscribe_duration(long.saturating_mul(2)),
+                &monotonic_clock::subscribe_instant(u64::MAX),
+            ]),
+            vec![0],
+        ),
+        _ => pollable.block(),
+    }
+    suite.is("that long has passed", monotonic_clock::now() - before >= long, true);
 }
 
 /// Gets what is at an address and says what came of it.

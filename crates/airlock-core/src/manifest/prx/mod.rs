@@ -16,7 +16,7 @@ use toml::{Table, Value};
 
 use self::reader::Reader;
 use super::{Manifest, ManifestFormat, Request, ToolParam, ToolSpec, checked_name, checked_path, invalid};
-use crate::{Capability, CapabilityKind, Result};
+use crate::{Capability, CapabilityKind, Policy, Result};
 
 /// The largest manifest that is read, in bytes (its host's bound).
 const MAX_BYTES: usize = 256 << 10;
@@ -123,6 +123,18 @@ impl PrxManifest {
         self.capabilities.iter().filter(move |capability| capability.kind == kind)
     }
 
+    /// The permissions, of those that it names, that a policy gives it, required ones first.
+    pub fn granted(&self, policy: &Policy) -> Vec<&str> {
+        let has = |name: &&str| is_granted(name, policy) == Some(true);
+        self.required.iter().chain(&self.optional).map(String::as_str).filter(has).collect()
+    }
+
+    /// The permissions that it requires and a policy does not give it. Those that give nothing are none.
+    pub fn lacks(&self, policy: &Policy) -> Vec<&str> {
+        let lacks = |name: &&str| is_granted(name, policy) == Some(false);
+        self.required.iter().map(String::as_str).filter(lacks).collect()
+    }
+
     /// Whether its list lets it ask for this URL: by the URL itself, by its beginning where an entry ends
     /// in `*`, or by its origin where an entry is no more than one. No list is all there is.
     pub fn permits_url(&self, url: &str) -> bool {
@@ -135,6 +147,19 @@ impl PrxManifest {
     pub fn names_paths(&self) -> bool {
         self.http_allowlist.iter().any(|entry| !allowlist::is_origin(entry))
     }
+}
+
+/// Whether a policy gives what a permission stands for; `None` for one that stands for nothing.
+fn is_granted(permission: &str, policy: &Policy) -> Option<bool> {
+    let kinds: &[CapabilityKind] = match permission {
+        "log" | "config" | "clock" => &[],
+        "kv" | "storage" => &[CapabilityKind::Kv],
+        "events" => &[CapabilityKind::EventsPublish, CapabilityKind::EventsSubscribe],
+        "memory" => &[CapabilityKind::Memory],
+        "http-outbound" => &[CapabilityKind::Net],
+        _ => return None,
+    };
+    Some(kinds.iter().all(|kind| policy.allows_any(*kind)))
 }
 
 /// Whether a `plugin.toml` is PRX's, and not fledge's. fledge's says what runs it and has commands; PRX's

@@ -169,6 +169,7 @@ pub(super) fn reported_error(json: &str) -> Option<String> {
     let only_failure = object.iter().all(|(key, value)| match key.as_str() {
         "error" | "code" | "message" | "details" => true,
         "ok" | "success" => value == &serde_json::Value::Bool(false),
+        "status" => value == "error",
         _ => false,
     });
     only_failure.then(|| message.to_owned())

@@ -17,6 +17,7 @@ use wasmtime::Linker;
 use wasmtime_wasi::I32Exit;
 
 use self::ladder::{Found, Returned};
+use super::exports::{TELLS, is_before_components};
 use super::imports::{cortex as imports, mofa};
 use super::{
     Abi, Adapter, Allocate, Dialect, Failure, Fit, Gap, GuestFuture, Hooks, Match, Profile, allocator_of,
@@ -74,6 +75,9 @@ const LENGTHS: [&str; 4] = ["result_len", "get_result_len", "cortex_result_len",
 /// the panic that the instance ended with. Both are 0 where there was none.
 const PANIC: &str = "cortex_panic";
 
+/// What a plugin of PRX's from before its components has run once; 0 where it did well.
+const INIT: &str = "init";
+
 /// Bytes of such a message that are read.
 const MAX_PANIC: u32 = 4096;
 
@@ -119,6 +123,10 @@ impl Abi for Json {
             return None;
         }
         if let Some(manifest) = manifest {
+            if manifest.format == ManifestFormat::Prx && is_before_components(shape) {
+                let why = "its manifest is PRX's, and it is a module from before its components".to_owned();
+                return Some(Match { fit: Fit::Declared, why });
+            }
             if manifest.format != ManifestFormat::Cortex {
                 return None;
             }
@@ -179,7 +187,7 @@ impl Abi for Json {
         // A manifest that names its functions decides which they are.
         let functions = match manifest.map(|manifest| &manifest.functions) {
             Some(named) if !named.is_empty() => named.clone(),
-            _ => capabilities,
+            _ => capabilities.into_iter().chain(tells(shape)).collect(),
         };
         if functions.is_empty() {
             let error = mismatch("it exports no function `(i32, i32) -> i32`".to_owned());
@@ -196,6 +204,8 @@ impl Abi for Json {
             allocate: allocator_of(shape, memory.allocator).unwrap_or(Allocate::Grow),
             speaks_utf16: shape.function("__new").is_some(),
             hooks: Hooks::of(shape, initialiser(shape, !has_start)),
+            init: is_before_components(shape)
+                && shape.function(INIT).is_some_and(|ty| ty.is(&[], &[ValueType::I32])),
             // A program's own start runs the constructors, and is a reactor's initialiser
             // where there is no other.
             start: has_start && shape.function("_initialize").is_none(),
@@ -205,6 +215,14 @@ impl Abi for Json {
             shape: shape.clone(),
         }))
     }
+}
+
+/// The functions that a plugin of PRX's from before its components says of itself with.
+fn tells(shape: &Shape) -> impl Iterator<Item = String> {
+    let is_told = |name: &&str| {
+        is_before_components(shape) && shape.function(name).is_some_and(|ty| ty.is(&[], &[ValueType::I32]))
+    };
+    TELLS.into_iter().filter(is_told).map(str::to_owned)
 }
 
 /// How the compiler of a program makes a module with functions to be called instead.
@@ -229,6 +247,8 @@ struct JsonAdapter {
     /// Strings may be AssemblyScript's.
     speaks_utf16: bool,
     hooks: Hooks,
+    /// Whether it has [`INIT`], to be run before the first call.
+    init: bool,
     /// Whether `_start` runs before the first call.
     start: bool,
     /// What the memory grows to before anything runs.
@@ -247,6 +267,8 @@ struct Bound {
 enum Gives {
     I32,
     I64,
+    /// What it says of itself, and takes nothing.
+    Itself,
 }
 
 impl Bound {
@@ -262,6 +284,10 @@ impl Bound {
             },
             // Its result carries its length.
             (_, true) => Bound { gives: Some(Gives::I64), length: None },
+            _ if tells(shape).any(|name| name == function) => Bound {
+                gives: Some(Gives::Itself),
+                length: lengths.find(|name| is_length(shape, name)).map(str::to_owned),
+            },
             _ => Bound { gives: None, length: None },
         }
     }
@@ -273,14 +299,17 @@ impl Adapter for JsonAdapter {
     }
 
     fn start<'a>(&'a self, live: &'a mut Live) -> Option<GuestFuture<'a, ()>> {
-        if self.pages.is_none() && self.hooks.is_ready() && !self.start {
+        if self.pages.is_none() && self.hooks.is_ready() && !self.start && !self.init {
             return None;
         }
         Some(Box::pin(async move {
             grow_to(live, self.pages)?;
             self.hooks.start(live).await?;
-            match self.start {
-                true => run_start(run(live, "_start").await),
+            if self.start {
+                run_start(run(live, "_start").await)?;
+            }
+            match self.init {
+                true => run_init(live).await,
                 false => Ok(()),
             }
         }))
@@ -298,7 +327,10 @@ impl Adapter for JsonAdapter {
             let text = input.into_json_text()?;
             let memory = memory_of(live)?;
             let length = u32::try_from(text.len()).map_err(|_| too_large(live, text.len()))?;
-            let pointer = self.allocate.input(live, memory, text.as_bytes()).await?;
+            let pointer = match bound.gives {
+                Some(Gives::Itself) => 0,
+                _ => self.allocate.input(live, memory, text.as_bytes()).await?,
+            };
             let returned = match self.invoke(live, bound, function, pointer, length).await {
                 Err(Failure::Wasm(error)) => return Err(with_panic(live, error)),
                 returned => returned?,
@@ -340,6 +372,11 @@ impl JsonAdapter {
                     return Ok(Returned::I64(result?));
                 }
             }
+            Some(Gives::Itself) => {
+                if let Some(result) = live.invoke(function, ()).await {
+                    return Ok(Returned::I32(result?));
+                }
+            }
             None => {}
         }
         let reason = match self.shape.export(function) {
@@ -373,6 +410,14 @@ fn panic_message(live: &mut Live) -> Option<String> {
     let (pointer, length) = (guest::read_u32(view, at)?, guest::read_u32(view, at.checked_add(4)?)?);
     let message = guest::slice(view, pointer, length.min(MAX_PANIC)).ok()?;
     (!message.is_empty()).then(|| String::from_utf8_lossy(message).into_owned())
+}
+
+/// Runs [`INIT`], whose answer says whether it did well.
+async fn run_init(live: &mut Live) -> Result<(), Failure> {
+    match live.invoke::<(), u32>(INIT, ()).await.transpose()? {
+        None | Some(0) => Ok(()),
+        Some(code) => Err(Error::new(ErrorKind::Failed(format!("its `{INIT}` answered {code}"))).into()),
+    }
 }
 
 /// A program's `_start` that is run as an initialiser: leaving with 0 is fine.

@@ -21,6 +21,7 @@ use wasmtime::component::{self, Linker};
 
 use self::tool::Tool;
 use super::component::Functions;
+use super::exports::is_before_components;
 use super::{Abi, Adapter, Describer, Dialect, Fit, GuestFuture, Match, Profile};
 use crate::answer::{Answer, Input};
 use crate::schedule;
@@ -91,7 +92,7 @@ impl Abi for Prx {
 
     fn detect(&self, shape: &Shape, manifest: Option<&Manifest>) -> Option<Match> {
         match manifest {
-            Some(manifest) if manifest.format == ManifestFormat::Prx => {
+            Some(manifest) if manifest.format == ManifestFormat::Prx && !is_before_components(shape) => {
                 return Some(Match { fit: Fit::Declared, why: "its manifest is PRX's".to_owned() });
             }
             Some(_) => return None,
