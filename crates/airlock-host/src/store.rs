@@ -6,7 +6,7 @@
 //!
 //! The invariant: everything that can stop a guest writes its reason into the state
 //! ([`CallState::stop`], the budget's refusal) before the guest sees it, so that whatever
-//! error comes back through wasmtime, [`explain`] can say what it really was.
+//! error comes back through wasmtime, [`explain()`] can say what it really was.
 
 mod account;
 mod explain;
