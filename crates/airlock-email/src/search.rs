@@ -19,6 +19,9 @@ const DATED: u32 = 10_000;
 /// The latest messages that are looked at before all are, where only unwanted words are said.
 const LATEST: i64 = 1_000;
 
+/// All rows.
+const ALL: (i64, i64) = (i64::MIN, i64::MAX);
+
 /// The filters of a query, over what `message_facts` says.
 fn filters(query: &Query) -> String {
     let attachment = match query.attachment {
@@ -126,7 +129,7 @@ impl Values {
 /// Between which rows the messages of these days are: those of a few days are near each other.
 fn rows(connection: &Connection, account: i64, query: &Query) -> rusqlite::Result<(i64, i64)> {
     if query.after.is_none() && query.before.is_none() {
-        return Ok((i64::MIN, i64::MAX));
+        return Ok(ALL);
     }
     let sql = "SELECT count(*), coalesce(min(id), 0), coalesce(max(id), 0) FROM
                (SELECT id FROM message_facts WHERE account_id = ?1 AND at >= ?2 AND at < ?3 LIMIT ?4)";
@@ -134,7 +137,7 @@ fn rows(connection: &Connection, account: i64, query: &Query) -> rusqlite::Resul
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)));
     let (count, rows): (u32, _) =
         connection.prepare_cached(sql)?.query_row(params![account, after, before, DATED], read)?;
-    Ok(if count == DATED { (i64::MIN, i64::MAX) } else { rows })
+    Ok(if count == DATED { ALL } else { rows })
 }
 
 /// Messages that hold the words: the best first or, of very many, the latest.
@@ -180,9 +183,11 @@ fn lacking(
         Some(true) => "AND coalesce(m.attachments_json, '[]') <> '[]'",
         _ => "",
     };
+    // Where all rows may be meant, SQLite is not to go through them: an index has the latest first.
+    let id = if values.rows == ALL { "+m.id" } else { "m.id" };
     let newest = format!(
         "SELECT m.id, m.received_at FROM messages m CROSS JOIN message_facts f ON f.id = m.id
-         WHERE m.account_id = :account {attached} AND m.id BETWEEN :from AND :to AND {filters}
+         WHERE m.account_id = :account {attached} AND {id} BETWEEN :from AND :to AND {filters}
          ORDER BY m.received_at DESC, m.id DESC LIMIT {latest}"
     );
     let sql = format!(
