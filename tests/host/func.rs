@@ -245,3 +245,34 @@ async fn a_session_that_was_awaited_is_called_blocking_across_ticks() {
     let error = session.call_func_blocking::<(), ()>("spin", ()).expect_err("for ever");
     assert_eq!(error.to_string(), "stopped while running: the deadline of 300ms passed");
 }
+
+/// A call that begins without a look at anything must find nothing of the one before: neither what that
+/// used, nor what it was refused, nor when it had to end.
+#[test]
+fn a_typed_call_finds_nothing_of_the_one_before() {
+    let wat = r#"(module (import "env" "wait" (func $wait (param i32)))
+        (memory (export "memory") 1)
+        (func (export "wait") (param i32)
+            (call $wait (local.get 0)) (loop (br_if 0 (i32.eqz (i32.const 1)))))
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+        (func (export "nothing") (loop (br_if 0 (i32.eqz (i32.const 1)))))
+        (func (export "trap") unreachable))"#;
+    let functions = airlock_host::Functions::of("env").func("wait", |_, millis: u32| {
+        std::thread::sleep(std::time::Duration::from_millis(millis.into()));
+        Ok(())
+    });
+    let host = airlock_host::Host::builder().functions(functions).build().unwrap();
+    let plugin = load(&host, wat, limits(&[("timeout", "1s"), ("memory", "1MiB")]));
+    let mut session = plugin.session_blocking().unwrap();
+    let wait = session.func::<u32, ()>("wait").unwrap();
+    let nothing = session.func::<(), ()>("nothing").unwrap();
+    // Long enough for a tick, which sets its deadline.
+    wait.call_blocking(&mut session, 30).unwrap();
+    assert_eq!(session.usage().unwrap().host_calls, 1);
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    nothing.call_blocking(&mut session, ()).expect("it has a time of its own");
+    assert_eq!(session.usage().unwrap().host_calls, 0);
+    assert_eq!(session.call_func_blocking::<i32, i32>("grow", 100).unwrap(), -1);
+    let error = session.call_func_blocking::<(), ()>("trap", ()).expect_err("it traps");
+    assert_eq!(error.code(), "trap");
+}
