@@ -64,17 +64,22 @@ fn inspect_shows_what_it_does_and_the_schema_of_its_tool() {
     assert!(text.contains("cron `nightly` at 0 3 * * *"), "{text}");
 }
 
+/// Runs the command with a home of its own.
+fn run_at(home: &std::path::Path, args: &[&str]) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_airlock"))
+        .args(args)
+        .current_dir(repository())
+        .env("AIRLOCK_HOME", home)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap()
+}
+
 #[test]
 fn it_is_installed_and_keeps_and_remembers_from_call_to_call() {
     let home = tempfile::tempdir().unwrap();
     let airlock = |args: &[&str]| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_airlock"))
-            .args(args)
-            .current_dir(repository())
-            .env("AIRLOCK_HOME", home.path())
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
+        let output = run_at(home.path(), args);
         let (stdout, stderr) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code(), stdout.trim().to_owned(), stderr.into_owned())
@@ -99,13 +104,7 @@ fn it_is_installed_and_keeps_and_remembers_from_call_to_call() {
 fn installed_plugins_are_listed_as_prxs_api_has_them() {
     let home = tempfile::tempdir().unwrap();
     let airlock = |args: &[&str]| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_airlock"))
-            .args(args)
-            .current_dir(repository())
-            .env("AIRLOCK_HOME", home.path())
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
+        let output = run_at(home.path(), args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
