@@ -302,13 +302,18 @@ fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
     }
     for part in parsed.html_bodies() {
         if let PartType::Html(part) = &part.body {
-            add(&mut html, &text::cut(part, text::BODY));
+            add(&mut html, text::cut(part, text::BODY));
         }
     }
     if plain.is_none() {
         plain = html.as_deref().map(text::of_html);
     }
-    let bound = |body: Option<String>| body.map(|body| text::cut(&body, text::BODY));
+    let bound = |body: Option<String>| {
+        body.map(|mut body| {
+            body.truncate(text::cut(&body, text::BODY).len());
+            body
+        })
+    };
     (bound(plain), bound(html))
 }
 
@@ -329,7 +334,8 @@ fn read_again<'a>(parsed: &'a Message<'_>, part: &MessagePart<'_>, text: &'a str
 }
 
 fn snippet(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SNIPPET).collect()
+    // As many words as characters are enough.
+    text.split_whitespace().take(SNIPPET).collect::<Vec<_>>().join(" ").chars().take(SNIPPET).collect()
 }
 
 fn attached(part: &MessagePart<'_>) -> Attached {

@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
 use memchr::memmem::{self, find};
+use memchr::{memchr, memchr_iter};
 
 /// Parts that a message may have, counted by what says that there is one.
 const PARTS: usize = 1_000;
@@ -31,7 +31,7 @@ pub(super) fn defuse(raw: &[u8], maximum: usize) -> Result<Cow<'_, [u8]>, &'stat
     let mut bytes = Cow::Borrowed(raw);
     for block in blocks(raw) {
         let text = &raw[block.clone()];
-        lines += text.iter().filter(|byte| **byte == b'\n').count();
+        lines += memchr_iter(b'\n', text).count();
         if lines > HEADER_LINES {
             return Err("its headers have too many lines");
         }
@@ -86,10 +86,11 @@ fn blocks(raw: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
         while from < raw.len() {
             let (start, end) = (from, block_end(raw, from));
             from = end;
-            let is_header =
-                |line: &[u8]| line.get(..12).is_some_and(|name| name.eq_ignore_ascii_case(b"content-type"));
             let block = &raw[start..end];
-            if start == 0 || block.split(|byte| *byte == b'\n').any(is_header) {
+            let is_header = |line: usize| {
+                block.get(line..line + 12).is_some_and(|name| name.eq_ignore_ascii_case(b"content-type"))
+            };
+            if start == 0 || is_header(0) || memchr_iter(b'\n', block).any(|at| is_header(at + 1)) {
                 return Some(start..end);
             }
         }
@@ -100,9 +101,9 @@ fn blocks(raw: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
 /// Where the next empty line ends.
 fn block_end(raw: &[u8], from: usize) -> usize {
     let mut start = from;
-    while let Some(length) = memchr(b'\n', &raw[start..]) {
-        let line = &raw[start..start + length];
-        start += length + 1;
+    for end in memchr_iter(b'\n', &raw[from..]) {
+        let line = &raw[start..from + end];
+        start = from + end + 1;
         if line.is_empty() || line == b"\r" {
             return start;
         }

@@ -18,7 +18,7 @@ const WIDTH: usize = 100;
 /// One line of at most so many bytes, without control characters.
 pub(super) fn line(text: &str, bytes: usize) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    cut(text.trim(), bytes)
+    cut(text.trim(), bytes).to_owned()
 }
 
 /// Encoded words (RFC 2047) of one character set and encoding that follow each other, as one.
@@ -74,18 +74,27 @@ fn appended(beginning: &str, one: &str, other: &str) -> String {
 
 /// Lines without control characters but tabs.
 pub(super) fn plain(text: &str) -> String {
-    let text = cut(text, BODY).replace("\r\n", "\n").replace('\r', "\n");
-    text.chars()
-        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
-        .collect::<String>()
-        .trim_end()
-        .to_owned()
+    let mut rest = cut(text, BODY);
+    let mut kept = String::with_capacity(rest.len());
+    while let Some(at) = rest.find(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+        kept.push_str(&rest[..at]);
+        let mut chars = rest[at..].chars();
+        let control = chars.next();
+        rest = chars.as_str();
+        // Lines end in one way only.
+        if control == Some('\r') && !rest.starts_with('\n') {
+            kept.push('\n');
+        }
+    }
+    kept.push_str(rest);
+    kept.truncate(kept.trim_end().len());
+    kept
 }
 
 /// What HTML shows: no scripts, no styles, no markup.
 pub(super) fn of_html(html: &str) -> String {
     let html = cut(html, HTML);
-    let laid_out = (depth(&html) <= DEPTH).then(|| {
+    let laid_out = (depth(html) <= DEPTH).then(|| {
         let config =
             html2text::config::plain_no_decorate().no_table_borders().raw_mode(true).allow_width_overflow();
         config.string_from_read(html.as_bytes(), WIDTH)
@@ -93,7 +102,7 @@ pub(super) fn of_html(html: &str) -> String {
     match laid_out {
         Some(Ok(text)) => plain(&text),
         // Words without their places, which need no tree.
-        _ => plain(&mail_parser::decoders::html::html_to_text(&html)),
+        _ => plain(&mail_parser::decoders::html::html_to_text(html)),
     }
 }
 
@@ -121,6 +130,6 @@ pub(super) fn file_name(name: &str) -> String {
 }
 
 /// The beginning of a text, of at most so many bytes.
-pub(super) fn cut(text: &str, bytes: usize) -> String {
-    text[..text.floor_char_boundary(bytes)].to_owned()
+pub(super) fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }

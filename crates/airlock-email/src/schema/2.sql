@@ -44,7 +44,6 @@ CREATE VIRTUAL TABLE message_words USING fts5(
     prefix = '2 3'
 );
 INSERT INTO message_words(message_words, rank) VALUES ('rank', 'bm25(10.0, 5.0, 3.0, 1.0)');
-INSERT INTO message_words(message_words) VALUES ('rebuild');
 -- By triggers, so that what PRX-Email writes is found too.
 CREATE TRIGGER message_words_added AFTER INSERT ON messages BEGIN
     INSERT INTO message_words(rowid, subject, sender, recipients, body_text)

@@ -8,15 +8,14 @@ END;
 -- And of what PRX-Email keeps, which knows no places.
 CREATE INDEX messages_folder_latest ON messages(account_id, folder_id, received_at DESC, id DESC);
 
--- The words anew. An index of beginnings of 3 letters finds those of 2 too, and costs less than
--- one of each. What is merged seldom is written seldom; a search reads some more lists.
+-- The words anew. What is merged seldom is written seldom; a search reads some more lists.
 DROP TRIGGER message_words_added;
 DROP TRIGGER message_words_removed;
 DROP TRIGGER message_words_changed;
 DROP TABLE message_words;
 CREATE VIRTUAL TABLE message_words USING fts5(
     subject, sender, recipients, body_text,
-    content = 'messages', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2', prefix = '3'
+    content = 'messages', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
 );
 INSERT INTO message_words(message_words, rank) VALUES ('rank', 'bm25(10.0, 5.0, 3.0, 1.0)');
 INSERT INTO message_words(message_words, rank) VALUES ('automerge', 8);

@@ -175,7 +175,11 @@ impl Syncing<'_> {
         send: &SyncSender<Vec<NewMessage>>,
     ) -> Result<(), MailError> {
         for batch in batches {
-            pass(send, self.read(batch)?)?;
+            let messages = self.read(batch)?;
+            // A file that is told of is there, whatever happens to the machine. It is waited for here, while
+            // what was read before is kept.
+            self.mailbox.sync_attachments()?;
+            pass(send, messages)?;
         }
         Ok(())
     }
@@ -237,8 +241,6 @@ impl Syncing<'_> {
             // What is before what was here, was left out once.
             let state = self.state_at(last, look.is_whole && !look.skipped && last >= self.here.1);
             write_state(&transaction, self.account, self.id, &state).map_err(failed)?;
-            // A file that is told of is there, whatever happens to the machine.
-            self.mailbox.sync_attachments()?;
             transaction.commit().map_err(failed)?;
             (kept.new, kept.known) = (kept.new + now.new, kept.known + now.known);
             done += now.new + now.known;

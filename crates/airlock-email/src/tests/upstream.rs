@@ -51,22 +51,51 @@ fn a_database_of_prx_email_is_opened_with_everything_in_it() {
     }
 }
 
+fn found(mailbox: &Mailbox, query: &str) -> Vec<String> {
+    let query = query.to_owned();
+    let search = SearchMail { account_id: None, query, syntax: SearchSyntax::Words, limit: 10 };
+    let messages = mailbox.search(&search).expect("a query").messages;
+    let mut ids: Vec<String> = messages.into_iter().map(|message| message.message_id).collect();
+    ids.sort();
+    ids
+}
+
 #[test]
-fn what_prx_email_writes_afterwards_is_found_too() {
+fn what_prx_email_writes_changes_and_removes_afterwards_is_found_as_it_is() {
     let (_home, file) = made(true);
     let mailbox = Mailbox::open(&file).expect("opened");
     let theirs = Connection::open(&file).expect("open");
+    let found = |query: &str| found(&mailbox, query);
+    let day = 24 * 60 * 60;
+    // As it writes them: by one statement, with all of what it knows of a message.
     let sql = "INSERT INTO messages (account_id, folder_id, message_id, subject, sender, recipients, snippet,
                body_text, body_html, attachments_json, received_at, references_header, created_at, updated_at)
-               VALUES (4, 2, '<new@x.example>', 's', 'f', 't', 'b', 'unmistakable', NULL, NULL, 1, NULL, 1, 1)";
-    theirs.execute(sql, []).expect("written");
-    let search = SearchMail {
-        account_id: None,
-        query: "unmistakable".to_owned(),
-        syntax: SearchSyntax::Words,
-        limit: 10,
+               VALUES (4, 2, ?1, 's', 'f', 't', 'b', 'unmistakable', NULL, ?2, ?3, NULL, 1, 1)
+               ON CONFLICT(account_id, message_id) DO UPDATE SET attachments_json = excluded.attachments_json,
+               received_at = excluded.received_at";
+    let write = |id: &str, attached: Option<&str>, at: i64| {
+        theirs.execute(sql, rusqlite::params![id, attached, at]).expect("written");
     };
-    assert_eq!(mailbox.search(&search).expect("found").messages.len(), 1);
+    write("<plain@x.example>", None, 10 * day);
+    write("<empty@x.example>", Some("[]"), 20 * day);
+    write("<file@x.example>", Some(r#"[{"filename":"a.pdf"}]"#), 30 * day);
+    let (plain, empty, file) = ("<plain@x.example>", "<empty@x.example>", "<file@x.example>");
+    assert_eq!(found("unmistakable").len(), 3);
+    assert_eq!(found("unmistakable has:attachment"), [file]);
+    assert_eq!(found("has:attachment"), [file]);
+    assert_eq!(found("unmistakable after:1970-01-21"), [empty, file]);
+    assert_eq!(found("unmistakable before:1970-01-21"), [plain]);
+    // The same messages, of which something else is known now.
+    write(plain, Some(r#"[{"filename":"b.pdf"}]"#), 40 * day);
+    write(file, None, 5 * day);
+    assert_eq!(found("has:attachment"), [plain]);
+    assert_eq!(found("unmistakable -has:attachment before:1970-01-21"), [file]);
+    assert_eq!(found("after:1970-02-05"), [plain]);
+    theirs.execute("DELETE FROM messages WHERE message_id = ?1", [plain]).expect("removed");
+    assert_eq!((found("has:attachment"), found("unmistakable").len()), (vec![], 2));
+    let facts = "SELECT count(*) FROM message_facts LEFT JOIN messages USING (id) WHERE messages.id IS NULL";
+    let left: i64 = theirs.query_row(facts, [], |row| row.get(0)).expect("counted");
+    assert_eq!(left, 0);
 }
 
 #[test]
