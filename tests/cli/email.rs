@@ -225,13 +225,22 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
         grants.iter().for_each(|grant| call.extend(["--allow", grant]));
         place.output(&[&call[..], &["plugins/prx-email", "email.execute", &args]].concat());
     };
-    let runs: [&[&str]; 6] = [
+    let runs: [&[&str]; 14] = [
         &["sync"],
         &["list"],
         &["show", "m"],
         &["search", BODY],
         &["send", "--to", "bert@x.example", "--subject", "about", "--body", BODY],
         &["reply", "m", "--body", BODY],
+        &["outbox", "send"],
+        &["outbox", "check", "1"],
+        &["outbox", "arrived", "1"],
+        &["outbox", "cancel", "1"],
+        &["outbox", "retry", "1"],
+        // There is no such message, and nothing is done with it.
+        &["outbox", "retry", "99"],
+        &["account", "test"],
+        &["login"],
     ];
     for run in runs {
         place.output(&[&["email"], run].concat());
@@ -239,6 +248,7 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
     plugin(&["email.read=work", "email.search=*"], "{\"tool\":\"email.list\"}".to_owned());
     plugin(&["email.search=*"], format!("{{\"tool\":\"email.search\",\"query\":\"{BODY}\"}}"));
     plugin(&["email.read=home"], "{\"tool\":\"email.list\"}".to_owned());
+    place.output(&["email", "account", "remove", "work"]);
     let log = place.ok(&["--json", "audit"]);
     for canary in [BODY, "bert@x.example", "about"] {
         assert!(!log.contains(canary), "{canary}: {log}");
@@ -247,22 +257,36 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
         let event = &record["event"];
         let kind = event["kind"].as_str().unwrap();
-        let capability = event["capability"].as_str()?;
-        Some(format!("{} {kind} {capability}", record["plugin"].as_str().unwrap()))
+        let what = match kind {
+            "mail" => format!("{} {}", event["task"].as_str()?, event["account"].as_str()?),
+            _ => event["capability"].as_str()?.to_owned(),
+        };
+        Some(format!("{} {kind} {what}", record["plugin"].as_str().unwrap()))
     });
     let expected = [
+        "airlock email mail set_account work",
+        "airlock email mail switch_on work",
+        "airlock email mail switch_on work",
         "airlock email used email.sync=work",
         "airlock email used email.read=work",
         "airlock email used email.read=work",
         "airlock email used email.search=work",
         "airlock email used email.send=work",
         "airlock email used email.reply=work",
+        "airlock email mail send_due *",
+        "airlock email mail check work",
+        "airlock email mail arrived work",
+        "airlock email mail cancel work",
+        "airlock email mail retry work",
+        "airlock email mail test work",
+        "airlock email mail login work",
         "prx-email used email.read=*",
         "prx-email used email.read=work",
         "prx-email used email.search=*",
         "prx-email used email.search=work",
         "prx-email used email.read=*",
         "prx-email refused email.read=work",
+        "airlock email mail remove_account work",
     ];
     assert_eq!(noted.collect::<Vec<_>>(), expected);
     place.ok(&["audit", "verify"]);

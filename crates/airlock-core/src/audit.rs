@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{Capability, Digest, Identity, Lasting, Result, Usage};
 
-/// Something that happened to or through a plugin.
+/// Something that happened to or through a plugin, or to mail.
 ///
 /// Holds names, scopes and counts; never what was read, sent or kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -83,6 +83,46 @@ pub enum AuditEvent {
         /// How often.
         count: u64,
     },
+    /// The user of a mailbox did something with an account or its outbox.
+    Mail {
+        /// What.
+        task: MailTask,
+        /// The account, by the name that grants have for it.
+        account: String,
+    },
+}
+
+/// What the user of a mailbox does, beside what plugins may do with mail too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MailTask {
+    /// Sets an account up, or its servers anew.
+    SetAccount,
+    /// Removes an account with its mail.
+    RemoveAccount,
+    /// Switches a feature on.
+    SwitchOn,
+    /// Switches a feature off.
+    SwitchOff,
+    /// Gives the password of an account.
+    SetPassword,
+    /// Logs in with a provider of tokens.
+    Login,
+    /// Tries whether an account's servers let it in.
+    Test,
+    /// Asks a server which folders there are.
+    Folders,
+    /// Sends what is due.
+    SendDue,
+    /// Has something that failed tried again.
+    Retry,
+    /// Has something not be sent.
+    Cancel,
+    /// Looks at the server whether something was sent.
+    Check,
+    /// Says of something that it was sent.
+    Arrived,
 }
 
 impl AuditEvent {
@@ -99,6 +139,7 @@ impl AuditEvent {
             AuditEvent::Called { .. } => "called",
             AuditEvent::Used { .. } => "used",
             AuditEvent::Refused { .. } => "refused",
+            AuditEvent::Mail { .. } => "mail",
         }
     }
 }

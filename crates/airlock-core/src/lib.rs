@@ -43,7 +43,7 @@ pub use approval::{
     Approval, Ci, NoPrompt, Permissive, Prompt, Question, RecordedQuestion, RecordingPrompt, Settled,
     Standard, Strategy, Strict, TrustAll, Verdict, allow_arguments,
 };
-pub use audit::{AuditEvent, AuditSink, MemoryAudit, OnAuditFailure};
+pub use audit::{AuditEvent, AuditSink, MailTask, MemoryAudit, OnAuditFailure};
 pub use capability::{
     CAPABILITIES, Capability, CapabilityKind, CapabilityRow, CommandPattern, Grammar, HostPattern,
     NamePattern, OriginPattern, PathBase, PathScope, PortPattern, Quota, Risk, Scheme, Scope,

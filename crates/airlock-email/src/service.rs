@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use airlock_core::{
     AuditEvent, AuditSink, Capability, Delivery, GetMail, Gotten, Identity, ListMail, Listed, Mail,
-    MailAnswer, MailCode, MailError, MailFuture, MailRequest, MailTool, Need, OnAuditFailure, Permit,
-    Replied, ReplyMail, SearchMail, Searched, SendMail, Sent, SyncMail, Synced,
+    MailAnswer, MailCode, MailError, MailFuture, MailRequest, MailTask, MailTool, Need, OnAuditFailure,
+    Permit, Replied, ReplyMail, SearchMail, Searched, SendMail, Sent, SyncMail, Synced,
 };
 use lettre::Address;
 use tokio::runtime::Runtime;
 
 use crate::outbox::Queued;
-use crate::{Account, Connector, Credentials, Mailbox, Protocol, Stop, SyncedFolder, Watch};
+use crate::{Account, Connector, Credentials, Looked, Mailbox, Protocol, Stop, SyncedFolder, Watch};
 
 /// Threads that read the database and speak SMTP.
 const THREADS: usize = 8;
@@ -234,6 +234,71 @@ impl MailService {
         self.work(None, move |inner, _| inner.sync(&request, &*watch)).await
     }
 
+    /// Notes in the audit log what the mailbox's own user is about to do with an account.
+    ///
+    /// # Errors
+    /// [`MailCode::Storage`] where it is not to be done without, and cannot be noted.
+    pub fn note(&self, task: MailTask, account: &str) -> Result<(), MailError> {
+        self.inner.note(Ok(AuditEvent::Mail { task, account: account.to_owned() }))
+    }
+
+    /// Tries everything that is due, whosever it is: see [`Mailbox::deliver_due`] and
+    /// [`Mailbox::look_due`]. Blocks.
+    ///
+    /// # Errors
+    /// [`MailCode::Storage`].
+    pub fn send_due(&self) -> Result<(Vec<Delivery>, Vec<Delivery>), MailError> {
+        let Inner { mailbox, credentials, connector, .. } = &*self.inner;
+        self.note(MailTask::SendDue, "*")?;
+        let tried = mailbox.deliver_due(&**credentials, connector)?;
+        Ok((tried, mailbox.look_due(&**credentials, connector)?))
+    }
+
+    /// Has a message of the outbox tried again: see [`Mailbox::retry`].
+    ///
+    /// # Errors
+    /// As [`Mailbox::retry`].
+    pub fn retry(&self, id: i64) -> Result<(), MailError> {
+        self.of_outbox(MailTask::Retry, id, |mailbox| mailbox.retry(id))
+    }
+
+    /// Has a message of the outbox not be sent: see [`Mailbox::cancel`].
+    ///
+    /// # Errors
+    /// As [`Mailbox::cancel`].
+    pub fn cancel(&self, id: i64) -> Result<(), MailError> {
+        self.of_outbox(MailTask::Cancel, id, |mailbox| mailbox.cancel(id))
+    }
+
+    /// Says of a message of the outbox that it was sent: see [`Mailbox::arrived`].
+    ///
+    /// # Errors
+    /// As [`Mailbox::arrived`].
+    pub fn arrived(&self, id: i64) -> Result<(), MailError> {
+        self.of_outbox(MailTask::Arrived, id, |mailbox| mailbox.arrived(id))
+    }
+
+    /// Looks for a message of the outbox at the server: see [`Mailbox::look_for`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`Mailbox::look_for`].
+    pub fn check(&self, id: i64) -> Result<Looked, MailError> {
+        let Inner { credentials, connector, .. } = &*self.inner;
+        self.of_outbox(MailTask::Check, id, |mailbox| mailbox.look_for(id, &**credentials, connector))
+    }
+
+    fn of_outbox<T>(
+        &self,
+        task: MailTask,
+        id: i64,
+        work: impl FnOnce(&Mailbox) -> Result<T, MailError>,
+    ) -> Result<T, MailError> {
+        let mailbox = &self.inner.mailbox;
+        let account = mailbox.entry(id)?.account_id;
+        self.note(task, &mailbox.account(Some(account))?.name)?;
+        work(mailbox)
+    }
+
     /// Notes what the mailbox's own user does.
     async fn record(&self, tool: MailTool, account: Option<i64>) -> Result<(), MailError> {
         if self.inner.audit.is_none() {
@@ -243,7 +308,11 @@ impl MailService {
     }
 
     /// Logs in to each server that an account has, and says how that went.
-    pub async fn test(&self, account: &Account) -> Vec<(Protocol, Result<(), MailError>)> {
+    ///
+    /// # Errors
+    /// As [`MailService::note`].
+    pub async fn test(&self, account: &Account) -> Result<Vec<(Protocol, Result<(), MailError>)>, MailError> {
+        self.note(MailTask::Test, &account.name)?;
         let mut tested = Vec::new();
         for protocol in [Protocol::Imap, Protocol::Smtp] {
             let server = match protocol {
@@ -259,7 +328,7 @@ impl MailService {
             };
             tested.push((protocol, self.work(None, test).await));
         }
-        tested
+        Ok(tested)
     }
 
     fn runtime(&self) -> &Runtime {
@@ -358,15 +427,18 @@ fn meant(request: &MailRequest) -> (MailTool, Option<i64>) {
 
 impl Inner {
     fn record(&self, tool: MailTool, account: Option<i64>) -> Result<(), MailError> {
-        let Some(Audit { sink, who, on_failure }) = &self.audit else { return Ok(()) };
         // Where there is no such account, nothing is done with one.
         let Ok(account) = self.mailbox.account(account) else { return Ok(()) };
+        let capability = Capability::scoped(tool.kind(), &account.name);
+        self.note(capability.map(|capability| AuditEvent::Used { capability, count: 1 }))
+    }
+
+    fn note(&self, event: airlock_core::Result<AuditEvent>) -> Result<(), MailError> {
+        let Some(Audit { sink, who, on_failure }) = &self.audit else { return Ok(()) };
         let unrecorded = |error: airlock_core::Error| {
             MailError::new(MailCode::Storage, &format!("the audit log cannot be kept: {error}"))
         };
-        let recorded = Capability::scoped(tool.kind(), &account.name)
-            .and_then(|capability| sink.record(who, &[AuditEvent::Used { capability, count: 1 }]));
-        match (recorded, on_failure) {
+        match (event.and_then(|event| sink.record(who, &[event])), on_failure) {
             (Err(error), OnAuditFailure::Refuse) => Err(unrecorded(error)),
             (Err(error), OnAuditFailure::Continue) => {
                 tracing::warn!(%error, "what is done with mail is not in the audit log");

@@ -427,7 +427,7 @@ fn of_what_a_server_repeats_no_credential_is_anywhere() {
             world.connector.clone(),
             SendRules::default(),
         );
-        for (protocol, tested) in airlock_host::block_on(service.unwrap().test(account)) {
+        for (protocol, tested) in airlock_host::block_on(service.unwrap().test(account)).unwrap() {
             no_canary(protocol.name(), format!("{tested:?}").as_bytes());
         }
     }

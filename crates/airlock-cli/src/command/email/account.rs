@@ -1,7 +1,7 @@
 //! Accounts: set up, tested, removed.
 
 use airlock_email::{Account, Auth, Feature, NewAccount, Protocol, Security, Server};
-use airlock_host::{Error, ErrorKind, Secret};
+use airlock_host::{Error, ErrorKind, MailTask, Secret};
 use serde_json::{Value, json};
 
 use super::super::Session;
@@ -19,7 +19,10 @@ pub(super) fn run(session: &Session, task: AccountTask) -> Result<u8, Error> {
         AccountTask::Switch { account: which, feature, state } => {
             let mailbox = mailbox(session)?;
             let account = account(&mailbox, &which)?;
-            mailbox.switch(account.id, Feature::named(&feature)?, state == "on")?;
+            let (feature_meant, is_on) = (Feature::named(&feature)?, state == "on");
+            let task = if is_on { MailTask::SwitchOn } else { MailTask::SwitchOff };
+            session.mail()?.service.note(task, &account.name)?;
+            mailbox.switch(account.id, feature_meant, is_on)?;
             session.printer.note(&format!("`{feature}` is {state} for {}", account.name));
             session.done()
         }
@@ -31,7 +34,9 @@ pub(super) fn run(session: &Session, task: AccountTask) -> Result<u8, Error> {
         AccountTask::Remove { account: name } => {
             let mailbox = mailbox(session)?;
             let account = named(&mailbox, &name)?;
-            session.mail()?.credentials.forget(&account)?;
+            let opened = session.mail()?;
+            opened.service.note(MailTask::RemoveAccount, &account.name)?;
+            opened.credentials.forget(&account)?;
             mailbox.remove_account(account.id)?;
             session.printer.note(&format!("removed {} and its mail", account.name));
             session.done()
@@ -59,6 +64,7 @@ fn make(session: &Session, add: AccountAdd) -> Result<u8, Error> {
         smtp: server(&add.smtp, Protocol::Smtp, smtp_security)?,
     };
     let mailbox = mailbox(session)?;
+    session.mail()?.service.note(MailTask::SetAccount, &new.name)?;
     let id = mailbox.set_account(&new)?;
     if let Some(path) = &add.authorities {
         let pem = std::fs::read_to_string(path);
@@ -80,7 +86,9 @@ fn make(session: &Session, add: AccountAdd) -> Result<u8, Error> {
 
 fn keep_password(session: &Session, account: &Account) -> Result<(), Error> {
     let password = Secret::new(super::super::secret::value(&format!("password of {}", account.name))?);
-    Ok(session.mail()?.credentials.set_password(account, None, &password)?)
+    let opened = session.mail()?;
+    opened.service.note(MailTask::SetPassword, &account.name)?;
+    Ok(opened.credentials.set_password(account, None, &password)?)
 }
 
 fn security(flag: &str, name: &str) -> Result<Security, Error> {
@@ -192,7 +200,7 @@ fn described(server: &Server) -> Value {
 
 /// Logs in to each server that the account has.
 fn test(session: &Session, account: &Account) -> Result<u8, Error> {
-    let tested = airlock_host::block_on(session.mail()?.service.test(account));
+    let tested = airlock_host::block_on(session.mail()?.service.test(account))?;
     let well = tested.iter().all(|(_, result)| result.is_ok());
     if session.printer.json {
         let servers = tested.iter().map(|(protocol, result)| {

@@ -1,7 +1,7 @@
 //! Logging in with a provider of tokens.
 
 use airlock_email::{Account, OauthLogin, OauthProvider, Stop};
-use airlock_host::{Error, ErrorKind, Secret};
+use airlock_host::{Error, ErrorKind, MailTask, Secret};
 
 use super::super::Session;
 use super::{account, mailbox};
@@ -11,6 +11,7 @@ pub(super) fn run(session: &Session, login: &Login) -> Result<u8, Error> {
     let mailbox = mailbox(session)?;
     let account = account(&mailbox, &login.account)?;
     let opened = session.mail()?;
+    opened.service.note(MailTask::Login, &account.name)?;
     if let Some(provider) = provider(login)? {
         mailbox.set_oauth(account.id, Some(&provider))?;
         if login.client_secret {

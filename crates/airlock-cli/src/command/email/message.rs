@@ -7,7 +7,7 @@ use std::sync::Arc;
 use airlock_email::{Account, Stop, SyncProgress, Watch};
 use airlock_host::{
     AttachmentSource, Delivery, Error, ErrorKind, GetMail, ListMail, MailAnswer, MailAttachment, MailMessage,
-    MailRequest, ReplyMail, SearchMail, SearchSyntax, SendMail, SyncMail, visible,
+    MailRequest, MailTask, ReplyMail, SearchMail, SearchSyntax, SendMail, SyncMail, visible,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -72,6 +72,7 @@ pub(super) fn sync(
 fn selectable(opened: &Opened, account: &Account) -> Result<Vec<String>, Error> {
     let (credentials, stop) = (&*opened.credentials, Stop::new());
     let mailbox = opened.service.mailbox();
+    opened.service.note(MailTask::Folders, &account.name)?;
     let folders = mailbox.sync_folders(Some(account.id), credentials, &opened.connector, &stop)?;
     Ok(folders.into_iter().filter(|folder| folder.is_selectable).map(|folder| folder.path).collect())
 }

@@ -8,16 +8,15 @@ use super::super::Session;
 use crate::flags::OutboxTask;
 
 pub(super) fn run(session: &Session, task: &OutboxTask) -> Result<u8, Error> {
-    let mailbox = super::mailbox(session)?;
+    let service = &session.mail()?.service;
     match task {
         OutboxTask::List { account } => {
-            let account = super::account(&mailbox, account)?;
+            let mailbox = service.mailbox();
+            let account = super::account(mailbox, account)?;
             list(session, &mailbox.outbox(account.id)?)
         }
         OutboxTask::Send => {
-            let opened = session.mail()?;
-            let tried = mailbox.deliver_due(&*opened.credentials, &opened.connector)?;
-            let arrived = mailbox.look_due(&*opened.credentials, &opened.connector)?;
+            let (tried, arrived) = service.send_due()?;
             let arrived: Vec<i64> = arrived.iter().map(|delivery| delivery.outbox_id).collect();
             let failed = tried.iter().filter(|delivery| delivery.status != "sent").count();
             if session.printer.json {
@@ -31,18 +30,18 @@ pub(super) fn run(session: &Session, task: &OutboxTask) -> Result<u8, Error> {
             Ok(u8::from(failed > 0))
         }
         OutboxTask::Retry { id } => {
-            mailbox.retry(*id)?;
+            service.retry(*id)?;
             session.printer.note(&format!("{id} is due again; `airlock email outbox send` sends it"));
             session.done()
         }
         OutboxTask::Cancel { id } => {
-            mailbox.cancel(*id)?;
+            service.cancel(*id)?;
             session.printer.note(&format!("{id} is not sent any more"));
             session.done()
         }
         OutboxTask::Check { id } => check(session, *id),
         OutboxTask::Arrived { id } => {
-            mailbox.arrived(*id)?;
+            service.arrived(*id)?;
             session.printer.note(&format!("{id} is taken for sent"));
             session.done()
         }
@@ -50,8 +49,7 @@ pub(super) fn run(session: &Session, task: &OutboxTask) -> Result<u8, Error> {
 }
 
 fn check(session: &Session, id: i64) -> Result<u8, Error> {
-    let (mailbox, opened) = (super::mailbox(session)?, session.mail()?);
-    let looked = mailbox.look_for(id, &*opened.credentials, &opened.connector)?;
+    let looked = session.mail()?.service.check(id)?;
     if session.printer.json {
         let (found, missing) = match looked {
             Looked::Found(folder) => (Some(folder), Vec::new()),
