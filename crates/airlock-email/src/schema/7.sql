@@ -18,8 +18,8 @@ CREATE VIRTUAL TABLE message_words USING fts5(
     content = 'messages', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
 );
 INSERT INTO message_words(message_words, rank) VALUES ('rank', 'bm25(10.0, 5.0, 3.0, 1.0)');
-INSERT INTO message_words(message_words, rank) VALUES ('automerge', 8);
-INSERT INTO message_words(message_words, rank) VALUES ('hashsize', 8388608);
+INSERT INTO message_words(message_words, rank) VALUES ('automerge', 16);
+INSERT INTO message_words(message_words, rank) VALUES ('hashsize', 16777216);
 INSERT INTO message_words(message_words) VALUES ('rebuild');
 CREATE TRIGGER message_words_added AFTER INSERT ON messages BEGIN
     INSERT INTO message_words(rowid, subject, sender, recipients, body_text)

@@ -24,7 +24,7 @@ const SIZES: usize = 500;
 
 /// Messages and bytes that are fetched with one command.
 const BATCH: usize = 200;
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 2 << 20;
 
 /// Messages that are kept with one transaction, and how long it may be open: others that write
 /// wait for it. The index of words is written with each, which is less to do when it is seldom.
