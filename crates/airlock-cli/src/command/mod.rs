@@ -217,7 +217,9 @@ impl Session {
     fn mail(&self) -> Result<&Opened, Error> {
         // What is done is recorded there.
         self.store()?;
-        Ok(self.user_mail(&config::data()?).open()?)
+        let mail = self.user_mail(&config::data()?);
+        // One that PRX-Email made, or an earlier version, is read whole once.
+        Ok(spinner::while_doing("opening the mailbox", self.quiet, || mail.open())?)
     }
 
     fn user_mail(&self, data: &Path) -> &Arc<UserMail> {

@@ -1,8 +1,9 @@
 //! How fast mail is fetched, found and read: the first sync of 10,000 messages of about 20 KB
 //! from a Dovecot on loopback, over TLS, beside a client that fetches the same and drops it; a
-//! sync where nothing is new; the memory of it; and a mailbox of 100,000 messages.
+//! sync where nothing is new; the memory of it; and a mailbox of 100,000 messages, which is searched,
+//! or opened where PRX-Email made it.
 //!
-//! `scripts/bench mail` runs all; of `sync`, `text`, `memory` and `search` those that are named.
+//! `scripts/bench mail` runs all; of `sync`, `text`, `memory`, `search` and `open` those that are named.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,8 +33,13 @@ fn main() {
     {
         return sync::child(rest);
     }
-    let groups: [(&str, fn()); 4] =
-        [("sync", sync::usual), ("text", sync::text), ("memory", sync::memory), ("search", search::run)];
+    let groups: [(&str, fn()); 5] = [
+        ("sync", sync::usual),
+        ("text", sync::text),
+        ("memory", sync::memory),
+        ("search", search::run),
+        ("open", search::open),
+    ];
     for (name, run) in groups {
         if arguments.is_empty() || arguments.iter().any(|argument| argument == name) {
             run();

@@ -63,6 +63,47 @@ pub(crate) fn run() {
     reads(&mailbox, count);
 }
 
+/// A mailbox of PRX-Email's own, opened for the first time and again.
+pub(crate) fn open() {
+    let (count, language, mut chance) = (count(), Language::new(60_000), Chance::new(11));
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("email.db");
+    let mut theirs = rusqlite::Connection::open(&file).unwrap();
+    theirs.execute_batch(include_str!("../../src/tests/upstream.sql")).unwrap();
+    let transaction = theirs.transaction().unwrap();
+    let sql = "INSERT INTO messages (account_id, folder_id, message_id, subject, sender, recipients, snippet,
+               body_text, attachments_json, received_at, created_at, updated_at)
+               VALUES (4, 2, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, 1)";
+    for number in 0..count {
+        let m = message(number, &language, &mut chance);
+        let values = rusqlite::params![
+            m.message_id,
+            m.subject,
+            m.sender,
+            m.recipients,
+            m.snippet,
+            m.body_text,
+            m.attachments_json,
+            m.received_at
+        ];
+        transaction.prepare_cached(sql).unwrap().execute(values).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(theirs);
+    let size = || std::fs::metadata(&file).unwrap().len() >> 20;
+    let (before, mut times) = (size(), Vec::new());
+    for _ in 0..2 {
+        let start = Instant::now();
+        drop(Mailbox::open(&file).unwrap());
+        times.push(start.elapsed().as_secs_f64());
+    }
+    let (first, again) = (times[0], times[1] * 1_000.0);
+    println!(
+        "open: {count} messages of PRX-Email, {before} MiB: {first:.1} s, {} MiB; again {again:.1} ms",
+        size()
+    );
+}
+
 fn queries(mailbox: &Mailbox, language: &Language, phrases: &[String], chance: &mut Chance) {
     let common = |chance: &mut Chance| language.word(chance.next(50)).to_owned();
     let usual = |chance: &mut Chance| language.word(50 + chance.next(5_000)).to_owned();
