@@ -129,3 +129,45 @@ fn installed_plugins_are_listed_as_prxs_api_has_them() {
     told["permissions_granted"] = json!(["log", "config"]);
     assert_eq!(list()["plugins"][0], told);
 }
+
+#[test]
+fn a_tool_from_before_components_is_called_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = r#"(module
+        (memory (export "memory") 2)
+        (global $length (mut i32) (i32.const 0))
+        (func (export "get_spec") (result i32) unreachable)
+        (func (export "execute") (param i32 i32) (result i32)
+            (global.set $length (local.get 1))
+            (local.get 0))
+        (func (export "result_len") (result i32) (global.get $length)))"#;
+    std::fs::write(folder.path().join("plugin.wasm"), wat::parse_str(module).unwrap()).unwrap();
+    let manifest = r#"
+        [plugin]
+        name = "voice"
+        version = "0.1.0"
+        [plugin.capabilities]
+        tools = true
+        [[plugin.tools]]
+        name = "voice_session"
+        description = "Begins one"
+        parameters = [{ name = "provider", type = "string", required = true }, { name = "voice", type = "string" }]
+    "#;
+    std::fs::write(folder.path().join("plugin.toml"), manifest).unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_snapshot!(show(&["call", path, "voice_session", r#"{"provider":"xai"}"#]), @r#"
+    exit 0
+    --- stdout
+    {"tool":"voice_session","params":{"provider":"xai"}}
+    "#);
+    assert_snapshot!(show(&["call", path, "voice_sesion", "{}"]), @r"
+    exit 127
+    --- stderr
+    error: `voice` has no function `voice_sesion`
+    hint: did you mean `voice_session`?
+    ");
+    let text = show(&["inspect", path]);
+    assert!(text.contains("\nfunctions  voice_session\n           execute\n           get_spec\n"), "{text}");
+    let line = "\ntools      voice_session(provider: string, voice?: string): Begins one\n";
+    assert!(text.contains(line), "{text}");
+}
