@@ -309,6 +309,29 @@ fn an_answer_without_tools_is_a_warning_and_too_many_are_refused() {
 }
 
 #[test]
+fn what_its_own_parser_passes_over_is_named() {
+    let manifest = reads(&format!(
+        "{PLUGIN}api_version = \"2\"\ncolour = \"red\"\n[[capabilities]]\ntype = \"channel\"\nname = \"x\"\n\
+         [[capabilities]]\ntype = \"tool\"\nname = \"y\"\nsize = 3\n\
+         [permissions]\nfilesystem_allowlist = [\"/tmp\"]\nfs = [\"read\"]\n[plugins]\nenabled = true\n"
+    ));
+    assert_eq!(kinds(&manifest), [(PrxKind::Tool, "y")]);
+    assert!(manifest.requests.is_empty());
+    assert_eq!(
+        manifest.warnings,
+        [
+            "`plugin.api_version` is `2`: there is no other than `1`",
+            "`capabilities.type` is `channel`, which nobody knows: ignored",
+            "unknown key `capabilities.size`",
+            "`permissions.filesystem_allowlist` has no effect: PRX gives its plugins no files",
+            "unknown key `permissions.fs`",
+            "unknown key `plugin.colour`",
+            "unknown key `plugins`",
+        ]
+    );
+}
+
+#[test]
 fn permissions_that_give_nothing_are_named() {
     let manifest = reads(&format!(
         "{PLUGIN}[permissions]\nrequired = [\"log\", \"llm\", \"websocket-outbound\"]\noptional = [\"http-outbond\"]\n"
