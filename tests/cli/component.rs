@@ -4,6 +4,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::support::{output, show};
+use crate::values::{EVERYTHING_IN_WAVE, everything, everything_otherwise, nothing};
 
 const VALUES: &str = "plugins/wit-values/wit_values.wasm";
 
@@ -35,51 +36,18 @@ fn a_function_is_called_by_name_order_word_or_wave() {
 /// A value of every type, in JSON and in WAVE, and what each gives back.
 #[test]
 fn a_value_of_every_type_goes_in_and_comes_out_in_json_and_in_wave() {
-    let json = json!({
-        "truth": true,
-        "small": [-128, 255, -32768, 65535],
-        "large": [-2_147_483_648_i64, 4_294_967_295_u64, i64::MIN, u64::MAX],
-        "floats": [0.1, "NaN"],
-        "letter": "ß",
-        "text": "a \"quoted\" line",
-        "points": [{ "x": 1, "y": -1 }],
-        "shapes": ["nothing", { "circle": 1.5 }, { "polygon": [{ "x": 1, "y": 2 }] }],
-        "color": "dark-green",
-        "access": ["read", "execute"],
-        "maybe": null,
-        "outcome": { "err": "no" },
-        "done": { "ok": null },
-    });
-    let mut digits = json.clone();
-    digits["large"] =
-        json!([-2_147_483_648_i64, 4_294_967_295_u64, "-9223372036854775808", "18446744073709551615"]);
-    let wave = r#"echo({truth: true, small: (-128, 255, -32768, 65535),
-        large: (-2147483648, 4294967295, -9223372036854775808, 18446744073709551615), floats: (0.1, nan),
-        letter: 'ß', text: "a \"quoted\" line", points: [{x: 1, y: -1}],
-        shapes: [nothing, circle(1.5), polygon([{x: 1, y: 2}])], color: dark-green, access: {read, execute},
-        maybe: none, outcome: err("no"), done: ok})"#;
-    let (by_name, by_digits) = (json!({ "value": json }).to_string(), json!([digits]).to_string());
-    for input in [&["echo", &by_name][..], &["echo", &by_digits], &[wave]] {
+    let json = everything();
+    let (by_name, by_digits) =
+        (json!({ "value": json }).to_string(), json!([everything_otherwise()]).to_string());
+    let wave = format!("echo{EVERYTHING_IN_WAVE}");
+    for input in [&["echo", &by_name][..], &["echo", &by_digits], &[&wave]] {
         let args: Vec<&str> = ["call", VALUES].into_iter().chain(input.iter().copied()).collect();
         let printed = output(&args);
         assert_eq!(printed.status.code(), Some(0), "{input:?}");
         assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), json, "{input:?}");
     }
     // What does not fit is named by its place, each type's own way.
-    for (place, wrong, said) in [
-        ("truth", json!(1), "`.value.truth`: expected bool, found 1"),
-        ("small", json!([0, 256, 0, 0]), "`.value.small[1]`: expected u8, found 256"),
-        ("large", json!([0, 0, "9223372036854775808", 0]), "`.value.large[2]`: expected s64, found"),
-        ("floats", json!(["one", 0]), "`.value.floats[0]`: expected f32, found \"one\""),
-        ("letter", json!("ab"), "`.value.letter`: expected char, found \"ab\""),
-        ("text", json!(7), "`.value.text`: expected string, found 7"),
-        ("points", json!([{ "x": 1 }]), "`.value.points[0].y`: it is missing"),
-        ("shapes", json!([{ "circle": "x" }]), "`.value.shapes[0].circle`: expected f64, found \"x\""),
-        ("shapes", json!(["square"]), "`.value.shapes[0]`: "),
-        ("color", json!("mauve"), "`.value.color`: "),
-        ("access", json!(["read", "fly"]), "`.value.access`: access has no \"fly\""),
-        ("outcome", json!({ "err": 1 }), "`.value.outcome.err`: expected string, found 1"),
-    ] {
+    for (place, wrong, said) in nothing() {
         let mut value = json.clone();
         value[place] = wrong;
         let shown = show(&["call", VALUES, "echo", &json!([value]).to_string()]);

@@ -38,3 +38,6 @@ mod tools;
 mod walkthrough;
 mod wasi;
 mod watch;
+
+#[path = "../values.rs"]
+mod values;

@@ -129,3 +129,85 @@ fn installed_plugins_are_listed_as_prxs_api_has_them() {
     told["permissions_granted"] = json!(["log", "config"]);
     assert_eq!(list()["plugins"][0], told);
 }
+
+#[test]
+fn a_tool_from_before_components_is_called_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = r#"(module
+        (memory (export "memory") 2)
+        (global $length (mut i32) (i32.const 0))
+        (func (export "get_spec") (result i32) unreachable)
+        (func (export "execute") (param i32 i32) (result i32)
+            (global.set $length (local.get 1))
+            (local.get 0))
+        (func (export "result_len") (result i32) (global.get $length)))"#;
+    std::fs::write(folder.path().join("plugin.wasm"), wat::parse_str(module).unwrap()).unwrap();
+    let manifest = r#"
+        [plugin]
+        name = "voice"
+        version = "0.1.0"
+        [plugin.capabilities]
+        tools = true
+        [[plugin.tools]]
+        name = "voice_session"
+        description = "Begins one"
+        parameters = [{ name = "provider", type = "string", required = true }, { name = "voice", type = "string" }]
+    "#;
+    std::fs::write(folder.path().join("plugin.toml"), manifest).unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_snapshot!(show(&["call", path, "voice_session", r#"{"provider":"xai"}"#]), @r#"
+    exit 0
+    --- stdout
+    {"tool":"voice_session","params":{"provider":"xai"}}
+    "#);
+    assert_snapshot!(show(&["call", path, "voice_sesion", "{}"]), @r"
+    exit 127
+    --- stderr
+    error: `voice` has no function `voice_sesion`
+    hint: did you mean `voice_session`?
+    ");
+    let text = show(&["inspect", path]);
+    assert!(text.contains("\nfunctions  voice_session\n           execute\n           get_spec\n"), "{text}");
+    let line = "\ntools      voice_session(provider: string, voice?: string): Begins one\n";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn an_archive_as_prx_packs_them_is_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    let wasm = std::fs::read(repository().join("plugins/prx-cron/prx_cron.wasm")).unwrap();
+    let manifest = "[plugin]\nname = \"nightly\"\nversion = \"0.1.0\"\n[[capabilities]]\ntype = \"cron\"\n\
+        name = \"nightly\"\nschedule = \"0 3 * * *\"\n[permissions]\nrequired = [\"log\", \"kv\"]\n";
+    let pack = |wasm_of_sums: &[u8]| {
+        let sums: String = [("plugin.toml", manifest.as_bytes()), ("plugin.wasm", wasm_of_sums)]
+            .iter()
+            .map(|(name, bytes)| format!("{}  {name}\n", airlock_host::Digest::of(bytes)))
+            .collect();
+        let mut tar =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none()));
+        for (name, bytes) in [
+            ("plugin.wasm", &wasm[..]),
+            ("plugin.toml", manifest.as_bytes()),
+            ("checksums.sha256", sums.as_bytes()),
+        ] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("nightly-0.1.0/{name}"), bytes).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap()
+    };
+    let path = folder.path().join("nightly-0.1.0.prxplugin");
+    let install = ["install", "--allow-all-requested", path.to_str().unwrap()];
+    let home = folder.path().join("home");
+    std::fs::write(&path, pack(b"another")).unwrap();
+    let output = run_at(&home, &install);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(stderr.contains("`plugin.wasm` is not what `checksums.sha256` says that it is"), "{stderr}");
+    std::fs::write(&path, pack(&wasm)).unwrap();
+    let output = run_at(&home, &install);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = run_at(&home, &["call", "nightly", "run"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "\"run 1\"\n");
+}

@@ -146,9 +146,6 @@ fn some_of_three(folder: &Path) -> Vec<String> {
 enum Of {
     /// The one of both previews.
     Both,
-    /// The same, for preview 1 alone: beside a virtual sleep, preview 2's streams are ready or not yet,
-    /// and preview 1's are.
-    One,
     /// The one of preview 2 alone.
     Own,
 }
@@ -167,8 +164,7 @@ impl Topic {
     fn guest(&self, preview: Preview) -> Option<PathBuf> {
         match (self.of, preview) {
             (Of::Both, preview) => Some(preview.guest()),
-            (Of::One, Preview::One) => Some(Preview::One.guest()),
-            (Of::One, Preview::Two) | (Of::Own, Preview::One) => None,
+            (Of::Own, Preview::One) => None,
             (Of::Own, Preview::Two) => Some(own()),
         }
     }
@@ -208,7 +204,7 @@ fn to_write_by_the_clock(folder: &Path) -> Vec<String> {
     [to_write(folder), clock(folder)].concat()
 }
 
-const TOPICS: [Topic; 25] = [
+const TOPICS: [Topic; 26] = [
     with(Of::Both, "opening", 56, with_absolute_link, to_write),
     with(Of::Both, "reading", 89, empty, to_write),
     with(Of::Both, "folders", 38, empty, to_write),
@@ -220,7 +216,7 @@ const TOPICS: [Topic; 25] = [
     with(Of::Both, "readonly", 22, fill, to_read),
     with(Of::Both, "clocks", 9, empty, nothing),
     with(Of::Both, "clocks", 9, empty, clock),
-    with(Of::One, "polling", 23, empty, to_write),
+    with(Of::Both, "polling", 23, empty, to_write),
     with(Of::Both, "polling", 23, empty, to_write_by_the_clock),
     with(Of::Both, "randomness", 7, empty, nothing),
     with(Of::Both, "randomness", 7, empty, random),
@@ -231,6 +227,7 @@ const TOPICS: [Topic; 25] = [
     with(Of::Own, "streams", 21, empty, to_write),
     with(Of::Own, "clocks", 4, empty, nothing),
     with(Of::Own, "clocks", 4, empty, clock),
+    with(Of::Own, "polling", 8, empty, nothing),
     with(Of::Own, "polling", 8, empty, clock),
     with(Of::Own, "random", 8, empty, nothing),
     with(Of::Own, "random", 8, empty, random),

@@ -37,3 +37,5 @@ mod tools;
 
 #[path = "../hostile/mod.rs"]
 mod hostile;
+#[path = "../values.rs"]
+mod values;

@@ -595,6 +595,11 @@ pub(crate) fn schema_of(
     let tools = manifest.map(|manifest| manifest.tools.as_slice()).unwrap_or_default();
     match tools.iter().find(|tool| tool.name == function).and_then(|tool| tool.schema.as_ref()) {
         Some(schema) if shape.is_component => {
+            // What it refers to is within it, and not within what it is put into.
+            let mut schema = schema.clone();
+            if let Some(schema) = schema.as_object_mut().filter(|schema| !schema.contains_key("$id")) {
+                schema.insert("$id".to_owned(), "urn:airlock:tool".into());
+            }
             let properties =
                 serde_json::json!({ "params": schema, "result": {}, "error": { "type": "string" } });
             Ok(serde_json::json!({

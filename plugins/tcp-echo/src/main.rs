@@ -7,8 +7,8 @@
 //! tcp-echo hold HOST:PORT N     N connections at once
 //! ```
 //!
-//! The other words try what its host keeps from it or bounds: `sleep`, `timer`, `clock`, `random`,
-//! `env`, `files`, `spin`, `grow`, `exit`.
+//! The other words try what its host keeps from it or bounds: `datagrams`, `sleep`, `timer`, `clock`,
+//! `random`, `env`, `files`, `spin`, `grow`, `exit`.
 
 use std::fmt::Display;
 
@@ -25,6 +25,7 @@ use wasi::sockets::network::{
 };
 use wasi::sockets::tcp::TcpSocket;
 use wasi::sockets::tcp_create_socket::create_tcp_socket;
+use wasi::sockets::udp_create_socket::create_udp_socket;
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -112,6 +113,19 @@ fn run(words: &[&str]) -> Result<()> {
                 held.push(create_tcp_socket(IpAddressFamily::Ipv4).map_err(said("a socket"))?);
             }
             println!("{}", held.len());
+        }
+        // Tries so often to have a socket of UDP.
+        ["datagrams", tries] => {
+            let mut refused = "nothing";
+            for _ in 0..number(tries)? {
+                for family in [IpAddressFamily::Ipv4, IpAddressFamily::Ipv6] {
+                    match create_udp_socket(family) {
+                        Ok(_) => return Err("it has a socket for datagrams".to_owned()),
+                        Err(error) => refused = error.name(),
+                    }
+                }
+            }
+            return Err(format!("a socket for datagrams: {refused}"));
         }
         ["spin"] => spin(),
         ["grow", bytes] => {

@@ -6,6 +6,7 @@ mod languages;
 mod limits;
 mod programs;
 mod requests;
+mod schemas;
 mod sessions;
 mod typed;
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use airlock_host::service::Resolve;
 use airlock_host::testing::{Fakes, fakes};
 use airlock_host::{
-    AbiId, AuditEvent, Cache, CacheSettings, Error, Host, LoadOptions, Mapping, MemoryAudit, OnAuditFailure,
-    Origin, Plugin, Program, ProgramInput, ServiceFuture, StdinSource,
+    AbiId, AuditEvent, Cache, CacheSettings, Capability, Error, Host, LoadOptions, Mapping, MemoryAudit,
+    OnAuditFailure, Origin, Plugin, Program, ProgramInput, ServiceFuture, StdinSource,
 };
 
 use super::{Checked, checks_on};
@@ -183,6 +183,28 @@ fn nobody_connects_to_a_component() {
     for port in ["0", "4000"] {
         assert_eq!(failed(&plugin, &["bind", port]), "tcp-echo: binding: access-denied\n");
     }
+}
+
+#[test]
+fn there_is_no_udp_whatever_is_granted() {
+    for granted in [
+        &[][..],
+        &["net=*"],
+        &["net=tcp://*:*", "net=tcp://127.0.0.1:*"],
+        &["net=http://127.0.0.1:*", "clock"],
+    ] {
+        let error = failed(&load(granted), &["datagrams", "3"]);
+        assert_eq!(error, "tcp-echo: a socket for datagrams: access-denied\n", "{granted:?}");
+    }
+    // It is none of the ways in which a host can be spoken to.
+    let error = "net=udp://127.0.0.1:53".parse::<Capability>().unwrap_err();
+    assert_eq!(error.to_string(), "`net=udp://127.0.0.1:53`: `udp` is not `http`, `https` or `tcp`");
+    // Whoever tries without end comes to one.
+    let host = host();
+    let plugin = load_on(&host, limits(&[("host_calls", "1000")]));
+    let error = run_in(Mode::Blocking, &plugin, &["datagrams", "1000000"]).expect_err("it never ends");
+    assert_eq!(error.code(), "limit-host-calls");
+    survives(&host);
 }
 
 #[test]

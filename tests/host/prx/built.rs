@@ -45,6 +45,25 @@ fn the_bindings_for_mail_are_what_its_wit_makes() {
     assert_eq!(text(committed), text(made));
 }
 
+/// PRX's own folder of them does not resolve.
+#[test]
+fn the_packages_of_wit_resolve_with_all_seven_worlds() {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(repository("wit/prx-plugin")).expect("it is valid");
+    let package = &resolve.packages[package];
+    assert_eq!(package.name.to_string(), "prx:plugin@0.1.0");
+    let worlds: Vec<&str> = package.worlds.keys().map(String::as_str).collect();
+    assert_eq!(worlds, ["base-plugin", "tool", "middleware", "hook", "cron", "provider", "storage"]);
+    let mut host = Resolve::default();
+    let (package, _) = host.push_dir(repository("wit/prx-host")).expect("it is valid");
+    let mut interfaces: Vec<&str> = host.packages[package].interfaces.keys().map(String::as_str).collect();
+    interfaces.sort_unstable();
+    assert_eq!(
+        interfaces,
+        ["config", "email", "events", "http-outbound", "kv", "log", "memory", "websocket-outbound"]
+    );
+}
+
 /// The keys that the page on it has, as its page has them.
 #[test]
 fn the_folder_for_mail_is_as_its_page_has_it() {

@@ -127,6 +127,23 @@ fn only_hooks_subscribe_and_only_where_somebody_tells_them() {
 }
 
 #[test]
+fn without_a_bus_nobody_is_told_and_nobody_can_subscribe() {
+    let world = World::with(|mut services| {
+        services.events = std::sync::Arc::new(airlock_host::service::Absent);
+        services
+    });
+    let tool = folder("prx-tool", &manifest("[permissions]\noptional = [\"events\"]\n"));
+    let plugin = world.host.load_blocking(tool.path(), granted()).unwrap();
+    assert_eq!(probe(&plugin, "events.publish", &json!(["a", "{}"])).unwrap(), Value::Null);
+    let manager = world.manager();
+    let home = folder("prx-hook", &hook_manifest("\"agent_start\""));
+    let managed = manager.load_blocking("p", home.path(), granted()).unwrap();
+    let input = json!({ "event": "x", "payload-json": json!({ "subscribe": "a" }).to_string() });
+    managed.invoke_blocking("on-event", airlock_host::Input::json(&input).unwrap()).unwrap();
+    assert_eq!(world.line(), "info: x 1: event bus is not configured");
+}
+
+#[test]
 fn every_world_may_publish_within_the_bounds() {
     let world = World::new();
     let home = folder("prx-tool", &manifest("[permissions]\noptional = [\"events\"]\n"));

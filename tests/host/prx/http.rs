@@ -1,5 +1,8 @@
 //! `prx:host/http-outbound`, beside a server of this process's.
 
+use std::net::TcpListener;
+
+use airlock_host::{LimitKind, LoadOptions};
 use serde_json::json;
 
 use super::{World, folder, granted, manifest, probe, refused};
@@ -25,6 +28,9 @@ fn every_documented_method_is_sent_with_headers_and_body() {
         assert!(asked.starts_with(&format!("{method} /a?b=c HTTP/1.1\r\n")), "{asked}");
         assert!(asked.to_lowercase().contains("x-probe: 1") && asked.ends_with("body"), "{asked}");
     }
+    let answer = probe(&plugin, "http-outbound.request", &json!(["HEAD", url.clone()])).unwrap();
+    assert_eq!((&answer["status"], &answer["body"]), (&json!(200), &json!("")));
+    assert!(server.asked().pop().unwrap().starts_with("HEAD / HTTP/1.1\r\n"));
     for method in ["TRACE", "CONNECT", "BREW"] {
         let args = json!([method, url.clone()]);
         assert_eq!(refused(&plugin, "http-outbound.request", &args), format!("unsupported method: {method}"));
@@ -161,4 +167,53 @@ fn a_body_that_breaks_off_is_told_as_that_and_headers_that_are_no_text_are_empty
     let reason = refused(&plugin, "http-outbound.request", &json!(["GET", url]));
     assert!(reason.starts_with("body read error: "), "{reason}");
     server.join().unwrap();
+}
+
+#[test]
+fn without_a_list_it_asks_for_every_origin() {
+    let server = Server::saying(ok("hello"));
+    let (world, home) =
+        (World::new(), folder("prx-tool", &manifest("[permissions]\noptional = [\"http-outbound\"]\n")));
+    let examined = world.host.examine(home.path(), &LoadOptions::new()).unwrap();
+    let asked: Vec<String> = examined
+        .manifest
+        .unwrap()
+        .requests
+        .iter()
+        .map(|request| format!("{} {}", request.capability, request.required))
+        .collect();
+    assert_eq!(asked, ["net=* false"]);
+    // As much of that as is granted is there, whatever its path.
+    let origin = format!("http://127.0.0.1:{}", server.port);
+    let options = LoadOptions::new().allow(format!("net={origin}").parse().unwrap());
+    let plugin = world.host.load_blocking(home.path(), options).unwrap();
+    let answer =
+        probe(&plugin, "http-outbound.request", &json!(["GET", format!("{origin}/any?path")])).unwrap();
+    assert_eq!(answer["body"], "hello");
+    let other = "https://other.example/";
+    assert_eq!(
+        refused(&plugin, "http-outbound.request", &json!(["GET", other])),
+        format!("URL not in allowlist: {other}")
+    );
+}
+
+#[test]
+fn a_response_has_so_many_bytes_and_so_much_time_and_the_plugin_goes_on() {
+    let server = Server::saying(ok("hello"));
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let (world, home) = asking(std::slice::from_ref(&url));
+    let plugin = world.host.load_blocking(home.path(), granted().limit(LimitKind::HttpBody, 4)).unwrap();
+    assert_eq!(
+        refused(&plugin, "http-outbound.request", &json!(["GET", url])),
+        "body read error: limit `http_body` of 4 B hit"
+    );
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://127.0.0.1:{}/", silent.local_addr().unwrap().port());
+    let (world, home) = asking(std::slice::from_ref(&url));
+    let options = granted().limit(LimitKind::HttpTime, 50_000_000);
+    let plugin = world.host.load_blocking(home.path(), options).unwrap();
+    assert_eq!(
+        refused(&plugin, "http-outbound.request", &json!(["GET", url])),
+        "request failed: it took too long"
+    );
 }

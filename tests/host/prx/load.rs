@@ -25,6 +25,93 @@ fn a_component_of_any_of_its_worlds_is_known_by_what_it_exports() {
 }
 
 #[test]
+fn names_without_a_version_are_those_of_every_world() {
+    for (interface, function, ty, core, input) in [
+        ("cron-exports", "run", "(result (result string (error string)))", "none", "[]"),
+        (
+            "middleware-exports",
+            "process",
+            r#"(param "stage" string) (param "data-json" string) (result (result string (error string)))"#,
+            "two",
+            r#"["inbound","{}"]"#,
+        ),
+        ("provider-exports", "name", "(result string)", "none", "[]"),
+        ("storage-exports", "name", "(result string)", "none", "[]"),
+    ] {
+        let wat = format!(
+            r#"(component
+                (core module $m
+                    (memory (export "memory") 1)
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+                    (func (export "none") (result i32) (i32.const 0))
+                    (func (export "two") (param i32 i32 i32 i32) (result i32) (i32.const 0)))
+                (core instance $m (instantiate $m))
+                (alias core export $m "memory" (core memory $memory))
+                (alias core export $m "realloc" (core func $realloc))
+                (func $f {ty} (canon lift (core func $m "{core}") (memory $memory) (realloc $realloc)))
+                (instance $i (export "{function}" (func $f)))
+                (export "prx:plugin/{interface}" (instance $i)))"#
+        );
+        let plugin = host().load_blocking(wat.as_bytes(), text()).unwrap();
+        assert_eq!(plugin.abi_reason(), format!("it is a component that exports `prx:plugin/{interface}`"));
+        let outcome = plugin.invoke_blocking(function, airlock_host::Input::Json(input.to_owned())).unwrap();
+        assert_eq!(outcome.value.to_json_text(), "\"\"", "{interface}");
+    }
+    // A tool and a hook are made with such names by their bindings.
+    let examined = host().examine(wasm("prx-variants"), &LoadOptions::new()).unwrap();
+    assert_eq!(
+        examined.functions(),
+        [
+            "variants",
+            "prx:plugin/tool-exports.get-spec",
+            "prx:plugin/tool-exports.execute",
+            "prx:plugin/hook-exports.on-event"
+        ]
+    );
+}
+
+#[test]
+fn what_runs_while_it_is_instantiated_has_the_time_of_the_call() {
+    let wat = |turns: &str| {
+        format!(
+            r#"(component
+                (import "prx:host/config@0.1.0" (instance
+                    (export "get" (func (param "key" string) (result (option string))))))
+                (core module $m
+                    (global $turns (mut i32) (i32.const 0))
+                    (func $start
+                        (loop
+                            (global.set $turns (i32.add (global.get $turns) (i32.const 1)))
+                            (br_if 0 {turns})))
+                    (start $start)
+                    (func (export "turns") (result i32) (global.get $turns)))
+                (core instance $m (instantiate $m))
+                (func (export "turns") (result u32) (canon lift (core func $m "turns"))))"#
+        )
+    };
+    let call = |turns: &str, options: LoadOptions| {
+        let plugin = host().load_blocking(wat(turns).as_bytes(), options).unwrap();
+        assert_eq!(plugin.abi(), AbiId::Prx);
+        plugin.invoke_blocking("turns", airlock_host::Input::Json("[]".into()))
+    };
+    let some = "(i32.lt_u (global.get $turns) (i32.const 100000))";
+    assert_eq!(call(some, text()).unwrap().value.to_json_text(), "100000");
+    let without_end = "(i32.const 1)";
+    let error = call(without_end, text().limit(LimitKind::Timeout, 50_000_000)).unwrap_err();
+    assert_eq!(error.code(), "deadline");
+    let error = call(without_end, text().limit(LimitKind::Fuel, 1_000_000)).unwrap_err();
+    assert_eq!(error.code(), "limit-fuel");
+}
+
+#[test]
+fn a_folder_without_its_wasm_says_what_is_missing() {
+    let home = folder("prx-tool", &manifest("wasm = \"built/notes.wasm\"\n"));
+    let error = host().load_blocking(home.path(), granted()).unwrap_err();
+    let missing = format!("no plugin at `{}`", home.path().join("built/notes.wasm").display());
+    assert_eq!((error.code(), error.to_string()), ("plugin-not-found", missing));
+}
+
+#[test]
 fn all_six_worlds_load_from_their_folders_with_wasi_and_are_instantiated() {
     for name in WORLDS {
         let path = repository(&format!("plugins/{name}"));

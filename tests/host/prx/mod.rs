@@ -5,6 +5,7 @@ mod before_components;
 mod built;
 mod events;
 mod host;
+mod host_calls;
 mod http;
 mod limits;
 mod load;

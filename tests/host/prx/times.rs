@@ -31,6 +31,18 @@ fn a_schedule_of_six_fields_runs_it_each_second_until_it_is_unloaded() {
 }
 
 #[test]
+fn each_schedule_of_a_plugin_runs_it() {
+    let world = World::new();
+    let capability = |name: &str, schedule: &str| {
+        format!("[[capabilities]]\ntype = \"cron\"\nname = \"{name}\"\nschedule = \"{schedule}\"\n")
+    };
+    let both = [capability("rarely", "0 0 29 2 *"), capability("often", "* * * * * *")].concat();
+    let home = folder("prx-cron", &manifest(&format!("{both}[permissions]\nrequired = [\"log\", \"kv\"]\n")));
+    let _managed = world.manager().load_blocking("p", home.path(), granted()).unwrap();
+    assert_eq!(world.line(), "info: run 1");
+}
+
+#[test]
 fn a_reload_changes_the_schedule() {
     let world = World::new();
     let manager = world.manager();

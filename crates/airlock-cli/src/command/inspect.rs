@@ -120,7 +120,7 @@ fn rows(examined: &Examined) -> Vec<(&'static str, Vec<String>)> {
                 .collect(),
         ),
         ("functions", names(functions(examined))),
-        ("tools", manifest.map(tools).unwrap_or_default()),
+        ("tools", tools(examined)),
         ("prx", manifest.and_then(|manifest| manifest.prx.as_ref()).map(prx).unwrap_or_default()),
         ("commands", manifest.map(usages).unwrap_or_default()),
         ("requests", names(requests.collect())),
@@ -144,8 +144,11 @@ fn usages(manifest: &Manifest) -> Vec<String> {
     usages.flat_map(lines).collect()
 }
 
-/// The functions that are described, with what they take: `name(param: type, optional?: type)`.
-fn tools(manifest: &Manifest) -> Vec<String> {
+/// The functions that are described, with what they take: `name(param: type, optional?: type)`. What a manifest
+/// names and the plugin is not called by is none.
+fn tools(examined: &Examined) -> Vec<String> {
+    let functions = examined.functions();
+    let is_called = |tool: &&ToolSpec| examined.abi.is_err() || functions.contains(&tool.name);
     let param = |param: &ToolParam| {
         let optional = if param.required { "" } else { "?" };
         format!("{}{optional}: {}", param.name, param.kind)
@@ -158,7 +161,8 @@ fn tools(manifest: &Manifest) -> Vec<String> {
             None => call,
         }
     };
-    manifest.tools.iter().map(line).collect()
+    let tools = examined.manifest.iter().flat_map(|manifest| &manifest.tools);
+    tools.filter(is_called).map(line).collect()
 }
 
 /// What a plugin of PRX's does, and when.

@@ -21,7 +21,10 @@ fn any_text_is_refused_with_its_place_or_keeps_its_promises() {
             judge_packed(bytes);
             judge_packed(&likely_packed(bytes));
             judge_tools(bytes);
-            judge_tools(json!({ "tools": likely(bytes)["tools"] }).to_string().as_bytes());
+            let tools = json!({ "tools": likely(bytes)["tools"] }).to_string();
+            judge_tools(tools.as_bytes());
+            judge_prx_tools(bytes);
+            judge_prx_tools(tools.as_bytes());
         },
     );
 }
@@ -76,6 +79,7 @@ fn judge_prx(manifest: &Manifest) {
         let shown = request.capability.to_string();
         assert_eq!(shown.parse::<crate::Capability>().ok().as_ref(), Some(&request.capability));
     }
+    judge_names(manifest);
     let prx = manifest.prx.as_ref().expect("it is PRX's");
     for capability in &prx.capabilities {
         let topics = capability.topics();
@@ -123,6 +127,21 @@ fn judge_tools(bytes: &[u8]) {
         }
         Err(error) => assert!(matches!(error.kind(), ErrorKind::InvalidManifest { .. }), "{error:?}"),
     }
+}
+
+/// Whatever a plugin from before PRX's components says of its tools, there is a manifest.
+fn judge_prx_tools(bytes: &[u8]) {
+    match Manifest::with_prx_tools(Ok(bytes), None, "a") {
+        Ok(manifest) => judge_names(&manifest),
+        Err(error) => assert!(matches!(error.kind(), ErrorKind::InvalidManifest { .. }), "{error:?}"),
+    }
+}
+
+/// Tools that are called by their names have names that can be read and typed, each another.
+fn judge_names(manifest: &Manifest) {
+    let names: BTreeSet<_> = manifest.tools.iter().map(|tool| &tool.name).collect();
+    assert_eq!(names.len(), manifest.tools.len(), "a tool named twice");
+    assert!(names.iter().all(|name| !name.is_empty() && visible(name, false) == **name), "{names:?}");
 }
 
 /// A manifest of sen-rs's whose values are cut from the bytes.
@@ -173,7 +192,8 @@ fn likely_prx(bytes: &[u8]) -> String {
     let (name, version, wasm, event, other) = (word(), word(), word(), word(), word());
     let (permission, url, key, size) = (word(), word(), word(), bytes.len());
     format!(
-        "[plugin]\nname = {name}\nversion = {version}\nwasm = {wasm}\n[[capabilities]]\ntype = \"{kind}\"\n\
+        "[plugin]\nname = {name}\nversion = {version}\nwasm = {wasm}\n[[plugin.tools]]\nname = {event}\n\
+         [[plugin.tools]]\nname = {other}\n[[capabilities]]\ntype = \"{kind}\"\n\
          events = [{event}, {{ pattern = {other} }}]\n[permissions]\nrequired = [\"http-outbound\", {permission}]\n\
          http_allowlist = [{url}, {}]\n[resources]\nmax_fuel = {size}\n[config]\n{key} = {}\n",
         word(),

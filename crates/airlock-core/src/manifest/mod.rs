@@ -291,6 +291,17 @@ impl Manifest {
         prx::with_spec(said, manifest, name).bounded("the module's tool")
     }
 
+    /// With the tools that a plugin from before PRX's components says it has, in JSON as its `describe` has
+    /// them: beside the manifest that it came with, or in one that knows no more than this name. That it does
+    /// not say so, or nothing that can be read, is a warning in the manifest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidManifest`] when they are too many, or what they take is.
+    pub fn with_prx_tools(said: Result<&[u8]>, manifest: Option<Self>, name: &str) -> Result<Self> {
+        let file = "the module's tools";
+        prx::with_tools(file, said, manifest, name)?.bounded(file)
+    }
+
     /// One that says nothing, for a module that came without one.
     fn nothing(format: ManifestFormat, name: String) -> Self {
         Manifest {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime_wasi::p2::Pollable;
 
+use super::ahead::Ahead;
 use crate::bounded::sleep_until;
 
 /// The wall clock a virtual guest starts at where nothing else is said: 2020-01-01T00:00:00Z, in
@@ -73,7 +74,7 @@ impl Clocks {
             let to = self.virtual_now(Which::Monotonic).saturating_add(rest);
             (self.passed.get_or_insert_default().clone(), to)
         });
-        Timer { ends, passes, looks: 0 }
+        Timer { ends, passes, looks: 0, ahead: None }
     }
 
     /// Passes the time that timers have passed.
@@ -171,20 +172,31 @@ pub(super) struct Timer {
     passes: Option<(Arc<Passing>, u64)>,
     /// How often it was looked at and not waited for since.
     looks: u32,
+    /// What goes before it where both are waited for, whenever it comes.
+    ahead: Option<Ahead>,
 }
 
 impl Timer {
+    /// The same, behind what is waited for beside it: on a virtual clock no time passes until that has come, as
+    /// for a guest that reads it and then sleeps.
+    pub(super) fn behind(self, ahead: Ahead) -> Self {
+        Timer { ahead: Some(ahead), ..self }
+    }
+
     /// Lets what is waited for beside it go first: what is ready, and what ends earlier.
     async fn pass(&mut self) {
         let Some((passing, to)) = self.passes.clone() else { return };
         if passing.to.load(Ordering::Relaxed) >= to {
             return;
         }
-        let (waiting, looks) = (Waiting::new(&passing, to), &mut self.looks);
+        let (waiting, looks, ahead) = (Waiting::new(&passing, to), &mut self.looks, &self.ahead);
         let mut passed = passing.to.load(Ordering::Relaxed);
         let mut is_new = *looks < LOOKS;
         *looks += 1;
+        let mut is_behind = false;
         poll_fn(|context| {
+            let was_behind = is_behind;
+            is_behind = ahead.as_ref().is_some_and(Ahead::is_waited_for);
             if is_new {
                 is_new = false;
                 context.waker().wake_by_ref();
@@ -198,6 +210,14 @@ impl Timer {
             // One that was before it in a list has ended just now, and so does the waiting for both.
             if now != passed {
                 passed = now;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            // What goes before it wakes whoever waits for both, and when it has come it is what is ready, as above.
+            if is_behind {
+                return Poll::Pending;
+            }
+            if was_behind {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -247,6 +267,8 @@ mod tests {
 
     use super::{Clocks, LOOKS, Until, VIRTUAL_EPOCH, VIRTUAL_STEP, Which};
     use crate::bounded::block_on;
+    use crate::wasi::ahead::Ahead;
+    use crate::wasi::stdio::{Stdin, StdinSource};
 
     #[test]
     fn the_virtual_clock_moves_at_reads_and_sleeps_only() {
@@ -300,5 +322,38 @@ mod tests {
         block_on(clocks.timer(Until::After(30_000_000), false, true).ready());
         assert!(started.elapsed() >= std::time::Duration::from_millis(30));
         assert_eq!(clocks.now(Which::Monotonic, false), before + 30_000_000 + VIRTUAL_STEP);
+    }
+
+    #[test]
+    fn no_virtual_time_passes_while_input_is_waited_for() {
+        let (sender, receiver) = std::sync::mpsc::channel::<u8>();
+        let until_it_ends = ReadsNothing(receiver);
+        let ahead = Ahead::default();
+        let mut stdin = Stdin::new(StdinSource::reader(until_it_ends), 100, ahead.clone());
+        let mut clocks = Clocks::beginning_at(VIRTUAL_EPOCH);
+        let mut timer = clocks.timer(Until::After(1_000), false, false).behind(ahead);
+        let mut context = Context::from_waker(Waker::noop());
+        {
+            let (mut sleep, mut input) = (timer.ready(), stdin.ready());
+            for _ in 0..5 {
+                assert!(sleep.as_mut().poll(&mut context).is_pending());
+                assert!(input.as_mut().poll(&mut context).is_pending());
+            }
+            drop(sender);
+            block_on(input);
+            // What is looked at behind it is not over at the same time.
+            assert!(sleep.as_mut().poll(&mut context).is_pending());
+            assert!(sleep.as_mut().poll(&mut context).is_ready(), "nobody waits for it any more");
+        }
+        assert_eq!(clocks.now(Which::Monotonic, false), 1_000 + VIRTUAL_STEP);
+    }
+
+    /// A reader that comes to its end when the other side is gone.
+    struct ReadsNothing(std::sync::mpsc::Receiver<u8>);
+
+    impl std::io::Read for ReadsNothing {
+        fn read(&mut self, _buffer: &mut [u8]) -> std::io::Result<usize> {
+            Ok(usize::from(self.0.recv().is_ok()))
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! network; components have [`preview2`]. wasmtime-wasi's own state is made at the first call that
 //! needs it, so that a guest which never calls pays nothing.
 
+mod ahead;
 mod clocks;
 mod environment;
 mod files;
@@ -26,6 +27,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::filesystem::WasiFilesystemView as _;
 use wasmtime_wasi::p1::{WasiP1Ctx, wasi_snapshot_preview1};
 
+use self::ahead::Ahead;
 use self::clocks::{Clocks, Until, VIRTUAL_EPOCH, Which};
 use self::files::Files;
 use self::stdio::{Capture, Stdin};
@@ -161,6 +163,8 @@ pub(crate) struct Wasi {
 struct Opened {
     files: Box<Files>,
     context: Box<WasiP1Ctx>,
+    /// What goes before its sleeps.
+    ahead: Ahead,
 }
 
 impl Opened {
@@ -345,8 +349,12 @@ impl Wasi {
             builder.allow_tcp(true).allow_udp(false).allow_ip_name_lookup(false);
             builder.socket_addr_check(|_, usage| Box::pin(ready(preview2::may_be_used(usage))));
             // Where a stream is none of the guest's, input has ended and output is nowhere.
+            let ahead = Ahead::default();
             match (streams.stdin, inherits) {
-                (true, false) => drop(builder.stdin(Stdin::new(stdin, limits.value(LimitKind::Input)))),
+                (true, false) => {
+                    let maximum = limits.value(LimitKind::Input);
+                    builder.stdin(Stdin::new(stdin, maximum, ahead.clone()));
+                }
                 (true, true) => drop(builder.inherit_stdin()),
                 (false, _) => {}
             }
@@ -364,7 +372,7 @@ impl Wasi {
             let again = || standing.plan_anew(&decided);
             let (files, folders) = Files::open(policy, plan, limits, again);
             *context.filesystem().ctx = folders;
-            Opened { files: Box::new(files), context: Box::new(context) }
+            Opened { files: Box::new(files), context: Box::new(context), ahead }
         })
     }
 

@@ -17,6 +17,7 @@ use wasmtime_wasi::p1::types::{
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wiggle::{GuestMemory, GuestPtr};
 
+use super::ahead::Ahead;
 use super::clocks::Which;
 use super::files::{Asked, Files};
 use super::poll;
@@ -42,6 +43,12 @@ impl CallState {
         let context = &mut self.wasi.opened(plugin.limits(), plugin.standing()).context;
         context.set_hostcall_fuel(fuel);
         context
+    }
+
+    /// What goes before the guest's sleeps.
+    pub(super) fn wasi_ahead(&mut self) -> Ahead {
+        let plugin = &self.plugin;
+        self.wasi.opened(plugin.limits(), plugin.standing()).ahead.clone()
     }
 
     /// What the guest may reach of the host's files.

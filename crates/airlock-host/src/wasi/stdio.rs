@@ -1,7 +1,9 @@
 //! A guest's standard input, output and error.
 
+use std::future::poll_fn;
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use airlock_core::{ErrorKind, LimitKind, Limits, Phase};
 use bytes::{Bytes, BytesMut};
@@ -10,6 +12,7 @@ use tokio::sync::mpsc;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
+use super::ahead::Ahead;
 use crate::console::{Audience, Shown};
 use crate::store::Halt;
 
@@ -91,7 +94,10 @@ impl std::fmt::Debug for StdinSource {
 
 /// Standard input that all handles share.
 #[derive(Clone)]
-pub(super) struct Stdin(Arc<Mutex<State>>);
+pub(super) struct Stdin {
+    state: Arc<Mutex<State>>,
+    ahead: Ahead,
+}
 
 struct State {
     /// Read and not yet taken by the guest.
@@ -107,28 +113,45 @@ struct State {
     exceeded: bool,
 }
 
+impl State {
+    /// Whether there is something to read, or the end; what a reader gives is kept, whoever waits no longer.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.ready.is_empty() {
+            return Poll::Ready(());
+        }
+        if let Some(reader) = self.reader.take() {
+            self.chunks = Some(pump(reader));
+        }
+        let Some(chunks) = &mut self.chunks else { return Poll::Ready(()) };
+        match ready!(chunks.poll_recv(context)) {
+            None => self.chunks = None,
+            Some(bytes) => {
+                match self.left.checked_sub(bytes.len() as u64) {
+                    Some(left) => self.left = left,
+                    None => self.exceeded = true,
+                }
+                self.ready = bytes;
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
 impl Stdin {
     /// Input from `source`, of which a reader may give `maximum` bytes. Bytes at hand were
     /// counted before the call.
-    pub(super) fn new(source: StdinSource, maximum: u64) -> Self {
+    pub(super) fn new(source: StdinSource, maximum: u64, ahead: Ahead) -> Self {
         let (ready, reader, feed) = match source.0 {
             Source::Bytes(bytes) => (bytes, None, None),
             Source::Reader(reader) => (Bytes::new(), Some(reader), None),
             Source::Fed(feed) => (Bytes::new(), None, Some(feed)),
         };
-        Stdin(Arc::new(Mutex::new(State {
-            ready,
-            reader,
-            feed,
-            chunks: None,
-            left: maximum,
-            maximum,
-            exceeded: false,
-        })))
+        let state = State { ready, reader, feed, chunks: None, left: maximum, maximum, exceeded: false };
+        Stdin { state: Arc::new(Mutex::new(state)), ahead }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,29 +176,8 @@ fn pump(mut reader: Box<dyn Read + Send>) -> mpsc::Receiver<Bytes> {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Stdin {
     async fn ready(&mut self) {
-        let mut chunks = {
-            let mut state = self.lock();
-            if !state.ready.is_empty() {
-                return;
-            }
-            if let Some(reader) = state.reader.take() {
-                state.chunks = Some(pump(reader));
-            }
-            match state.chunks.take() {
-                Some(chunks) => chunks,
-                None => return,
-            }
-        };
-        let next = chunks.recv().await;
-        let mut state = self.lock();
-        if let Some(bytes) = next {
-            match state.left.checked_sub(bytes.len() as u64) {
-                Some(left) => state.left = left,
-                None => state.exceeded = true,
-            }
-            state.ready = bytes;
-            state.chunks = Some(chunks);
-        }
+        let _waited = self.ahead.begin();
+        poll_fn(|context| self.lock().poll(context)).await;
     }
 }
 
@@ -337,5 +339,48 @@ impl StdoutStream for Capture {
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::task::{Context, Waker};
+
+    use wasmtime_wasi::p2::{InputStream as _, Pollable as _, StreamError};
+
+    use super::{Ahead, Stdin, StdinSource};
+    use crate::bounded::block_on;
+
+    /// Gives what is sent to it, a byte at a time.
+    struct Sent(Receiver<u8>);
+
+    impl Read for Sent {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let Ok(byte) = self.0.recv() else { return Ok(0) };
+            buffer[0] = byte;
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn what_comes_when_nobody_waits_any_more_is_read_all_the_same() {
+        let (sender, receiver) = channel();
+        let ahead = Ahead::default();
+        let mut stdin = Stdin::new(StdinSource::reader(Sent(receiver)), 100, ahead.clone());
+        {
+            let mut waiting = stdin.ready();
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert!(ahead.is_waited_for());
+        }
+        assert!(!ahead.is_waited_for());
+        sender.send(b'a').expect("it is read");
+        block_on(stdin.ready());
+        assert_eq!(&stdin.read(10).expect("it came")[..], b"a");
+        assert_eq!(stdin.read(10).expect("there may be more").len(), 0);
+        drop(sender);
+        block_on(stdin.ready());
+        assert!(matches!(stdin.read(10), Err(StreamError::Closed)));
     }
 }

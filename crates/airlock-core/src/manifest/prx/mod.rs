@@ -7,6 +7,7 @@
 mod allowlist;
 mod reader;
 mod resources;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use self::reader::Reader;
+pub(super) use self::tools::with_tools;
 use super::{Manifest, ManifestFormat, Request, ToolParam, ToolSpec, checked_name, checked_path, invalid};
 use crate::{Capability, CapabilityKind, Policy, Result};
 
@@ -203,6 +205,11 @@ pub(super) fn read(file: &str, text: &str, mut table: Table) -> Result<Manifest>
         reader.warn(format!("`plugin.api_version` is `{version}`: there is no other than `1`"));
     }
 
+    // What its oldest form's `tools = true` stands for.
+    if let Some(listed) = plugin.remove("tools") {
+        let listed = serde_json::to_value(listed).unwrap_or_default();
+        manifest.tools = tools::read(file, listed, &mut reader.warnings)?;
+    }
     let mut prx = PrxManifest {
         capabilities: reader.capabilities(&manifest.name, &mut plugin, table.remove("capabilities")),
         ..PrxManifest::default()
@@ -309,6 +316,8 @@ struct Spec {
 /// name. What it cannot be asked, or what it answers that is nothing, is a warning.
 pub(super) fn with_spec(said: Result<&[u8]>, manifest: Option<Manifest>, name: &str) -> Manifest {
     let mut manifest = manifest.unwrap_or_else(|| Manifest::nothing(ManifestFormat::Prx, name.to_owned()));
+    // A list of them is from before there were components, which are called by none of its names.
+    manifest.tools.clear();
     let spec = match said {
         Ok(bytes) => serde_json::from_slice::<Spec>(bytes).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -321,7 +330,7 @@ pub(super) fn with_spec(said: Result<&[u8]>, manifest: Option<Manifest>, name: &
         }
     };
     let shown = crate::visible(&spec.name, false).into_owned();
-    if spec.name.is_empty() || spec.name.len() > 256 || shown != spec.name {
+    if !tools::is_name(&spec.name) {
         manifest.warnings.push(format!("its tool has the name `{shown}`, which is none: it is `execute`"));
         return manifest;
     }

@@ -154,8 +154,6 @@ impl<'a> Reader<'a> {
                 _ => self.warn(format!("`plugin.capabilities.{kind}` is nothing that is known: ignored")),
             }
         }
-        // They are what `tools = true` stands for, and say themselves what they are.
-        plugin.remove("tools");
         capabilities.dedup();
         capabilities
     }

@@ -219,6 +219,119 @@ fn the_oldest_form_says_what_it_is_in_a_table_of_flags() {
 }
 
 #[test]
+fn the_oldest_form_lists_its_tools_with_what_they_take() {
+    let manifest = reads(
+        "[plugin]\nname = \"voice\"\nversion = \"1\"\n[plugin.capabilities]\ntools = true\n\
+         [[plugin.tools]]\nname = \"voice_session\"\ndescription = \"begins one\"\nparameters = [\n\
+         { name = \"provider\", type = \"string\", required = true, description = \"whose\" },\n\
+         { name = \"voice\", type = \"string\", required = false },\n]\n\
+         [[plugin.tools]]\nname = \"end\"\n",
+    );
+    let [session, end] = manifest.tools.as_slice() else { panic!("{manifest:?}") };
+    assert_eq!((&*session.name, session.description.as_deref()), ("voice_session", Some("begins one")));
+    let params: Vec<_> = session.params.iter().map(|one| (&*one.name, &*one.kind, one.required)).collect();
+    assert_eq!(params, [("provider", "string", true), ("voice", "string", false)]);
+    assert_eq!(session.params[0].description.as_deref(), Some("whose"));
+    assert_eq!((&*end.name, end.description.as_deref(), end.params.len()), ("end", None, 0));
+    assert!(manifest.warnings.is_empty(), "{:?}", manifest.warnings);
+    // A component says itself what its tool is, or has none of another name than `execute`.
+    let spec = serde_json::json!({ "name": "spoken", "parameters-schema": "{}" }).to_string();
+    let said = Manifest::with_prx_spec(Ok(spec.as_bytes()), Some(manifest.clone()), "a").expect("one tool");
+    assert_eq!(said.tools.iter().map(|tool| &*tool.name).collect::<Vec<_>>(), ["spoken"]);
+    let said = Manifest::with_prx_spec(Ok(b"{}"), Some(manifest), "a").expect("no tool");
+    assert!(said.tools.is_empty());
+}
+
+#[test]
+fn what_a_plugin_from_before_components_says_of_its_tools_is_read_as_far_as_it_can_be() {
+    let says = |text: &str| Manifest::with_prx_tools(Ok(text.as_bytes()), None, "a");
+    let manifest = says(
+        r#"{"name":"voice","tools":[
+            {"name":"one","description":"does","parameters":[{"name":"n","type":"number","required":true},7,{}]},
+            {"name":"two","parameters":{"type":"object","required":["x"],"properties":{"x":{"type":"string"}}}},
+            {"name":"one"},{"name":""},{"name":"a\u001b[2J"},{"name":7},"three"]}"#,
+    )
+    .expect("few tools");
+    let [one, two] = manifest.tools.as_slice() else { panic!("{manifest:?}") };
+    for (tool, name, param, kind) in [(one, "one", "n", "number"), (two, "two", "x", "string")] {
+        let params: Vec<_> = tool.params.iter().map(|one| (&*one.name, &*one.kind, one.required)).collect();
+        assert_eq!((&*tool.name, params), (name, vec![(param, kind, true)]));
+    }
+    assert_eq!(manifest.tools[1].schema.as_ref().map(|schema| schema["type"].clone()), Some("object".into()));
+    assert_eq!(
+        manifest.warnings,
+        [
+            "`tools` has `one` twice: the first counts",
+            "`tools` has an entry with the name ``, which is none: ignored",
+            "`tools` has an entry with the name `a\\x1b[2J`, which is none: ignored",
+            "`tools` has an entry without a name: ignored",
+            "`tools` has an entry that is no object: ignored",
+        ]
+    );
+    let long = serde_json::json!({ "tools": [{ "name": "x".repeat(257) }] }).to_string();
+    assert_eq!(
+        says(&long).expect("no tool").warnings,
+        ["`tools` has an entry whose name has 257 bytes, and 256 are the most: ignored"]
+    );
+}
+
+#[test]
+fn an_answer_without_tools_is_a_warning_and_too_many_are_refused() {
+    let says = |text: &str| Manifest::with_prx_tools(Ok(text.as_bytes()), None, "a");
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (text, reason) in [
+        (r#"{"name":"voice"}"#, "its answer has no `tools`"),
+        (r#""voice""#, "its answer has no `tools`"),
+        ("{", "EOF while parsing an object at line 1 column 1"),
+        (&deep, "recursion limit exceeded at line 1 column 128"),
+    ] {
+        let manifest = says(text).expect("nothing is too much");
+        assert!(manifest.tools.is_empty());
+        assert_eq!(manifest.warnings, [format!("the module does not say which tools it has: {reason}")]);
+    }
+    assert_eq!(says(r#"{"tools":{}}"#).expect("no tool").warnings, ["`tools` is no list: ignored"]);
+    let many = |count: usize| {
+        let tools: Vec<_> = (0..count).map(|at| serde_json::json!({ "name": format!("t{at}") })).collect();
+        says(&serde_json::json!({ "tools": tools }).to_string())
+    };
+    assert_eq!(many(1000).expect("as many as there may be").tools.len(), 1000);
+    let error = many(1001).expect_err("one too many").to_string();
+    assert_eq!(error, "manifest `the module's tools` is not valid: it names more than 1000 tools");
+    let params: Vec<_> = (0..1000).map(|at| serde_json::json!({ "name": format!("p{at}") })).collect();
+    let wide = serde_json::json!({ "tools": [{ "name": "t", "parameters": params }] }).to_string();
+    let error = says(&wide).expect_err("one takes too much").to_string();
+    assert_eq!(
+        error,
+        "manifest `the module's tools` is not valid: it asks for or names more than 1000 things of a kind"
+    );
+    let text = format!("{PLUGIN}{}", "[[plugin.tools]]\nname = \"a\"\n".repeat(1001));
+    assert_eq!(fails(&text), "manifest `plugin.toml` is not valid: it names more than 1000 tools");
+}
+
+#[test]
+fn what_its_own_parser_passes_over_is_named() {
+    let manifest = reads(&format!(
+        "{PLUGIN}api_version = \"2\"\ncolour = \"red\"\n[[capabilities]]\ntype = \"channel\"\nname = \"x\"\n\
+         [[capabilities]]\ntype = \"tool\"\nname = \"y\"\nsize = 3\n\
+         [permissions]\nfilesystem_allowlist = [\"/tmp\"]\nfs = [\"read\"]\n[plugins]\nenabled = true\n"
+    ));
+    assert_eq!(kinds(&manifest), [(PrxKind::Tool, "y")]);
+    assert!(manifest.requests.is_empty());
+    assert_eq!(
+        manifest.warnings,
+        [
+            "`plugin.api_version` is `2`: there is no other than `1`",
+            "`capabilities.type` is `channel`, which nobody knows: ignored",
+            "unknown key `capabilities.size`",
+            "`permissions.filesystem_allowlist` has no effect: PRX gives its plugins no files",
+            "unknown key `permissions.fs`",
+            "unknown key `plugin.colour`",
+            "unknown key `plugins`",
+        ]
+    );
+}
+
+#[test]
 fn permissions_that_give_nothing_are_named() {
     let manifest = reads(&format!(
         "{PLUGIN}[permissions]\nrequired = [\"log\", \"llm\", \"websocket-outbound\"]\noptional = [\"http-outbond\"]\n"

@@ -288,7 +288,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             }
             WitKind::Flags(names) => {
                 let mut set = Vec::new();
-                while let Some(name) = items.next_element::<String>()? {
+                while let Some(name) = items.next_element_seed(Text(&self))? {
                     let Some(known) = names.iter().find(|known| **known == name) else {
                         return Err(self.no_case(&name, names.iter().map(String::as_str).collect()));
                     };
@@ -329,7 +329,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 let Some("base64") = map.next_key::<String>()?.as_deref() else {
                     return Err(self.unexpected("an object without `base64`"));
                 };
-                let text = map.next_value::<String>()?;
+                let text = map.next_value_seed(Text(&self))?;
                 self.end(&mut map)?;
                 let most = text.len() / 4 * 3;
                 self.take(most.saturating_mul(VALUE))?;
@@ -452,6 +452,57 @@ impl Seed<'_> {
             Some(key) => Err(self.wrong(format!("there is more than one key: {}", shown(&key)))),
             None => Ok(()),
         }
+    }
+}
+
+/// Reads a text that stands for a part of a value, which nothing else does.
+struct Text<'a>(&'a Seed<'a>);
+
+impl<'de> DeserializeSeed<'de> for Text<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<String, E> {
+        Err(self.0.unexpected(&value.to_string()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<String, E> {
+        Err(self.0.unexpected(&value.to_string()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<String, E> {
+        Err(self.0.unexpected(&value.to_string()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<String, E> {
+        Err(self.0.unexpected(&value.to_string()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<String, E> {
+        Err(self.0.unexpected("null"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _items: A) -> Result<String, A::Error> {
+        Err(self.0.unexpected("an array"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _map: A) -> Result<String, A::Error> {
+        Err(self.0.unexpected("an object"))
     }
 }
 

@@ -40,14 +40,19 @@ struct Schemas<'a> {
 }
 
 /// Names for types that have one, and for those that are made of others: what is written out twice can
-/// grow without end.
+/// grow without end. Those of 64 bits are long enough to be written once.
 fn names(wit: &Wit) -> Vec<Option<String>> {
     let mut names: Vec<Option<String>> = Vec::with_capacity(wit.types.len());
     let mut taken = HashSet::new();
     for (index, ty) in wit.types.iter().enumerate() {
         let is_made = matches!(
             ty.kind,
-            WitKind::Tuple(_) | WitKind::Record(_) | WitKind::Variant(_) | WitKind::Result { .. }
+            WitKind::Tuple(_)
+                | WitKind::Record(_)
+                | WitKind::Variant(_)
+                | WitKind::Result { .. }
+                | WitKind::S64
+                | WitKind::U64
         );
         let name = match (&ty.name, is_made) {
             (Some(name), _) => Some(name.clone()),
@@ -103,17 +108,26 @@ impl Schemas<'_> {
             WitKind::U16 => integer(0, u16::MAX.into()),
             WitKind::S32 => integer(i32::MIN.into(), 2_147_483_647),
             WitKind::U32 => integer(0, u32::MAX.into()),
-            WitKind::S64 => either(&integer(i64::MIN, i64::MAX.cast_unsigned()), "^-?[0-9]+$"),
-            WitKind::U64 => either(&integer(0, u64::MAX), "^[0-9]+$"),
-            WitKind::F32 | WitKind::F64 => {
-                json!({ "anyOf": [{ "type": "number" }, { "enum": ["NaN", "inf", "-inf"] }] })
+            WitKind::S64 => {
+                let (most, least) = (up_to(i64::MAX.cast_unsigned()), up_to(i64::MIN.unsigned_abs()));
+                let digits = format!("^(?:[+]?{most}|-{least})$");
+                either(&integer(i64::MIN, i64::MAX.cast_unsigned()), &digits)
             }
+            WitKind::U64 => either(&integer(0, u64::MAX), &format!("^[+]?{}$", up_to(u64::MAX))),
+            WitKind::F32 => {
+                float(&json!({ "type": "number", "exclusiveMinimum": -F32_END, "exclusiveMaximum": F32_END }))
+            }
+            WitKind::F64 => float(&json!({ "type": "number" })),
             WitKind::Char => json!({ "type": "string", "minLength": 1, "maxLength": 1 }),
             WitKind::String => json!({ "type": "string" }),
             WitKind::List(of) => {
                 let array = json!({ "type": "array", "items": self.of(*of) });
                 match wit.types[*of].kind {
-                    WitKind::U8 => json!({ "anyOf": [array, case("base64", json!({ "type": "string" }))] }),
+                    WitKind::U8 => {
+                        let text =
+                            json!({ "type": "string", "contentEncoding": "base64", "pattern": BASE64 });
+                        json!({ "anyOf": [array, case("base64", text)] })
+                    }
                     _ => array,
                 }
             }
@@ -175,6 +189,31 @@ fn case(name: &str, value: Value) -> Value {
         "required": [name],
         "additionalProperties": false,
     })
+}
+
+/// Where numbers begin that are nearer to the next power of two than to the largest of 32 bits: `f32::MAX` and
+/// half of its last place.
+const F32_END: f64 = 340_282_356_779_733_661_637_539_395_458_142_568_448.0;
+
+/// Base64 with its padding, and with no bits behind the last byte.
+const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+
+/// A pattern of the digits of what is no more than this, and of zeros before them.
+fn up_to(most: u64) -> String {
+    let digits = most.to_string();
+    let mut ways = vec![format!("[0-9]{{1,{}}}", digits.len() - 1)];
+    for (at, digit) in digits.bytes().enumerate().filter(|(_, digit)| *digit > b'0') {
+        // As long, the same to here, and less from here on.
+        let (same, less, left) = (&digits[..at], char::from(digit - 1), digits.len() - at - 1);
+        ways.push(format!("{same}[0-{less}][0-9]{{{left}}}"));
+    }
+    ways.push(digits);
+    format!("0*(?:{})", ways.join("|"))
+}
+
+/// A number, or a word for what has no digits.
+fn float(number: &Value) -> Value {
+    json!({ "anyOf": [number, { "enum": ["NaN", "inf", "-inf"] }] })
 }
 
 /// A number, or its digits as a text.

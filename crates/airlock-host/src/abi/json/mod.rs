@@ -6,6 +6,7 @@
 //! runs on a fresh instance, as the document promises.
 
 mod ladder;
+mod tools;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,11 +18,12 @@ use wasmtime::Linker;
 use wasmtime_wasi::I32Exit;
 
 use self::ladder::{Found, Returned};
-use super::exports::{TELLS, is_before_components};
+use super::exports::is_before_components;
 use super::imports::{cortex as imports, mofa};
 use super::{
-    Abi, Adapter, Allocate, Dialect, Failure, Fit, Gap, GuestFuture, Hooks, Match, Profile, allocator_of,
-    bad, check_memory, grow_to, initialiser, link_common, memory_of, pages_to_grow_to, run, unknown_function,
+    Abi, Adapter, Allocate, Describer, Dialect, Failure, Fit, Gap, GuestFuture, Hooks, Match, Profile,
+    allocator_of, bad, check_memory, grow_to, initialiser, link_common, memory_of, pages_to_grow_to, run,
+    unknown_function,
 };
 use crate::answer::{Answer, Input, MAX_DEPTH, is_nested_deeper_than};
 use crate::guest;
@@ -74,9 +76,6 @@ const LENGTHS: [&str; 4] = ["result_len", "get_result_len", "cortex_result_len",
 /// An `i32` global: the address of two `u32`, which are the address and the length of the message of
 /// the panic that the instance ended with. Both are 0 where there was none.
 const PANIC: &str = "cortex_panic";
-
-/// What a plugin of PRX's from before its components has run once; 0 where it did well.
-const INIT: &str = "init";
 
 /// Bytes of such a message that are read.
 const MAX_PANIC: u32 = 4096;
@@ -171,7 +170,17 @@ impl Abi for Json {
         allocator.into_iter().chain((!silent.is_empty()).then_some(Gap::NoLength(silent))).collect()
     }
 
+    fn describer(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Option<Describer>> {
+        tools::describer(shape, manifest)
+    }
+
     fn bind(&self, shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Arc<dyn Adapter>> {
+        Ok(Arc::new(JsonAdapter::of(shape, manifest)?))
+    }
+}
+
+impl JsonAdapter {
+    fn of(shape: &Arc<Shape>, manifest: Option<&Manifest>) -> Result<Self> {
         let mismatch = |reason: String| Error::new(ErrorKind::AbiMismatch { abi: AbiId::Json, reason });
         if !shape.exports_memory() {
             return Err(mismatch("it exports no 32-bit memory named `memory`".to_owned()));
@@ -187,7 +196,7 @@ impl Abi for Json {
         // A manifest that names its functions decides which they are.
         let functions = match manifest.map(|manifest| &manifest.functions) {
             Some(named) if !named.is_empty() => named.clone(),
-            _ => capabilities.into_iter().chain(tells(shape)).collect(),
+            _ => capabilities.into_iter().chain(tools::tells(shape).map(str::to_owned)).collect(),
         };
         if functions.is_empty() {
             let error = mismatch("it exports no function `(i32, i32) -> i32`".to_owned());
@@ -199,13 +208,17 @@ impl Abi for Json {
         let memory = manifest.map(|manifest| manifest.memory).unwrap_or_default();
         check_memory(shape, &memory, AbiId::Json)?;
         let has_start = shape.function("_start").is_some_and(|ty| ty.is(&[], &[]));
-        let bound = functions.iter().map(|name| (name.clone(), Bound::of(shape, name))).collect();
-        Ok(Arc::new(JsonAdapter {
+        let own = functions.iter().map(|name| (name.clone(), Bound::of(shape, name)));
+        let tools: Vec<String> = tools::names(shape, manifest).collect();
+        let of_tools = tools.iter().map(|name| (name.clone(), Bound::of_tool(shape)));
+        let bound = own.chain(of_tools).collect();
+        let functions = tools.into_iter().chain(functions).collect();
+        Ok(JsonAdapter {
             allocate: allocator_of(shape, memory.allocator).unwrap_or(Allocate::Grow),
             speaks_utf16: shape.function("__new").is_some(),
             hooks: Hooks::of(shape, initialiser(shape, !has_start)),
             init: is_before_components(shape)
-                && shape.function(INIT).is_some_and(|ty| ty.is(&[], &[ValueType::I32])),
+                && shape.function(tools::INIT).is_some_and(|ty| ty.is(&[], &[ValueType::I32])),
             // A program's own start runs the constructors, and is a reactor's initialiser
             // where there is no other.
             start: has_start && shape.function("_initialize").is_none(),
@@ -213,16 +226,8 @@ impl Abi for Json {
             functions,
             bound,
             shape: shape.clone(),
-        }))
+        })
     }
-}
-
-/// The functions that a plugin of PRX's from before its components says of itself with.
-fn tells(shape: &Shape) -> impl Iterator<Item = String> {
-    let is_told = |name: &&str| {
-        is_before_components(shape) && shape.function(name).is_some_and(|ty| ty.is(&[], &[ValueType::I32]))
-    };
-    TELLS.into_iter().filter(is_told).map(str::to_owned)
 }
 
 /// How the compiler of a program makes a module with functions to be called instead.
@@ -247,7 +252,7 @@ struct JsonAdapter {
     /// Strings may be AssemblyScript's.
     speaks_utf16: bool,
     hooks: Hooks,
-    /// Whether it has [`INIT`], to be run before the first call.
+    /// Whether it has [`tools::INIT`], to be run before the first call.
     init: bool,
     /// Whether `_start` runs before the first call.
     start: bool,
@@ -269,6 +274,8 @@ enum Gives {
     I64,
     /// What it says of itself, and takes nothing.
     Itself,
+    /// What a tool gives, an `i32`: [`tools::EXECUTE`] runs it.
+    Tool,
 }
 
 impl Bound {
@@ -284,12 +291,16 @@ impl Bound {
             },
             // Its result carries its length.
             (_, true) => Bound { gives: Some(Gives::I64), length: None },
-            _ if tells(shape).any(|name| name == function) => Bound {
+            _ if tools::tells(shape).any(|name| name == function) => Bound {
                 gives: Some(Gives::Itself),
                 length: lengths.find(|name| is_length(shape, name)).map(str::to_owned),
             },
             _ => Bound { gives: None, length: None },
         }
+    }
+
+    fn of_tool(shape: &Shape) -> Self {
+        Bound { gives: Some(Gives::Tool), ..Bound::of(shape, tools::EXECUTE) }
     }
 }
 
@@ -309,7 +320,7 @@ impl Adapter for JsonAdapter {
                 run_start(run(live, "_start").await)?;
             }
             match self.init {
-                true => run_init(live).await,
+                true => tools::run_init(live).await,
                 false => Ok(()),
             }
         }))
@@ -325,13 +336,17 @@ impl Adapter for JsonAdapter {
                 return Err(unknown_function(&self.shape, function, &self.functions).into());
             };
             let text = input.into_json_text()?;
+            let (export, text) = match bound.gives {
+                Some(Gives::Tool) => (tools::EXECUTE, tools::of_tool(function, &text)),
+                _ => (function, text),
+            };
             let memory = memory_of(live)?;
             let length = u32::try_from(text.len()).map_err(|_| too_large(live, text.len()))?;
             let pointer = match bound.gives {
                 Some(Gives::Itself) => 0,
                 _ => self.allocate.input(live, memory, text.as_bytes()).await?,
             };
-            let returned = match self.invoke(live, bound, function, pointer, length).await {
+            let returned = match self.invoke(live, bound, export, pointer, length).await {
                 Err(Failure::Wasm(error)) => return Err(with_panic(live, error)),
                 returned => returned?,
             };
@@ -362,7 +377,7 @@ impl JsonAdapter {
         length: u32,
     ) -> Result<Returned, Failure> {
         match bound.gives {
-            Some(Gives::I32) => {
+            Some(Gives::I32 | Gives::Tool) => {
                 if let Some(result) = live.invoke(function, (pointer, length)).await {
                     return Ok(Returned::I32(result?));
                 }
@@ -410,14 +425,6 @@ fn panic_message(live: &mut Live) -> Option<String> {
     let (pointer, length) = (guest::read_u32(view, at)?, guest::read_u32(view, at.checked_add(4)?)?);
     let message = guest::slice(view, pointer, length.min(MAX_PANIC)).ok()?;
     (!message.is_empty()).then(|| String::from_utf8_lossy(message).into_owned())
-}
-
-/// Runs [`INIT`], whose answer says whether it did well.
-async fn run_init(live: &mut Live) -> Result<(), Failure> {
-    match live.invoke::<(), u32>(INIT, ()).await.transpose()? {
-        None | Some(0) => Ok(()),
-        Some(code) => Err(Error::new(ErrorKind::Failed(format!("its `{INIT}` answered {code}"))).into()),
-    }
 }
 
 /// A program's `_start` that is run as an initialiser: leaving with 0 is fine.

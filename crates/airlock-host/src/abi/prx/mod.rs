@@ -103,7 +103,9 @@ impl Abi for Prx {
             let why = format!("it is a component that exports `{}`", interface(kind));
             return Some(Match { fit: Fit::Likely, why });
         }
-        let of_host = |module: &str| unversioned(module).is_some_and(|name| name.starts_with(HOST));
+        let of_host = |module: &str| {
+            is_host_calls(module) || unversioned(module).is_some_and(|name| name.starts_with(HOST))
+        };
         let import = shape.imports.iter().find(|import| of_host(&import.module))?;
         let why = format!("it is a component that imports `{}`", import.module);
         Some(Match { fit: Fit::Likely, why })

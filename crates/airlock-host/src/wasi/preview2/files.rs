@@ -135,9 +135,10 @@ impl CallState {
         let root = self.root_of(handle)?;
         let files = self.wasi_files();
         let (lease, quota, place) = (files.lease(handle.rep()), files.quota.clone(), files.place(root));
+        let ahead = self.wasi_ahead();
         let table = self.ctx().table;
         let file = table.delete(Resource::<DynOutputStream>::new_own(stream.rep()))?;
-        let stream: DynOutputStream = Box::new(Writing { file, lease, quota, place, by, at });
+        let stream: DynOutputStream = Box::new(Writing { file, lease, ahead, quota, place, by, at });
         Ok(table.push(stream)?)
     }
 }
@@ -201,11 +202,11 @@ impl HostDescriptor for CallState {
 
     fn read_via_stream(&mut self, this: Handle, offset: Filesize) -> FsResult<Resource<DynInputStream>> {
         self.use_file("descriptor.read_via_stream", &this)?;
-        let lease = self.wasi_files().lease(this.rep());
+        let (lease, ahead) = (self.wasi_files().lease(this.rep()), self.wasi_ahead());
         let stream = HostDescriptor::read_via_stream(&mut self.filesystem(), this, offset)?;
         let table = self.ctx().table;
         let file = table.delete(stream)?;
-        let stream: DynInputStream = Box::new(Reading { file, lease });
+        let stream: DynInputStream = Box::new(Reading { file, lease, ahead });
         Ok(table.push(stream)?)
     }
 

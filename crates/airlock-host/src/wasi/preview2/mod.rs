@@ -130,7 +130,8 @@ impl CallState {
         let real = self.may_use(CapabilityKind::Clock);
         // Who speaks to others waits for them in real time, so what ends that has to be real.
         let waits = self.plugin.standing().allows_any(CapabilityKind::Net);
-        let timer = self.wasi.clocks.timer(until, real, waits);
+        let ahead = self.wasi_ahead();
+        let timer = self.wasi.clocks.timer(until, real, waits).behind(ahead);
         let table = self.ctx().table;
         let timer = table.push(timer)?;
         subscribe(table, timer)

@@ -26,7 +26,8 @@ use wasmtime_wasi::p2::bindings::sockets::network::{
 use wasmtime_wasi::p2::bindings::sockets::tcp::{self, Duration, HostTcpSocket, ShutdownType};
 use wasmtime_wasi::p2::bindings::sockets::{instance_network, tcp_create_socket, udp, udp_create_socket};
 use wasmtime_wasi::p2::{
-    DynInputStream, DynOutputStream, DynPollable, Pollable, SocketError, SocketResult, TcpSocket, subscribe,
+    DynInputStream, DynOutputStream, DynPollable, Pollable, SocketError, SocketResult, TcpSocket, UdpSocket,
+    subscribe,
 };
 use wasmtime_wasi::sockets::{SocketAddrUse, WasiSockets, WasiSocketsView as _};
 
@@ -58,7 +59,7 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     instance_network::add_to_linker::<CallState, WasiSockets>(linker, CallState::sockets)?;
     // A program that could use it may be linked to it; it makes no such socket.
     udp::add_to_linker::<CallState, WasiSockets>(linker, CallState::sockets)?;
-    udp_create_socket::add_to_linker::<CallState, WasiSockets>(linker, CallState::sockets)
+    udp_create_socket::add_to_linker::<CallState, Guard>(linker, guarded)
 }
 
 impl CallState {
@@ -269,6 +270,14 @@ impl tcp_create_socket::Host for CallState {
         }
         network.sockets += 1;
         tcp_create_socket::Host::create_tcp_socket(&mut self.sockets(), family)
+    }
+}
+
+/// There is no UDP, whatever is granted.
+impl udp_create_socket::Host for CallState {
+    async fn create_udp_socket(&mut self, _family: IpAddressFamily) -> SocketResult<Resource<UdpSocket>> {
+        self.socket_call("udp-create-socket.create-udp-socket")?;
+        Err(ErrorCode::AccessDenied.into())
     }
 }
 

@@ -10,6 +10,7 @@ use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
 };
 
+use crate::wasi::ahead::Ahead;
 use crate::wasi::files::{Lease, Place, Quota};
 
 /// Why a stream of a file has failed, for a guest that asks.
@@ -32,6 +33,7 @@ fn refused(errno: Errno) -> StreamError {
 pub(super) struct Reading {
     pub(super) file: DynInputStream,
     pub(super) lease: Lease,
+    pub(super) ahead: Ahead,
 }
 
 impl Reading {
@@ -44,6 +46,7 @@ impl Reading {
 impl Pollable for Reading {
     async fn ready(&mut self) {
         if self.lease.check().is_ok() {
+            let _waited = self.ahead.begin();
             self.file.ready().await;
         }
     }
@@ -80,6 +83,7 @@ impl InputStream for Reading {
 pub(super) struct Writing {
     pub(super) file: DynOutputStream,
     pub(super) lease: Lease,
+    pub(super) ahead: Ahead,
     pub(super) quota: Quota,
     pub(super) place: Place,
     /// Until when what its folder holds is looked at.
@@ -108,6 +112,7 @@ impl Writing {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Writing {
     async fn ready(&mut self) {
+        let _waited = self.ahead.begin();
         self.measure().await;
         self.file.ready().await;
     }

@@ -20,7 +20,11 @@ pub(super) fn link(interface: &mut LinkerInstance<'_, CallState>, _dialect: Dial
         let state = guest.data_mut();
         told(state, "events.publish", |state| {
             let permit = state.permit(Need::Name(CapabilityKind::EventsPublish, &topic))?;
-            state.services().events.publish(&permit, &topic, payload.as_bytes()).map(drop)
+            match state.services().events.publish(&permit, &topic, payload.as_bytes()) {
+                // Without a bus nobody listens, which is no failure of who publishes.
+                Ok(_) | Err(ServiceError::Unavailable(_)) => Ok(()),
+                Err(error) => Err(error),
+            }
         })
     })?;
     interface.func_wrap("subscribe", |mut guest: Guest<'_>, (pattern,): (String,)| {
@@ -52,7 +56,10 @@ fn subscribe(state: &mut CallState, pattern: &str) -> Result<u64, ServiceError> 
     let Some(inbox) = state.plugin.inbox() else {
         return Err(ServiceError::Unavailable(NO_BUS.to_owned()));
     };
-    let subscription = state.services().events.subscribe(&permit, &topics)?;
+    let subscription = match state.services().events.subscribe(&permit, &topics) {
+        Err(ServiceError::Unavailable(_)) => return Err(ServiceError::Unavailable(NO_BUS.to_owned())),
+        subscribed => subscribed?,
+    };
     let id = inbox.subscribe(subscription);
     state.subscribed.push(id);
     Ok(id)

@@ -1,0 +1,79 @@
+//! `prx:plugin/host-calls`: the tools of the application by their names, beside those of mail.
+
+use std::sync::Arc;
+
+use airlock_host::service::{ToolFn, ToolRegistry};
+use airlock_host::{AbiId, Input, LoadOptions, Plugin, ServiceError};
+use serde_json::{Value, json};
+
+use super::World;
+use crate::support::text;
+
+/// A component that hands the name of a tool to its host, and gives back what that says.
+const CALLER: &str = r#"(component
+    (import "prx:plugin/host-calls@0.1.0" (instance $host
+        (type $result (record (field "success" bool) (field "output" string) (field "error" (option string))))
+        (export "host-result" (type $named (eq $result)))
+        (export "execute-tool" (func
+            (param "tool" string) (param "args" string) (param "allow-network" bool) (result $named)))))
+    (alias export $host "host-result" (type $named))
+    (alias export $host "execute-tool" (func $execute))
+    (core module $libc
+        (memory (export "memory") 1)
+        (global $at (mut i32) (i32.const 4096))
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+            (local $now i32)
+            (local.set $now (i32.and (i32.add (global.get $at) (i32.const 7)) (i32.const -8)))
+            (global.set $at (i32.add (local.get $now) (local.get 3)))
+            (local.get $now)))
+    (core instance $libc (instantiate $libc))
+    (alias core export $libc "memory" (core memory $memory))
+    (alias core export $libc "realloc" (core func $realloc))
+    (core func $lowered (canon lower (func $execute) (memory $memory) (realloc $realloc)))
+    (core module $m
+        (import "host" "execute" (func $execute (param i32 i32 i32 i32 i32 i32)))
+        (func (export "run") (param i32 i32 i32 i32) (result i32)
+            (call $execute
+                (local.get 0) (local.get 1) (local.get 2) (local.get 3) (i32.const 0) (i32.const 256))
+            (i32.const 256)))
+    (core instance $m (instantiate $m (with "host" (instance (export "execute" (func $lowered))))))
+    (func (export "run") (param "tool" string) (param "args" string) (result $named)
+        (canon lift (core func $m "run") (memory $memory) (realloc $realloc))))"#;
+
+fn run(plugin: &Plugin, tool: &str, args: &str) -> Value {
+    let outcome = plugin.invoke_blocking("run", Input::json(&json!([tool, args])).unwrap()).unwrap();
+    serde_json::from_str(&outcome.value.to_json_text()).unwrap()
+}
+
+#[test]
+fn a_tool_that_is_registered_and_granted_is_called_with_its_arguments() {
+    let registry = ToolRegistry::new();
+    registry.register(Arc::new(ToolFn::new("echo", "says it", |input| async { Ok(input) }))).unwrap();
+    let fails = ToolFn::new("fails", "does not", |_| async { Err(ServiceError::Failed("not today".into())) });
+    registry.register(Arc::new(fails)).unwrap();
+    let world = World::with(|mut services| {
+        services.tools = Arc::new(registry);
+        services
+    });
+    let load = |options: LoadOptions| world.host.load_blocking(CALLER.as_bytes(), options).unwrap();
+    let plugin = load(text().allow("tools.call=*".parse().unwrap()));
+    assert_eq!(plugin.abi(), AbiId::Prx);
+    assert_eq!(
+        run(&plugin, "echo", r#"{"a":1}"#),
+        json!({ "success": true, "output": r#"{"a":1}"#, "error": null })
+    );
+    for (tool, reason) in [("fails", "not today"), ("gone", "gone")] {
+        let answer = run(&plugin, tool, "{}");
+        assert_eq!(answer["success"], false, "{answer}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.contains(reason), "{error}");
+        let output: Value = serde_json::from_str(answer["output"].as_str().unwrap()).unwrap();
+        assert_eq!(output, json!({ "ok": false, "tool": tool, "message": error }));
+    }
+    let one = load(text().allow("tools.call=other".parse().unwrap()));
+    let answer = run(&one, "echo", "{}");
+    assert_eq!(
+        (&answer["success"], &answer["error"]),
+        (&json!(false), &json!("`tools.call=echo` is needed and not granted"))
+    );
+}
