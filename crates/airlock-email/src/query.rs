@@ -132,6 +132,12 @@ impl Query {
         })
     }
 
+    /// Whether words have to follow each other.
+    pub(crate) fn has_phrase(&self) -> bool {
+        let is_phrase = |term: &Term| !term.is_unwanted && term.text.trim().contains(char::is_whitespace);
+        self.terms.iter().any(is_phrase)
+    }
+
     /// What a message must not hold, in the language of FTS5.
     pub(crate) fn unwanted(&self) -> Option<String> {
         self.expression(true, " OR ")

@@ -13,6 +13,10 @@ use crate::{Feature, Mailbox};
 /// latest come first then.
 const RANKED: usize = 1_000;
 
+/// The same where words have to follow each other: each that is ranked is looked at three times, and
+/// where the words are common, so is nearly every message.
+const RANKED_PHRASES: usize = 100;
+
 /// Messages between two days that are looked at to know where they are.
 const DATED: u32 = 10_000;
 
@@ -147,7 +151,9 @@ fn holding(connection: &Connection, query: &Query, mut values: Values) -> Found 
     let wanted = format!(
         "WHERE message_words MATCH :words AND message_words.rowid BETWEEN :from AND :to AND {filters}"
     );
-    let limit = std::mem::replace(&mut values.limit, RANKED as i64 + 1);
+    let ranked = if query.has_phrase() { RANKED_PHRASES } else { RANKED };
+    let looked_at = values.limit.max(ranked as i64) + 1;
+    let limit = std::mem::replace(&mut values.limit, looked_at);
     let sql = format!(
         "SELECT message_words.rowid {holding} {wanted} ORDER BY message_words.rowid DESC LIMIT :limit"
     );
@@ -155,7 +161,7 @@ fn holding(connection: &Connection, query: &Query, mut values: Values) -> Found 
     let ids = statement.query_map(values.bound().as_slice(), |row| row.get(0))?;
     let ids = ids.collect::<rusqlite::Result<Vec<i64>>>()?;
     let Some(first) = ids.first() else { return Ok(Vec::new()) };
-    let is_common = ids.len() > RANKED;
+    let is_common = ids.len() > ranked;
     // By one thing alone, so that FTS5 sorts, and makes a snippet only of what is found.
     let (order, last) = match is_common {
         true => ("rowid DESC", ids.get(limit as usize).or(ids.last())),

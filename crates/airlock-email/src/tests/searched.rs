@@ -134,3 +134,18 @@ fn of_very_many_messages_with_a_word_the_latest_come_first_and_each_account_has_
     assert_eq!((latest.len(), latest[0].as_str()), (50, "2499 common"));
     assert_eq!(search(&mailbox, one, "rare common", SearchSyntax::Words), ["rare common"]);
 }
+
+#[test]
+fn of_many_messages_with_a_phrase_the_latest_come_first() {
+    let (_home, mailbox) = mailbox();
+    let one = account(&mailbox, "one");
+    let many: Vec<NewMessage> = (0..100).map(|n| mail(&format!("{n}"), "of the harbour")).collect();
+    let best = mail("of the harbour", "of the harbour");
+    mailbox.keep(one, "INBOX", &[best]).expect("kept");
+    mailbox.keep(one, "INBOX", &many[1..]).expect("kept");
+    let found = search(&mailbox, one, "\"the harbour\"", SearchSyntax::Words);
+    assert_eq!((found.len(), found[0].as_str()), (50, "of the harbour"), "of 100 the best");
+    mailbox.keep(one, "INBOX", &many[..1]).expect("kept");
+    let found = search(&mailbox, one, "\"the harbour\"", SearchSyntax::Words);
+    assert_eq!((found.len(), found[0].as_str(), found[1].as_str()), (50, "0", "99"), "of 101 the latest");
+}
