@@ -1,9 +1,10 @@
 //! How fast mail is fetched, found and read: the first sync of 10,000 messages of about 20 KB
 //! from a Dovecot on loopback, over TLS, beside a client that fetches the same and drops it; a
 //! sync where nothing is new; the memory of it; and a mailbox of 100,000 messages, which is searched,
-//! or opened where PRX-Email made it.
+//! opened where PRX-Email made it, or read by a plugin.
 //!
-//! `scripts/bench mail` runs all; of `sync`, `text`, `memory`, `search` and `open` those that are named.
+//! `scripts/bench mail` runs all; of `sync`, `text`, `memory`, `search`, `open` and `plugin` those that are
+//! named.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@ mod corpus;
 #[path = "../../tests/mail/dovecot.rs"]
 mod dovecot;
 mod floor;
+mod plugin;
 #[path = "../../tests/mail/provider.rs"]
 mod provider;
 mod search;
@@ -33,12 +35,13 @@ fn main() {
     {
         return sync::child(rest);
     }
-    let groups: [(&str, fn()); 5] = [
+    let groups: [(&str, fn()); 6] = [
         ("sync", sync::usual),
         ("text", sync::text),
         ("memory", sync::memory),
         ("search", search::run),
         ("open", search::open),
+        ("plugin", plugin::run),
     ];
     for (name, run) in groups {
         if arguments.is_empty() || arguments.iter().any(|argument| argument == name) {

@@ -17,7 +17,7 @@ fn count() -> usize {
 /// Queries of a kind.
 const QUERIES: usize = 200;
 
-fn message(number: usize, language: &Language, chance: &mut Chance) -> NewMessage {
+pub(crate) fn message(number: usize, language: &Language, chance: &mut Chance) -> NewMessage {
     // Most are short, some are long.
     let bytes = 200 + chance.next(1_200) * (1 + chance.next(100) / 90 * 10);
     let text = language.text(bytes, chance).replace("\r\n", "\n");
