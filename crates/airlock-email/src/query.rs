@@ -132,9 +132,11 @@ impl Query {
         })
     }
 
-    /// Whether words have to follow each other.
+    /// Whether words have to follow each other, as those of an address have to too.
     pub(crate) fn has_phrase(&self) -> bool {
-        let is_phrase = |term: &Term| !term.is_unwanted && term.text.trim().contains(char::is_whitespace);
+        let separates = |c: char| !c.is_alphanumeric();
+        let is_phrase =
+            |term: &Term| !term.is_unwanted && term.text.trim_matches(separates).contains(separates);
         self.terms.iter().any(is_phrase)
     }
 

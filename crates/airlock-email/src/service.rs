@@ -239,7 +239,7 @@ impl MailService {
     /// # Errors
     /// [`MailCode::Storage`] where it is not to be done without, and cannot be noted.
     pub fn note(&self, task: MailTask, account: &str) -> Result<(), MailError> {
-        self.inner.note(Ok(AuditEvent::Mail { task, account: account.to_owned() }))
+        self.inner.note_task(task, account)
     }
 
     /// Tries everything that is due, whosever it is: see [`Mailbox::deliver_due`] and
@@ -312,7 +312,8 @@ impl MailService {
     /// # Errors
     /// As [`MailService::note`].
     pub async fn test(&self, account: &Account) -> Result<Vec<(Protocol, Result<(), MailError>)>, MailError> {
-        self.note(MailTask::Test, &account.name)?;
+        let name = account.name.clone();
+        self.work(None, move |inner, _| inner.note_task(MailTask::Test, &name)).await?;
         let mut tested = Vec::new();
         for protocol in [Protocol::Imap, Protocol::Smtp] {
             let server = match protocol {
@@ -431,6 +432,10 @@ impl Inner {
         let Ok(account) = self.mailbox.account(account) else { return Ok(()) };
         let capability = Capability::scoped(tool.kind(), &account.name);
         self.note(capability.map(|capability| AuditEvent::Used { capability, count: 1 }))
+    }
+
+    fn note_task(&self, task: MailTask, account: &str) -> Result<(), MailError> {
+        self.note(Ok(AuditEvent::Mail { task, account: account.to_owned() }))
     }
 
     fn note(&self, event: airlock_core::Result<AuditEvent>) -> Result<(), MailError> {

@@ -63,3 +63,16 @@ fn what_cannot_be_searched_for_is_an_error_that_says_why() {
     assert!(read(&"a ".repeat(64)).is_ok());
     assert_eq!(read(&"a".repeat(5000)), Err("a query has at most 4096 bytes".to_owned()));
 }
+
+#[test]
+fn words_that_follow_each_other_are_a_phrase_however_they_are_written() {
+    let has_phrase = |text: &str| Query::read(text).expect("a query").has_phrase();
+    for text in ["\"third quarter\"", "from:anna@x.example", "report 12:30", "subject:\"all hands\""] {
+        assert!(has_phrase(text), "{text}");
+    }
+    for text in
+        ["third quarter", "-\"third quarter\" report", "\" report \"", "(report)", "rep*", "after:2024-01-31"]
+    {
+        assert!(!has_phrase(text), "{text}");
+    }
+}

@@ -19,10 +19,10 @@ pub(super) fn run(session: &Session, task: AccountTask) -> Result<u8, Error> {
         AccountTask::Switch { account: which, feature, state } => {
             let mailbox = mailbox(session)?;
             let account = account(&mailbox, &which)?;
-            let (feature_meant, is_on) = (Feature::named(&feature)?, state == "on");
+            let (switched, is_on) = (Feature::named(&feature)?, state == "on");
             let task = if is_on { MailTask::SwitchOn } else { MailTask::SwitchOff };
             session.mail()?.service.note(task, &account.name)?;
-            mailbox.switch(account.id, feature_meant, is_on)?;
+            mailbox.switch(account.id, switched, is_on)?;
             session.printer.note(&format!("`{feature}` is {state} for {}", account.name));
             session.done()
         }
