@@ -225,7 +225,7 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
         grants.iter().for_each(|grant| call.extend(["--allow", grant]));
         place.output(&[&call[..], &["plugins/prx-email", "email.execute", &args]].concat());
     };
-    let runs: [&[&str]; 14] = [
+    let runs: [&[&str]; 16] = [
         &["sync"],
         &["list"],
         &["show", "m"],
@@ -240,6 +240,8 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
         // There is no such message, and nothing is done with it.
         &["outbox", "retry", "99"],
         &["account", "test"],
+        &["account", "switch", "email_reply", "off"],
+        &["sync", "--all"],
         &["login"],
     ];
     for run in runs {
@@ -279,6 +281,8 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
         "airlock email mail cancel work",
         "airlock email mail retry work",
         "airlock email mail test work",
+        "airlock email mail switch_off work",
+        "airlock email mail folders work",
         "airlock email mail login work",
         "prx-email used email.read=*",
         "prx-email used email.read=work",
