@@ -297,6 +297,59 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
 }
 
 #[test]
+fn a_password_is_kept_under_the_passphrase_and_an_account_without_one_needs_none() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.home()).unwrap();
+    let account = ["email", "account", "add", "work", "--email", "anna@x.example", "--no-password"];
+    let with_server = [&account[..], &["--imap", "localhost:9", "--imap-security", "plain"]].concat();
+    let typed = |args: &[&str], passphrase: Option<&str>, typed: &str| {
+        let mut command = place.airlock();
+        command.args(args).env("AIRLOCK_MAIL_SECRETS", "file").env_remove("AIRLOCK_MAIL_PASSPHRASE");
+        if let Some(passphrase) = passphrase {
+            command.env("AIRLOCK_MAIL_PASSPHRASE", passphrase);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        crate::support::describe(&child.wait_with_output().unwrap())
+    };
+    // Settings that make no sense are not noted as if they had been made.
+    let bad = ["email", "account", "add", "no name", "--email", "anna@x.example", "--no-password"];
+    assert!(place.show(&bad).contains("an account's name has 1 to 64"), "{}", place.show(&bad));
+    place.ok(&with_server);
+    // Nobody is asked for a passphrase where nothing is kept under one.
+    let told = typed(&["email", "sync"], None, "");
+    assert_eq!(told, "exit 2\n--- stderr\nerror: there is no imap password of `work`: set one\n");
+    let removed = "exit 0\n--- stderr\nremoved work and its mail\n";
+    assert_eq!(typed(&["email", "account", "remove", "work"], None, ""), removed);
+    place.ok(&with_server);
+    let password = ["email", "account", "password"];
+    let told = typed(&password, None, "password-canary\n");
+    assert!(told.contains("set `AIRLOCK_MAIL_PASSPHRASE`"), "{told}");
+    assert_eq!(typed(&password, Some(PASSPHRASE), "password-canary\n"), "exit 0\n");
+    let file = place.home().join("data/mail/mail-secrets.age");
+    let file = if file.exists() { file } else { place.home().join("mail/mail-secrets.age") };
+    let store = PassphraseFile::open(&file, Secret::new(PASSPHRASE)).unwrap();
+    assert_eq!(store.get("anna@x.example imap").unwrap(), Some(Secret::new("password-canary")));
+    // What is kept has to be opened to be removed, and nothing is removed before.
+    let told = typed(&["email", "account", "remove", "work"], None, "");
+    assert!(told.contains("set `AIRLOCK_MAIL_PASSPHRASE`"), "{told}");
+    assert!(place.ok(&["email", "account", "list"]).contains("anna@x.example"));
+    assert_eq!(typed(&["email", "account", "remove", "work"], Some(PASSPHRASE), ""), removed);
+    assert_eq!(store.get("anna@x.example imap").unwrap(), None);
+    let log = place.ok(&["--json", "audit"]);
+    assert!(!log.contains("canary") && !log.contains("no name"), "{log}");
+    let tasks = log.lines().filter_map(|line| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        record["event"]["task"].as_str().map(str::to_owned)
+    });
+    let (set, remove, password) = ("set_account", "remove_account", "set_password");
+    // Noted before each is tried.
+    let expected = [set, remove, set, password, password, remove, remove];
+    assert_eq!(tasks.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn the_network_is_for_plugins_where_the_host_is_started_with_it() {
     let place = Place::new();
     std::fs::create_dir_all(place.home()).unwrap();

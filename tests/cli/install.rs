@@ -382,7 +382,7 @@ fn an_unknown_manifest_key_is_a_named_warning_and_an_error_when_checked_strictly
     assert_snapshot!(place.show(&["check", &place.source("unknown", &Source { manifest: unknown, ..PLAIN })]), @r"
     exit 125
     --- stderr
-    error: manifest `cortex.json` is not valid: in `permissions.network`: `net=gopher://x`: `gopher` is not `http`, `https` or `tcp`
+    error: manifest `cortex.json` is not valid: in `permissions.network`: `net=gopher://x`: `gopher` is not `http`, `https`, `tcp` or `udp`
     ");
     assert_eq!(place.show(&["list"]), "exit 0\n--- stderr\nno plugin is installed\n");
 }

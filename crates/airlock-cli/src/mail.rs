@@ -157,6 +157,14 @@ struct LazyStore {
 }
 
 impl LazyStore {
+    /// Where they are, if there can be any.
+    fn existing(&self) -> Result<Option<&Arc<dyn SecretStore>>, MailError> {
+        match self.opened.get().is_some() || self.mailbox.has_secrets(self.place) {
+            true => self.open().map(Some),
+            false => Ok(None),
+        }
+    }
+
     fn open(&self) -> Result<&Arc<dyn SecretStore>, MailError> {
         if let Some(store) = self.opened.get() {
             return Ok(store);
@@ -168,7 +176,7 @@ impl LazyStore {
 
 impl SecretStore for LazyStore {
     fn get(&self, name: &str) -> Result<Option<Secret>, MailError> {
-        self.open()?.get(name)
+        self.existing()?.map_or(Ok(None), |store| store.get(name))
     }
 
     fn set(&self, name: &str, secret: &Secret) -> Result<(), MailError> {
@@ -176,7 +184,7 @@ impl SecretStore for LazyStore {
     }
 
     fn remove(&self, name: &str) -> Result<(), MailError> {
-        self.open()?.remove(name)
+        self.existing()?.map_or(Ok(()), |store| store.remove(name))
     }
 }
 

@@ -140,6 +140,30 @@ pub struct NewAccount {
     pub smtp: Option<Server>,
 }
 
+impl NewAccount {
+    /// Looks whether it makes sense.
+    ///
+    /// # Errors
+    /// [`MailCode::Validation`](airlock_core::MailCode::Validation) for a name, an address or a server that
+    /// does not.
+    pub fn check(&self) -> Result<(), MailError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
+        if !(1..=NAME).contains(&self.name.len()) || !self.name.chars().all(plain) {
+            let reason = "an account's name has 1 to 64 letters, digits and `-_.@+`";
+            return Err(MailError::invalid(reason));
+        }
+        if self.email.parse::<lettre::Address>().is_err() {
+            return Err(MailError::invalid("an account's email has to be an address"));
+        }
+        self.servers().try_for_each(|(protocol, server)| server.check(protocol))
+    }
+
+    fn servers(&self) -> impl Iterator<Item = (Protocol, &Server)> {
+        let servers = [(Protocol::Imap, &self.imap), (Protocol::Smtp, &self.smtp)];
+        servers.into_iter().filter_map(|(protocol, server)| Some((protocol, server.as_ref()?)))
+    }
+}
+
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -165,21 +189,10 @@ impl Mailbox {
     /// Makes an account, or gives the one of that address these settings; its number.
     ///
     /// # Errors
-    /// [`MailCode::Validation`](airlock_core::MailCode::Validation) for settings that make no
-    /// sense, and for a name that another account has.
+    /// As [`NewAccount::check`], and [`MailCode::Validation`](airlock_core::MailCode::Validation) for a name
+    /// that another account has.
     pub fn set_account(&self, account: &NewAccount) -> Result<i64, MailError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
-        if !(1..=NAME).contains(&account.name.len()) || !account.name.chars().all(plain) {
-            let reason = "an account's name has 1 to 64 letters, digits and `-_.@+`";
-            return Err(MailError::invalid(reason));
-        }
-        if account.email.parse::<lettre::Address>().is_err() {
-            return Err(MailError::invalid("an account's email has to be an address"));
-        }
-        let servers = [(Protocol::Imap, &account.imap), (Protocol::Smtp, &account.smtp)];
-        for (protocol, server) in &servers {
-            server.as_ref().map_or(Ok(()), |server| server.check(*protocol))?;
-        }
+        account.check()?;
         let mut connection = self.connection();
         let transaction = db::writing(&mut connection)?;
         let taken = "SELECT count(*) FROM account_settings JOIN accounts ON id = account_id
@@ -191,7 +204,7 @@ impl Mailbox {
             let reason = format!("there is another account called `{}`", account.name);
             return Err(MailError::invalid(&reason));
         }
-        let id = write(&transaction, account, servers).map_err(failed)?;
+        let id = write(&transaction, account).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(id)
     }
@@ -309,11 +322,7 @@ fn server(connection: &Connection, account: i64, protocol: Protocol) -> rusqlite
     connection.prepare_cached(sql)?.query_row(params![account, protocol.name()], read).optional()
 }
 
-fn write(
-    connection: &Connection,
-    account: &NewAccount,
-    servers: [(Protocol, &Option<Server>); 2],
-) -> rusqlite::Result<i64> {
+fn write(connection: &Connection, account: &NewAccount) -> rusqlite::Result<i64> {
     let sql = "INSERT INTO accounts (email, display_name, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)
                ON CONFLICT (email) DO UPDATE SET display_name = ?2, updated_at = ?3 RETURNING id";
     let id: i64 =
@@ -322,8 +331,7 @@ fn write(
                ON CONFLICT (account_id) DO UPDATE SET name = ?2";
     connection.execute(sql, params![id, account.name])?;
     connection.execute("DELETE FROM account_servers WHERE account_id = ?1", [id])?;
-    for (protocol, server) in servers {
-        let Some(server) = server else { continue };
+    for (protocol, server) in account.servers() {
         let sql = "INSERT INTO account_servers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         let (security, auth) = (server.security.name(), server.auth.name());
         let values = params![id, protocol.name(), server.host, server.port, security, server.user, auth];

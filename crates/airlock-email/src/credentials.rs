@@ -119,7 +119,7 @@ impl StoredCredentials {
 
     fn password(&self, account: &Account, protocol: Protocol) -> Result<Secret, MailError> {
         let found = self.store.get(&name(account, protocol.name()))?;
-        found.ok_or_else(|| missing(account, protocol))
+        found.ok_or_else(|| missing("password", account, protocol, "set one"))
     }
 
     fn token(&self, account: &Account, protocol: Protocol) -> Result<Secret, MailError> {
@@ -148,7 +148,10 @@ impl StoredCredentials {
     }
 
     fn tokens(&self, account: &Account, protocol: Protocol) -> Result<Tokens, MailError> {
-        let kept = self.store.get(&name(account, "oauth"))?.ok_or_else(|| missing(account, protocol))?;
+        let kept = self
+            .store
+            .get(&name(account, "oauth"))?
+            .ok_or_else(|| missing("token", account, protocol, "log in"))?;
         Tokens::of_secret(&kept)
     }
 
@@ -215,8 +218,8 @@ fn name(account: &Account, of: &str) -> String {
     format!("{} {of}", account.email)
 }
 
-fn missing(account: &Account, protocol: Protocol) -> MailError {
-    MailError::invalid(&format!("there is no {} credential of `{}`: log in", protocol.name(), account.name))
+fn missing(what: &str, account: &Account, protocol: Protocol, remedy: &str) -> MailError {
+    MailError::invalid(&format!("there is no {} {what} of `{}`: {remedy}", protocol.name(), account.name))
 }
 
 fn expired(protocol: Protocol) -> MailError {

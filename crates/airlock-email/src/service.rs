@@ -18,7 +18,9 @@ use lettre::Address;
 use tokio::runtime::Runtime;
 
 use crate::outbox::Queued;
-use crate::{Account, Connector, Credentials, Looked, Mailbox, Protocol, Stop, SyncedFolder, Watch};
+use crate::{
+    Account, Connector, Credentials, Looked, Mailbox, NewAccount, Protocol, Stop, SyncedFolder, Watch,
+};
 
 /// Threads that read the database and speak SMTP.
 const THREADS: usize = 8;
@@ -240,6 +242,16 @@ impl MailService {
     /// [`MailCode::Storage`] where it is not to be done without, and cannot be noted.
     pub fn note(&self, task: MailTask, account: &str) -> Result<(), MailError> {
         self.inner.note_task(task, account)
+    }
+
+    /// Makes an account, or gives one other settings: see [`Mailbox::set_account`].
+    ///
+    /// # Errors
+    /// As [`Mailbox::set_account`] and [`MailService::note`].
+    pub fn set_account(&self, account: &NewAccount) -> Result<i64, MailError> {
+        account.check()?;
+        self.note(MailTask::SetAccount, &account.name)?;
+        self.inner.mailbox.set_account(account)
     }
 
     /// Tries everything that is due, whosever it is: see [`Mailbox::deliver_due`] and

@@ -25,16 +25,24 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::str::FromStr;
 
 use airlock_core::Digest;
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
-/// Bytes read at a time while a file's tag is computed: enough for BLAKE3 to work on
-/// sixteen lanes, little enough to stay in the processor's cache.
+/// Bytes of code that have a hash of their own, so that several threads can look at one file.
+const PIECE: usize = 1 << 20;
+
+/// From how many pieces on it is worth waking other threads.
+const MANY: usize = 4;
+
+/// Bytes read at a time of a piece: enough for BLAKE3 to work on sixteen lanes, little enough to stay in
+/// the processor's cache.
 const CHUNK: usize = 64 << 10;
 
 /// The largest file that is read as code: far more than any artifact compiles to.
@@ -175,24 +183,81 @@ impl<const N: usize> FromStr for Hex<N> {
 pub(crate) type Tag = blake3::Hash;
 
 /// The key that tells code which this user's Airlock compiled from anything else.
-pub(crate) struct CodeKey([u8; 32]);
+///
+/// The tag is a keyed BLAKE3 over what the code is for and over the hash of each [`PIECE`] of it, in their
+/// order, which another key makes. So a piece has the same hash wherever it is, and only the whole has a tag.
+pub(crate) struct CodeKey {
+    whole: [u8; 32],
+    piece: [u8; 32],
+}
 
 impl CodeKey {
     /// A key of its own for code, made from the cache's secret.
     pub(crate) fn derive(secret: &[u8; 32]) -> Self {
-        CodeKey(blake3::derive_key("airlock compile cache: tag of compiled code", secret))
+        CodeKey {
+            whole: blake3::derive_key("airlock compile cache: tag of compiled code", secret),
+            piece: blake3::derive_key("airlock compile cache: hash of a piece of compiled code", secret),
+        }
     }
 
     /// The tag of code that the compiler made.
     pub(crate) fn tag(&self, variant: &Variant, code: &CompiledCode) -> Tag {
-        self.hasher(variant).update(&code.bytes).finalize()
+        self.tag_of_bytes(variant, &code.bytes)
     }
 
-    fn hasher(&self, variant: &Variant) -> blake3::Hasher {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+    fn tag_of_bytes(&self, variant: &Variant, bytes: &[u8]) -> Tag {
+        let count = bytes.len().div_ceil(PIECE);
+        let hash = |index: usize| {
+            let rest = &bytes[index * PIECE..];
+            blake3::keyed_hash(&self.piece, &rest[..rest.len().min(PIECE)])
+        };
+        self.whole(variant, &each(count, hash))
+    }
+
+    /// The tag of what is in a file.
+    fn tag_of_file(&self, variant: &Variant, file: &File) -> io::Result<Tag> {
+        let length = file.metadata()?.len();
+        if length > MAX_CODE_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let hash = |index: usize| {
+            let mut at = index as u64 * PIECE as u64;
+            let end = length.min(at + PIECE as u64);
+            let mut hasher = blake3::Hasher::new_keyed(&self.piece);
+            let mut buffer = vec![0; CHUNK.min((end - at) as usize)];
+            while at < end {
+                let part = &mut buffer[..CHUNK.min((end - at) as usize)];
+                file.read_exact_at(part, at)?;
+                hasher.update(part);
+                at += part.len() as u64;
+            }
+            Ok(hasher.finalize())
+        };
+        let count = length.div_ceil(PIECE as u64) as usize;
+        let pieces = each(count, hash).into_iter().collect::<io::Result<Vec<_>>>()?;
+        // Mapped is all that is there.
+        match file.read_at(&mut [0], length)? {
+            0 => Ok(self.whole(variant, &pieces)),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it grows")),
+        }
+    }
+
+    fn whole(&self, variant: &Variant, pieces: &[blake3::Hash]) -> Tag {
+        let mut hasher = blake3::Hasher::new_keyed(&self.whole);
         // Both of fixed length, so no two variants can be read as one.
         hasher.update(variant.digest.as_bytes()).update(&variant.configuration.0);
-        hasher
+        for piece in pieces {
+            hasher.update(piece.as_bytes());
+        }
+        hasher.finalize()
+    }
+}
+
+/// What `work` gives for each number below `count`, on several threads where there are many.
+fn each<T: Send>(count: usize, work: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
+    match count < MANY {
+        true => (0..count).map(work).collect(),
+        false => (0..count).into_par_iter().map(work).collect(),
     }
 }
 
@@ -222,31 +287,18 @@ impl Authentic {
         key: &CodeKey,
         variant: &Variant,
         tag: &Tag,
-        mut file: File,
+        file: File,
         mapping: Mapping,
     ) -> io::Result<Option<Authentic>> {
-        let mut hasher = key.hasher(variant);
-        let checked = match mapping {
-            Mapping::Shared => {
-                let length = usize::try_from(file.metadata()?.len()).unwrap_or(CHUNK);
-                let mut buffer = vec![0; length.clamp(1, CHUNK)];
-                loop {
-                    match file.read(&mut buffer)? {
-                        0 => break,
-                        count => hasher.update(&buffer[..count]),
-                    };
-                }
-                file.rewind()?;
-                Checked::File(file)
-            }
+        let (found, checked) = match mapping {
+            Mapping::Shared => (key.tag_of_file(variant, &file)?, Checked::File(file)),
             Mapping::Copy => {
                 let mut bytes = Vec::new();
                 file.take(MAX_CODE_BYTES).read_to_end(&mut bytes)?;
-                hasher.update(&bytes);
-                Checked::Bytes(bytes)
+                (key.tag_of_bytes(variant, &bytes), Checked::Bytes(bytes))
             }
         };
-        Ok((hasher.finalize() == *tag).then_some(Authentic(checked)))
+        Ok((found == *tag).then_some(Authentic(checked)))
     }
 
     /// Loads it into `engine`.

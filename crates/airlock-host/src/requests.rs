@@ -108,6 +108,7 @@ const IMPLIED_BY_INTERFACES: [(CapabilityKind, Interfaces); 8] = [
         CapabilityKind::Net,
         &[
             ("wasi:sockets/tcp", &["[method]tcp-socket.start-connect"]),
+            ("wasi:sockets/udp", &["[method]udp-socket.stream"]),
             ("wasi:sockets/ip-name-lookup", &["resolve-addresses"]),
             ("wasi:http/outgoing-handler", &["handle"]),
         ],

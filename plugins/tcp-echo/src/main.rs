@@ -5,10 +5,11 @@
 //! tcp-echo lookup NAME          the addresses of a name
 //! tcp-echo listen               whether it may wait for others to connect
 //! tcp-echo hold HOST:PORT N     N connections at once
+//! tcp-echo udp HOST:PORT LINE   the first datagram that comes back for one with LINE
 //! ```
 //!
-//! The other words try what its host keeps from it or bounds: `datagrams`, `sleep`, `timer`, `clock`,
-//! `random`, `env`, `files`, `spin`, `grow`, `exit`.
+//! The other words try what its host keeps from it or bounds: `sockets`, `datagrams`, `reach`, `sleep`,
+//! `timer`, `clock`, `random`, `env`, `files`, `spin`, `grow`, `exit`.
 
 use std::fmt::Display;
 
@@ -25,6 +26,7 @@ use wasi::sockets::network::{
 };
 use wasi::sockets::tcp::TcpSocket;
 use wasi::sockets::tcp_create_socket::create_tcp_socket;
+use wasi::sockets::udp::{IncomingDatagramStream, OutgoingDatagram, OutgoingDatagramStream, UdpSocket};
 use wasi::sockets::udp_create_socket::create_udp_socket;
 
 type Result<T> = std::result::Result<T, String>;
@@ -114,18 +116,53 @@ fn run(words: &[&str]) -> Result<()> {
             }
             println!("{}", held.len());
         }
-        // Tries so often to have a socket of UDP.
-        ["datagrams", tries] => {
-            let mut refused = "nothing";
-            for _ in 0..number(tries)? {
-                for family in [IpAddressFamily::Ipv4, IpAddressFamily::Ipv6] {
-                    match create_udp_socket(family) {
-                        Ok(_) => return Err("it has a socket for datagrams".to_owned()),
-                        Err(error) => refused = error.name(),
-                    }
-                }
+        ["udp", server, line] => {
+            let remote = address(server)?;
+            let datagrams = Datagrams::new(family(remote), Some(remote))?;
+            datagrams.send(line, None)?;
+            for (_, line) in datagrams.received()? {
+                println!("{line}");
             }
-            return Err(format!("a socket for datagrams: {refused}"));
+        }
+        // Sends to any, and says where what it gets comes from.
+        ["udp-any", server, line] => {
+            let remote = address(server)?;
+            let datagrams = Datagrams::new(family(remote), None)?;
+            datagrams.send(line, Some(remote))?;
+            for (from, line) in datagrams.received()? {
+                println!("{} {line}", if same(from, remote) { "the server:" } else { "a stranger:" });
+            }
+        }
+        ["udp-bind", port] => {
+            let local = Ipv4SocketAddress { address: (127, 0, 0, 1), port: number(port)? };
+            bind_datagrams(IpAddressFamily::Ipv4, IpSocketAddress::Ipv4(local))?;
+            println!("bound");
+        }
+        // Sockets for datagrams.
+        ["datagrams", count] => {
+            let mut held = Vec::new();
+            for _ in 0..number(count)? {
+                held.push(create_udp_socket(IpAddressFamily::Ipv4).map_err(said("a socket"))?);
+            }
+            println!("{}", held.len());
+        }
+        // Datagrams to so many ports, from the server's on, in one go; how many went.
+        ["reach", server, count] => {
+            let remote = address(server)?;
+            let datagrams = Datagrams::new(family(remote), None)?;
+            let ports = 0..number::<u16>(count)?;
+            let datagram = |more| OutgoingDatagram {
+                data: b"hello".to_vec(),
+                remote_address: Some(match remote {
+                    IpSocketAddress::Ipv4(at) => {
+                        IpSocketAddress::Ipv4(Ipv4SocketAddress { port: at.port + more, ..at })
+                    }
+                    IpSocketAddress::Ipv6(at) => {
+                        IpSocketAddress::Ipv6(Ipv6SocketAddress { port: at.port + more, ..at })
+                    }
+                }),
+            };
+            println!("{}", datagrams.send_all(&ports.map(datagram).collect::<Vec<_>>())?);
         }
         ["spin"] => spin(),
         ["grow", bytes] => {
@@ -167,21 +204,100 @@ fn echo(server: &str, line: &str) -> Result<()> {
     Ok(())
 }
 
-fn connect(server: &str) -> Result<Connection> {
+/// A socket for datagrams and what goes through it, the socket last.
+struct Datagrams {
+    incoming: IncomingDatagramStream,
+    outgoing: OutgoingDatagramStream,
+    _socket: UdpSocket,
+}
+
+impl Datagrams {
+    /// To and from one alone, or any.
+    fn new(family: IpAddressFamily, remote: Option<IpSocketAddress>) -> Result<Self> {
+        let nothing = match family {
+            IpAddressFamily::Ipv4 => {
+                IpSocketAddress::Ipv4(Ipv4SocketAddress { port: 0, address: (0, 0, 0, 0) })
+            }
+            IpAddressFamily::Ipv6 => IpSocketAddress::Ipv6(Ipv6SocketAddress {
+                port: 0,
+                address: (0, 0, 0, 0, 0, 0, 0, 0),
+                flow_info: 0,
+                scope_id: 0,
+            }),
+        };
+        let socket = bind_datagrams(family, nothing)?;
+        let (incoming, outgoing) = socket.stream(remote).map_err(said("a stream"))?;
+        Ok(Datagrams { incoming, outgoing, _socket: socket })
+    }
+
+    fn send(&self, line: &str, to: Option<IpSocketAddress>) -> Result<()> {
+        let datagram = OutgoingDatagram { data: line.as_bytes().to_vec(), remote_address: to };
+        self.send_all(&[datagram]).map(|_| ())
+    }
+
+    fn send_all(&self, datagrams: &[OutgoingDatagram]) -> Result<u64> {
+        while self.outgoing.check_send().map_err(said("sending"))? == 0 {
+            self.outgoing.subscribe().block();
+        }
+        self.outgoing.send(datagrams).map_err(said("sending"))
+    }
+
+    /// What comes first, as far as it is there together.
+    fn received(&self) -> Result<Vec<(IpSocketAddress, String)>> {
+        loop {
+            self.incoming.subscribe().block();
+            let came = self.incoming.receive(16).map_err(said("receiving"))?;
+            if !came.is_empty() {
+                let text = |data: Vec<u8>| String::from_utf8_lossy(&data).into_owned();
+                return Ok(came.into_iter().map(|one| (one.remote_address, text(one.data))).collect());
+            }
+        }
+    }
+}
+
+fn bind_datagrams(family: IpAddressFamily, local: IpSocketAddress) -> Result<UdpSocket> {
+    let socket = create_udp_socket(family).map_err(said("a socket"))?;
+    socket.start_bind(&instance_network(), local).map_err(said("binding"))?;
+    socket.finish_bind().map_err(said("binding"))?;
+    Ok(socket)
+}
+
+/// Whether both are one address and port.
+fn same(one: IpSocketAddress, other: IpSocketAddress) -> bool {
+    match (one, other) {
+        (IpSocketAddress::Ipv4(one), IpSocketAddress::Ipv4(other)) => {
+            (one.address, one.port) == (other.address, other.port)
+        }
+        (IpSocketAddress::Ipv6(one), IpSocketAddress::Ipv6(other)) => {
+            (one.address, one.port) == (other.address, other.port)
+        }
+        _ => false,
+    }
+}
+
+fn family(address: IpSocketAddress) -> IpAddressFamily {
+    match address {
+        IpSocketAddress::Ipv4(_) => IpAddressFamily::Ipv4,
+        IpSocketAddress::Ipv6(_) => IpAddressFamily::Ipv6,
+    }
+}
+
+/// Where a server is.
+fn address(server: &str) -> Result<IpSocketAddress> {
     let (host, port) = server.rsplit_once(':').ok_or_else(|| format!("`{server}` has no port"))?;
     let port = number(port)?;
     let first = addresses(host)?.first().copied();
-    let address = first.ok_or_else(|| format!("`{host}` has no address"))?;
-    let (family, remote) = match address {
-        IpAddress::Ipv4(address) => {
-            (IpAddressFamily::Ipv4, IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address }))
-        }
+    Ok(match first.ok_or_else(|| format!("`{host}` has no address"))? {
+        IpAddress::Ipv4(address) => IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address }),
         IpAddress::Ipv6(address) => {
-            let remote = Ipv6SocketAddress { port, address, flow_info: 0, scope_id: 0 };
-            (IpAddressFamily::Ipv6, IpSocketAddress::Ipv6(remote))
+            IpSocketAddress::Ipv6(Ipv6SocketAddress { port, address, flow_info: 0, scope_id: 0 })
         }
-    };
-    let socket = create_tcp_socket(family).map_err(said("a socket"))?;
+    })
+}
+
+fn connect(server: &str) -> Result<Connection> {
+    let remote = address(server)?;
+    let socket = create_tcp_socket(family(remote)).map_err(said("a socket"))?;
     socket.start_connect(&instance_network(), remote).map_err(said("connecting"))?;
     let (input, output) = finished(&socket, TcpSocket::finish_connect).map_err(said("connecting"))?;
     Ok(Connection { input, output, _socket: socket })

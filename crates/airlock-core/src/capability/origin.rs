@@ -14,6 +14,8 @@ pub enum Scheme {
     Https,
     /// A bare connection.
     Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 /// Which hosts.
@@ -42,7 +44,7 @@ pub enum HostPattern {
 pub enum PortPattern {
     /// Every port.
     Any,
-    /// The one that the scheme is known for: 80 or 443. A bare connection has none.
+    /// The one that the scheme is known for: 80 or 443. A bare connection has none, and datagrams have none.
     Usual,
     /// This one.
     Exact(u16),
@@ -59,7 +61,7 @@ pub struct OriginPattern {
 
 impl Scheme {
     /// Every scheme.
-    pub const ALL: [Scheme; 3] = [Scheme::Http, Scheme::Https, Scheme::Tcp];
+    pub const ALL: [Scheme; 4] = [Scheme::Http, Scheme::Https, Scheme::Tcp, Scheme::Udp];
 
     /// As it stands before `://`.
     pub fn name(self) -> &'static str {
@@ -67,6 +69,7 @@ impl Scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
             Scheme::Tcp => "tcp",
+            Scheme::Udp => "udp",
         }
     }
 
@@ -75,7 +78,7 @@ impl Scheme {
         match self {
             Scheme::Http => Some(80),
             Scheme::Https => Some(443),
-            Scheme::Tcp => None,
+            Scheme::Tcp | Scheme::Udp => None,
         }
     }
 }
@@ -232,7 +235,7 @@ impl FromStr for OriginPattern {
             None => (None, text),
             Some((name, rest)) => {
                 let known = Scheme::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(name));
-                (Some(known.ok_or_else(|| format!("`{name}` is not `http`, `https` or `tcp`"))?), rest)
+                (Some(known.ok_or_else(|| format!("`{name}` is not `http`, `https`, `tcp` or `udp`"))?), rest)
             }
         };
         let rest = match scheme {
@@ -247,10 +250,13 @@ impl FromStr for OriginPattern {
         let port = match (port, scheme) {
             (Some("*"), _) => PortPattern::Any,
             (None, None) => PortPattern::Any,
-            (None, Some(Scheme::Tcp)) => {
-                return Err("needs a port: `tcp://HOST:25`, or `tcp://HOST:*` for all".to_owned());
-            }
-            (None, Some(_)) => PortPattern::Usual,
+            (None, Some(scheme)) => match scheme.usual_port() {
+                Some(_) => PortPattern::Usual,
+                None => {
+                    let name = scheme.name();
+                    return Err(format!("needs a port: `{name}://HOST:25`, or `{name}://HOST:*` for all"));
+                }
+            },
             (Some(port), scheme) => {
                 let number = port.parse().ok().filter(|number| *number != 0 && !port.starts_with('+'));
                 let number = number.ok_or_else(|| format!("`{port}` is no port"))?;

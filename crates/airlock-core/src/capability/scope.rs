@@ -91,7 +91,7 @@ impl Grammar {
             }
             Grammar::Name => "`NAME`, or `PREFIX*`",
             Grammar::Origin => {
-                "`SCHEME://HOST[:PORT]` with `http`, `https` or `tcp`, or a bare host for all of them; \
+                "`SCHEME://HOST[:PORT]` with `http`, `https`, `tcp` or `udp`, or a bare host for all of them; \
                  the host is a name, `*.NAME`, an address, a range such as `10.0.0.0/8`, or `*`; the \
                  port a number or `*`, the scheme's own where left out"
             }

@@ -133,7 +133,7 @@ fn a_scope_that_cannot_be_read_says_why() {
         ("env=A*B", "`env=A*B`: `*` stands at the end of a name only"),
         ("env=A=B", "`env=A=B`: a name has no spaces and no `=`"),
         ("net=", "`net=`: a host is missing"),
-        ("net=ftp://x", "`net=ftp://x`: `ftp` is not `http`, `https` or `tcp`"),
+        ("net=ftp://x", "`net=ftp://x`: `ftp` is not `http`, `https`, `tcp` or `udp`"),
         ("net=https://u:p@x.example", "`net=https://u:p@x.example`: an origin has no user and no password"),
         ("net=https://x.example/v1", "`net=https://x.example/v1`: an origin ends after its host and port"),
         ("net=https://x.example:0", "`net=https://x.example:0`: `0` is no port"),

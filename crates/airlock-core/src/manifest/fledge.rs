@@ -361,7 +361,7 @@ mod tests {
             ),
             (
                 "[capabilities]\nnetwork = true\nnet = [\"ftp://a.example\"]",
-                "in `capabilities.net`: `net=ftp://a.example`: `ftp` is not `http`, `https` or `tcp`",
+                "in `capabilities.net`: `net=ftp://a.example`: `ftp` is not `http`, `https`, `tcp` or `udp`",
             ),
             (COMMAND, "the command `life` is there twice"),
             (

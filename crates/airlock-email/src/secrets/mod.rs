@@ -5,6 +5,7 @@ mod file;
 mod keyring;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use airlock_core::{MailCode, MailError, Secret};
@@ -78,6 +79,21 @@ impl SecretPlace {
 }
 
 impl Mailbox {
+    /// Whether a secret was ever kept there: where none was, there is none to find, and nobody has to be asked
+    /// for a passphrase.
+    pub fn has_secrets(&self, place: SecretPlace) -> bool {
+        let (in_file, in_keyring) = (self.secrets_file().exists(), is_in_keyring(self));
+        match place {
+            SecretPlace::Auto => in_file || in_keyring,
+            SecretPlace::Keyring => in_keyring,
+            SecretPlace::File => in_file,
+        }
+    }
+
+    fn secrets_file(&self) -> PathBuf {
+        self.file().with_file_name(FILE)
+    }
+
     /// Where the secrets of this mailbox's accounts are. The passphrase is asked for a file alone.
     ///
     /// A keyring has three seconds to say that it is there, and 60 for everything else.
@@ -90,7 +106,7 @@ impl Mailbox {
         place: SecretPlace,
         passphrase: &dyn Fn() -> Result<Secret, MailError>,
     ) -> Result<Arc<dyn SecretStore>, MailError> {
-        let path = self.file().with_file_name(FILE);
+        let path = self.secrets_file();
         let keyring = match place {
             SecretPlace::File => None,
             SecretPlace::Auto if path.exists() => None,
@@ -104,11 +120,22 @@ impl Mailbox {
     }
 }
 
+/// Whether secrets of the mailbox were put into the system's keyring.
+#[cfg(all(feature = "keyring", target_os = "linux"))]
+fn is_in_keyring(mailbox: &Mailbox) -> bool {
+    keyring::Keyring::is_chosen(mailbox.file())
+}
+
+#[cfg(not(all(feature = "keyring", target_os = "linux")))]
+fn is_in_keyring(_: &Mailbox) -> bool {
+    false
+}
+
 /// The system's keyring; none where there need not be one, and is none.
 #[cfg(all(feature = "keyring", target_os = "linux"))]
 fn keyring_of(mailbox: &Mailbox, is_optional: bool) -> Result<Option<Arc<dyn SecretStore>>, MailError> {
     let keyring = keyring::Keyring::new(mailbox.file());
-    let is_chosen = !is_optional || keyring::Keyring::is_chosen(mailbox.file()) || keyring.is_there();
+    let is_chosen = !is_optional || is_in_keyring(mailbox) || keyring.is_there();
     Ok(is_chosen.then(|| Arc::new(keyring) as Arc<dyn SecretStore>))
 }
 

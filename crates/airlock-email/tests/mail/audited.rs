@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use airlock_core::{
-    AuditEvent, AuditSink, Digest, GetMail, Identity, ListMail, MailCode, MailRequest, MemoryAudit,
+    AuditEvent, AuditSink, Digest, GetMail, Identity, ListMail, MailCode, MailRequest, MailTask, MemoryAudit,
     OnAuditFailure, ReplyMail, SearchMail, SearchSyntax, SyncMail,
 };
-use airlock_email::{Auth, Connector, MailService, Mailbox, Security, SendRules};
+use airlock_email::{Auth, Connector, MailService, Mailbox, NewAccount, Security, SendRules};
 use airlock_host::service::Services;
 use airlock_host::{Host, LoadOptions};
 use serde_json::{Value, json};
@@ -190,6 +190,37 @@ fn everything_that_an_application_does_is_noted_before_it_is_done() {
     assert_eq!((exim.delivered(1).len(), mailbox.outbox(1).unwrap().len()), (1, 1));
     let list = requests().into_iter().nth(1).unwrap();
     airlock_host::block_on(again(OnAuditFailure::Continue).perform(list)).unwrap();
+    let service = again(OnAuditFailure::Refuse);
+    let account = mailbox.account(None).unwrap();
+    let new = NewAccount {
+        name: "other".to_owned(),
+        email: "other@x.example".to_owned(),
+        display_name: None,
+        imap: None,
+        smtp: None,
+    };
+    let entry = mailbox.outbox(1).unwrap().remove(0);
+    let refused = [
+        service.note(MailTask::SetPassword, &account.name),
+        service.set_account(&new).map(drop),
+        service.send_due().map(drop),
+        service.retry(entry.delivery.outbox_id),
+        service.cancel(entry.delivery.outbox_id),
+        service.arrived(entry.delivery.outbox_id),
+        service.check(entry.delivery.outbox_id).map(drop),
+        airlock_host::block_on(service.test(&account)).map(drop),
+    ];
+    for (index, refused) in refused.into_iter().enumerate() {
+        let error = refused.expect_err("it cannot be noted");
+        assert!(error.message().starts_with("the audit log cannot be kept"), "{index}: {error}");
+    }
+    assert_eq!(mailbox.accounts().unwrap(), [account]);
+    assert_eq!(mailbox.outbox(1).unwrap(), [entry]);
+    // What makes no sense is told so before.
+    let error = service.set_account(&NewAccount { name: String::new(), ..new.clone() }).unwrap_err();
+    assert_eq!(error.code(), MailCode::Validation);
+    again(OnAuditFailure::Continue).set_account(&new).unwrap();
+    assert_eq!(mailbox.accounts().unwrap().len(), 2);
 }
 
 /// An audit log that cannot be kept.

@@ -184,7 +184,7 @@ fn finds_secrets_and_forgets_them() {
     assert_eq!(credentials.secret(&account, Protocol::Imap).unwrap(), Secret::new("pass-canary ÿ"));
     credentials.forget(&account).unwrap();
     let error = credentials.secret(&account, Protocol::Imap).unwrap_err();
-    assert_eq!(error.message(), "there is no imap credential of `work`: log in");
+    assert_eq!(error.message(), "there is no imap password of `work`: set one");
     // A file that is there goes before it, and one can say that it is to be the file.
     let passphrase = || Ok(Secret::new("open sesame"));
     let file = mailbox.secrets(SecretPlace::File, &passphrase).unwrap();

@@ -210,7 +210,7 @@ fn a_token_that_cannot_be_renewed_says_so_in_the_words_of_prx() {
     no_canary(&error);
     credentials.forget(&account).unwrap();
     let error = token(&credentials, &account).unwrap_err();
-    assert_eq!(error.message(), "there is no imap credential of `work`: log in");
+    assert_eq!(error.message(), "there is no imap token of `work`: log in");
     assert_eq!(provider.state().renewals, 0);
 }
 

@@ -345,9 +345,9 @@ impl Wasi {
             if let Some(is_on) = mail_network {
                 builder.env(MAIL_NETWORK_VARIABLE, if *is_on { "1" } else { "0" });
             }
-            // Only components make sockets, and are asked before where to.
-            builder.allow_tcp(true).allow_udp(false).allow_ip_name_lookup(false);
-            builder.socket_addr_check(|_, usage| Box::pin(ready(preview2::may_be_used(usage))));
+            // Only components make sockets, and are asked before where to: see `preview2/sockets.rs`.
+            builder.allow_tcp(true).allow_udp(true).allow_ip_name_lookup(false);
+            builder.socket_addr_check(|_, _| Box::pin(ready(true)));
             // Where a stream is none of the guest's, input has ended and output is nowhere.
             let ahead = Ahead::default();
             match (streams.stdin, inherits) {

@@ -64,8 +64,7 @@ fn make(session: &Session, add: AccountAdd) -> Result<u8, Error> {
         smtp: server(&add.smtp, Protocol::Smtp, smtp_security)?,
     };
     let mailbox = mailbox(session)?;
-    session.mail()?.service.note(MailTask::SetAccount, &new.name)?;
-    let id = mailbox.set_account(&new)?;
+    let id = session.mail()?.service.set_account(&new)?;
     if let Some(path) = &add.authorities {
         let pem = std::fs::read_to_string(path);
         let pem = pem.map_err(|error| Error::new(ErrorKind::Unreadable(path.clone())).with_source(error))?;

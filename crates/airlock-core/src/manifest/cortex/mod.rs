@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(
             fails(r#"{"name":"a","entryPoint":"a.wasm","permissions":{"network":["fetch:gopher://x"]}}"#),
             "manifest `manifest.json` is not valid: in `permissions.network`: `net=gopher://x`: \
-             `gopher` is not `http`, `https` or `tcp`"
+             `gopher` is not `http`, `https`, `tcp` or `udp`"
         );
         for outside in ["../a.wasm", "/etc/a.wasm", "x/../../a.wasm", "", ".", "a\\\\b.wasm"] {
             let text = format!(r#"{{"name":"a","kind":"wasm","entryPoint":"{outside}"}}"#);

@@ -25,7 +25,7 @@ use super::clocks::{Until, Which};
 use crate::store::CallState;
 
 pub(super) use http::Requests;
-pub(super) use sockets::{Network, may_be_used};
+pub(super) use sockets::Network;
 
 /// Things of the host's that a component has at once: streams, sockets, what it waits for.
 const MAX_RESOURCES: usize = 10_000;
@@ -69,7 +69,7 @@ pub(crate) const INTERFACES: [&str; 29] = [
     "wasi:sockets/udp-create-socket",
 ];
 
-/// Links the world of `wasi:cli/command`, without what it has of UDP but its refusal, and requests.
+/// Links the world of `wasi:cli/command`, and requests.
 pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     monotonic_clock::add_to_linker::<CallState, Guard>(linker, guarded)?;
     wall_clock::add_to_linker::<CallState, Guard>(linker, guarded)?;

@@ -1,15 +1,17 @@
 //! Connections of a component, to hosts that it was granted.
 //!
-//! A component looks a name up and connects to an address by itself, so who was granted is asked
-//! twice: a name is looked up where it is granted with the scheme `tcp` at some port, and an address
-//! is connected to where it is granted itself, or is one of a name that this call has looked up and
-//! that is granted at that port. In both cases each address of a name is checked as everywhere
-//! ([`net::check`]). So no address is taken for a name's because a component says that it is.
+//! A component looks a name up and speaks to an address by itself, so who was granted is asked
+//! twice: a name is looked up where it is granted with the scheme `tcp` or `udp` at some port, and an
+//! address is connected to, or sent a datagram, where it is granted itself, or is one of a name that this
+//! call has looked up and that is granted at that port. In both cases each address of a name is checked as
+//! everywhere ([`net::check`]). So no address is taken for a name's because a component says that it is.
 //!
-//! Nobody connects to a component: it may bind to nothing in particular only, and not listen. There
-//! is no UDP.
+//! Nobody speaks to a component first: it may bind to nothing in particular only, and not listen, and of
+//! datagrams it gets those alone that come from where it has sent one to.
 
-use std::collections::HashMap;
+mod udp;
+
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -24,12 +26,11 @@ use wasmtime_wasi::p2::bindings::sockets::network::{
     self, ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Network as NetworkHandle,
 };
 use wasmtime_wasi::p2::bindings::sockets::tcp::{self, Duration, HostTcpSocket, ShutdownType};
-use wasmtime_wasi::p2::bindings::sockets::{instance_network, tcp_create_socket, udp, udp_create_socket};
+use wasmtime_wasi::p2::bindings::sockets::{instance_network, tcp_create_socket};
 use wasmtime_wasi::p2::{
-    DynInputStream, DynOutputStream, DynPollable, Pollable, SocketError, SocketResult, TcpSocket, UdpSocket,
-    subscribe,
+    DynInputStream, DynOutputStream, DynPollable, Pollable, SocketError, SocketResult, TcpSocket, subscribe,
 };
-use wasmtime_wasi::sockets::{SocketAddrUse, WasiSockets, WasiSocketsView as _};
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView as _};
 
 use super::{Guard, guarded};
 use crate::service::net::{self, Until};
@@ -42,13 +43,12 @@ pub(in crate::wasi) struct Network {
     sockets: u64,
     /// Names that it has looked up, with all their addresses.
     names: HashMap<String, Vec<IpAddr>>,
+    /// Where it has sent datagrams.
+    peers: HashSet<(IpAddr, u16)>,
 }
 
-/// What wasmtime-wasi may use an address for once it was let through here.
-pub(in crate::wasi) fn may_be_used(usage: SocketAddrUse) -> bool {
-    // Connecting binds by itself.
-    matches!(usage, SocketAddrUse::TcpConnect | SocketAddrUse::TcpBind)
-}
+/// How a component can speak to a host by itself.
+const SCHEMES: [Scheme; 2] = [Scheme::Tcp, Scheme::Udp];
 
 pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     tcp::add_to_linker::<CallState, Guard>(linker, guarded)?;
@@ -57,9 +57,7 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 
     network::add_to_linker::<CallState, Guard>(linker, &network::LinkOptions::default(), guarded)?;
     instance_network::add_to_linker::<CallState, WasiSockets>(linker, CallState::sockets)?;
-    // A program that could use it may be linked to it; it makes no such socket.
-    udp::add_to_linker::<CallState, WasiSockets>(linker, CallState::sockets)?;
-    udp_create_socket::add_to_linker::<CallState, Guard>(linker, guarded)
+    udp::link(linker)
 }
 
 impl CallState {
@@ -71,22 +69,37 @@ impl CallState {
         self.enter_host(function).map_err(SocketError::trap)
     }
 
+    /// One more socket, which is a descriptor of the host's, connected or not.
+    fn another_socket(&mut self) -> SocketResult<()> {
+        let maximum = self.plugin.limits().value(LimitKind::HttpRequests);
+        let network = self.network();
+        if network.sockets >= maximum {
+            return Err(ErrorCode::NewSocketLimit.into());
+        }
+        network.sockets += 1;
+        Ok(())
+    }
+
     /// What a service's refusal is to a component. One that the call is over for ends it.
-    fn refusal(&mut self, error: &ServiceError) -> SocketError {
+    fn refusal(&mut self, scheme: Scheme, error: &ServiceError) -> SocketError {
         tracing::debug!(%error, "refused");
         match error {
             ServiceError::Denied(_) => ErrorCode::AccessDenied.into(),
             ServiceError::Limit { .. } => ErrorCode::NewSocketLimit.into(),
-            error => match self.tell("tcp", error) {
+            error => match self.tell(scheme.name(), error) {
                 Ok(()) => ErrorCode::Unknown.into(),
                 Err(halt) => SocketError::trap(halt),
             },
         }
     }
 
-    /// Leave to connect there, counted once.
-    fn may_connect(&mut self, to: SocketAddr) -> Result<(), ServiceError> {
-        let (scheme, port) = (Scheme::Tcp, to.port());
+    /// Leave to speak to whoever is there, counted once.
+    fn may_reach(&mut self, scheme: Scheme, to: SocketAddr) -> SocketResult<()> {
+        self.try_reach(scheme, to).map_err(|error| self.refusal(scheme, &error))
+    }
+
+    fn try_reach(&mut self, scheme: Scheme, to: SocketAddr) -> Result<(), ServiceError> {
+        let port = to.port();
         let policy = self.plugin.standing().policy();
         let granted = |(name, addresses): (&String, &Vec<IpAddr>)| {
             let need = Need::Origin { scheme, host: name, port };
@@ -172,13 +185,17 @@ impl ip_name_lookup::Host for CallState {
             Host::Ipv4(address) => Addresses { name: None, state: found(address.into()) },
             Host::Ipv6(address) => Addresses { name: None, state: found(address.into()) },
             Host::Domain(name) => {
-                let need = Need::Lookup { scheme: Scheme::Tcp, host: &name };
-                let permit = self.permit(need).map_err(|error| self.refusal(&error))?;
+                let policy = self.plugin.standing().policy();
+                let is_granted =
+                    |scheme: &Scheme| policy.meets(Need::Lookup { scheme: *scheme, host: &name });
+                let scheme = SCHEMES.into_iter().find(is_granted).unwrap_or(Scheme::Tcp);
+                let need = Need::Lookup { scheme, host: &name };
+                let permit = self.permit(need).map_err(|error| self.refusal(scheme, &error))?;
                 let until = Until::within(&permit, permit.limits().time(LimitKind::HttpTime));
                 let (resolver, host) = (self.services().resolver.clone(), name.clone());
                 let work: Work = Box::pin(net::done(until, async move {
                     let found = net::look_up(&*resolver, &host).await?;
-                    net::check(&permit, Scheme::Tcp, &found, None)?;
+                    net::check(&permit, scheme, &found, None)?;
                     Ok(found)
                 }));
                 let mut addresses = Addresses { name: Some(name), state: State::Sought(work) };
@@ -262,40 +279,41 @@ impl network::HostNetwork for CallState {
 impl tcp_create_socket::Host for CallState {
     fn create_tcp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<TcpSocket>> {
         self.socket_call("tcp-create-socket.create-tcp-socket")?;
-        // Each is a descriptor of the host's, connected or not.
-        let maximum = self.plugin.limits().value(LimitKind::HttpRequests);
-        let network = self.network();
-        if network.sockets >= maximum {
-            return Err(ErrorCode::NewSocketLimit.into());
-        }
-        network.sockets += 1;
+        self.another_socket()?;
         tcp_create_socket::Host::create_tcp_socket(&mut self.sockets(), family)
     }
 }
 
-/// There is no UDP, whatever is granted.
-impl udp_create_socket::Host for CallState {
-    async fn create_udp_socket(&mut self, _family: IpAddressFamily) -> SocketResult<Resource<UdpSocket>> {
-        self.socket_call("udp-create-socket.create-udp-socket")?;
-        Err(ErrorCode::AccessDenied.into())
+/// Refuses to bind to what others could know.
+fn to_nothing_in_particular(local: IpSocketAddress) -> SocketResult<()> {
+    let address = SocketAddr::from(local);
+    match address.ip().is_unspecified() && address.port() == 0 {
+        true => Ok(()),
+        false => Err(ErrorCode::AccessDenied.into()),
     }
 }
 
 /// Writes methods that count themselves and then let wasmtime-wasi do the work.
 macro_rules! delegate {
-    ($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty) => {
-        fn $name(&mut self, this: Resource<TcpSocket>, $($arg: $ty),*) -> SocketResult<$ret> {
-            self.socket_call(concat!("tcp-socket.", stringify!($name)))?;
-            HostTcpSocket::$name(&mut self.sockets(), this, $($arg),*)
+    ($of:literal, $host:ident, $this:ty; $($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty;)*) => {$(
+        fn $name(&mut self, this: Resource<$this>, $($arg: $ty),*) -> SocketResult<$ret> {
+            self.socket_call(concat!($of, ".", stringify!($name)))?;
+            $host::$name(&mut self.sockets(), this, $($arg),*)
         }
-    };
-    (sure $name:ident() -> $ret:ty) => {
-        fn $name(&mut self, this: Resource<TcpSocket>) -> wasmtime::Result<$ret> {
-            self.enter_host(concat!("tcp-socket.", stringify!($name)))?;
-            HostTcpSocket::$name(&mut self.sockets(), this)
-        }
-    };
+    )*};
 }
+
+/// The same of those that cannot fail.
+macro_rules! delegate_sure {
+    ($of:literal, $host:ident, $this:ty; $($name:ident() -> $ret:ty;)*) => {$(
+        fn $name(&mut self, this: Resource<$this>) -> wasmtime::Result<$ret> {
+            self.enter_host(concat!($of, ".", stringify!($name)))?;
+            $host::$name(&mut self.sockets(), this)
+        }
+    )*};
+}
+
+use {delegate, delegate_sure};
 
 impl tcp::Host for CallState {}
 
@@ -307,10 +325,7 @@ impl HostTcpSocket for CallState {
         local: IpSocketAddress,
     ) -> SocketResult<()> {
         self.socket_call("tcp-socket.start_bind")?;
-        let address = SocketAddr::from(local);
-        if !address.ip().is_unspecified() || address.port() != 0 {
-            return Err(ErrorCode::AccessDenied.into());
-        }
+        to_nothing_in_particular(local)?;
         HostTcpSocket::start_bind(&mut self.sockets(), this, network, local).await
     }
 
@@ -321,7 +336,7 @@ impl HostTcpSocket for CallState {
         remote: IpSocketAddress,
     ) -> SocketResult<()> {
         self.socket_call("tcp-socket.start_connect")?;
-        self.may_connect(remote.into()).map_err(|error| self.refusal(&error))?;
+        self.may_reach(Scheme::Tcp, remote.into())?;
         HostTcpSocket::start_connect(&mut self.sockets(), this, network, remote)
     }
 
@@ -330,30 +345,35 @@ impl HostTcpSocket for CallState {
         Err(ErrorCode::AccessDenied.into())
     }
 
-    delegate!(finish_bind() -> ());
-    delegate!(finish_connect() -> (Resource<DynInputStream>, Resource<DynOutputStream>));
-    delegate!(finish_listen() -> ());
-    delegate!(accept() -> (Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>));
-    delegate!(local_address() -> IpSocketAddress);
-    delegate!(remote_address() -> IpSocketAddress);
-    delegate!(sure is_listening() -> bool);
-    delegate!(sure address_family() -> IpAddressFamily);
-    delegate!(set_listen_backlog_size(value: u64) -> ());
-    delegate!(keep_alive_enabled() -> bool);
-    delegate!(set_keep_alive_enabled(value: bool) -> ());
-    delegate!(keep_alive_idle_time() -> Duration);
-    delegate!(set_keep_alive_idle_time(value: Duration) -> ());
-    delegate!(keep_alive_interval() -> Duration);
-    delegate!(set_keep_alive_interval(value: Duration) -> ());
-    delegate!(keep_alive_count() -> u32);
-    delegate!(set_keep_alive_count(value: u32) -> ());
-    delegate!(hop_limit() -> u8);
-    delegate!(set_hop_limit(value: u8) -> ());
-    delegate!(receive_buffer_size() -> u64);
-    delegate!(set_receive_buffer_size(value: u64) -> ());
-    delegate!(send_buffer_size() -> u64);
-    delegate!(set_send_buffer_size(value: u64) -> ());
-    delegate!(sure subscribe() -> Resource<DynPollable>);
-    delegate!(shutdown(how: ShutdownType) -> ());
-    delegate!(sure drop() -> ());
+    delegate! { "tcp-socket", HostTcpSocket, TcpSocket;
+        finish_bind() -> ();
+        finish_connect() -> (Resource<DynInputStream>, Resource<DynOutputStream>);
+        finish_listen() -> ();
+        accept() -> (Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>);
+        local_address() -> IpSocketAddress;
+        remote_address() -> IpSocketAddress;
+        set_listen_backlog_size(value: u64) -> ();
+        keep_alive_enabled() -> bool;
+        set_keep_alive_enabled(value: bool) -> ();
+        keep_alive_idle_time() -> Duration;
+        set_keep_alive_idle_time(value: Duration) -> ();
+        keep_alive_interval() -> Duration;
+        set_keep_alive_interval(value: Duration) -> ();
+        keep_alive_count() -> u32;
+        set_keep_alive_count(value: u32) -> ();
+        hop_limit() -> u8;
+        set_hop_limit(value: u8) -> ();
+        receive_buffer_size() -> u64;
+        set_receive_buffer_size(value: u64) -> ();
+        send_buffer_size() -> u64;
+        set_send_buffer_size(value: u64) -> ();
+        shutdown(how: ShutdownType) -> ();
+    }
+
+    delegate_sure! { "tcp-socket", HostTcpSocket, TcpSocket;
+        is_listening() -> bool;
+        address_family() -> IpAddressFamily;
+        subscribe() -> Resource<DynPollable>;
+        drop() -> ();
+    }
 }
