@@ -16,6 +16,7 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::{
     Address, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders as _, PartType,
 };
+use memchr::memmem;
 use serde_json::json;
 
 pub(crate) use thin::{Thinned, Thinner};
@@ -30,6 +31,9 @@ const HEADER_BYTES: usize = 64 << 10;
 
 /// Characters of a snippet (PRX's).
 const SNIPPET: usize = 120;
+
+/// Boundaries of parts that are looked for in a message that was cut: each look goes through all of it.
+const BOUNDARIES: usize = 32;
 
 /// Bytes of a subject, an address or an id that are kept, and of a list of them.
 const FIELD: usize = 998;
@@ -179,8 +183,32 @@ fn read_whole(digest: Digest, raw: &[u8]) -> (NewMessage, Vec<Attached>) {
         let snippet = Some(snippet(&text));
         return (NewMessage { snippet, body_text: Some(text), ..nothing(digest) }, Vec::new());
     };
-    let mut message = fields(digest, &parsed);
-    (message.body_text, message.body_html) = bodies(&parsed);
+    if let Some(closed) = closed(raw, &parsed)
+        && let Some(parsed) = MessageParser::default().parse(&closed)
+    {
+        return read_parsed(digest, &parsed);
+    }
+    read_parsed(digest, &parsed)
+}
+
+/// A message that was cut, with an end for each of its parts that has none: without one, the parser does
+/// not decode the last.
+fn closed(raw: &[u8], parsed: &Message<'_>) -> Option<Vec<u8>> {
+    parsed.parts.last().filter(|last| last.is_encoding_problem)?;
+    let boundary = |part: &MessagePart<'_>| part.content_type()?.attribute("boundary").map(str::to_owned);
+    let boundaries: Vec<String> = parsed.parts.iter().filter_map(boundary).take(BOUNDARIES + 1).collect();
+    if boundaries.len() > BOUNDARIES {
+        return None;
+    }
+    let is_open = |boundary: &&String| memmem::find(raw, format!("--{boundary}--").as_bytes()).is_none();
+    let open: Vec<&String> = boundaries.iter().filter(is_open).collect();
+    let ends: String = open.iter().rev().map(|boundary| format!("\r\n--{boundary}--\r\n")).collect();
+    (!ends.is_empty()).then(|| [raw, ends.as_bytes()].concat())
+}
+
+fn read_parsed(digest: Digest, parsed: &Message<'_>) -> (NewMessage, Vec<Attached>) {
+    let mut message = fields(digest, parsed);
+    (message.body_text, message.body_html) = bodies(parsed);
     let mut attached: Vec<Attached> = parsed.attachments().map(attached).collect();
     // What says to have parts and has none, is what somebody wrote all the same.
     if message.body_text.is_none()

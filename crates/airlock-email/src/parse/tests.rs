@@ -98,6 +98,7 @@ fn text_is_that_of_the_message_or_of_its_html_and_always_safe() {
 #[test]
 fn what_is_broken_is_kept_as_far_as_it_can_be_read() {
     is_shown("no-closing-boundary.eml", "cut", "the beginning");
+    is_shown("no-closing-boundaries.eml", "cut in a part of a part", "drei Käse, vier Brote and mor");
     for (name, subject, part) in [
         ("missing-boundary.eml", "no boundary", "text"),
         ("bad-base64.eml", "bad base64", "not base64 at all"),

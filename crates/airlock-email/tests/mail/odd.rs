@@ -27,7 +27,7 @@ const fn odd(file: &'static str, subject: &'static str, text: &'static str) -> O
     Odd { file, subject: Some(subject), sender: ANNA, text, attached: &[] }
 }
 
-const ODD: [Odd; 45] = [
+const ODD: [Odd; 46] = [
     odd("alternative", "both", "the plain text"),
     Odd {
         attached: &[
@@ -76,8 +76,8 @@ const ODD: [Odd; 45] = [
         attached: &[(None, "image/png", 8), (None, "message/rfc822", 62)],
         ..odd("nested", "nested", "innermost")
     },
-    // The parser decodes no part that does not end.
-    Odd { attached: &[(None, "application/pdf", 8)], ..odd("no-closing-boundary", "cut", "the beginning") },
+    odd("no-closing-boundaries", "cut in a part of a part", "drei Käse, vier Brote and mor"),
+    Odd { attached: &[(None, "application/pdf", 6)], ..odd("no-closing-boundary", "cut", "the beginning") },
     odd("no-date", "no date", "body"),
     Odd { subject: None, sender: None, ..odd("no-header", "", "just text") },
     odd("no-id", "no id", "body"),
