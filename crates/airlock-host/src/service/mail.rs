@@ -1,7 +1,6 @@
 //! Mail for guests: JSON in, JSON out, as PRX's plugin asks and is answered.
 
 use airlock_core::{MailAnswer, MailError, MailRequest, MailTool, Need};
-use serde_json::Value;
 
 use crate::store::CallState;
 
@@ -9,16 +8,16 @@ use crate::store::CallState;
 /// to; the host's own switch is asked as well.
 ///
 /// # Errors
-/// The answer of a request that failed, with why.
+/// The answer of a request that failed, with why. Both answers are JSON.
 pub(crate) async fn use_mail(
     state: &mut CallState,
     tool: MailTool,
     arguments: &str,
     network: bool,
-) -> Result<Value, (Value, MailError)> {
+) -> Result<String, (String, MailError)> {
     match perform(state, tool, arguments, network).await {
-        Ok(answer) => Ok(answer.to_json()),
-        Err(error) => Err((error.to_json(tool), error)),
+        Ok(answer) => Ok(answer.to_json_text()),
+        Err(error) => Err((error.to_json(tool).to_string(), error)),
     }
 }
 

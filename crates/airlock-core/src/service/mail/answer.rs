@@ -5,7 +5,9 @@
 //! holds all three.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::ser::{self, SerializeMap, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::MailTool;
 
@@ -46,14 +48,17 @@ pub struct MailMessage {
     pub updated_at: i64,
 }
 
-impl MailMessage {
-    fn to_json(&self) -> Value {
-        let mut value = json!(self);
-        // PRX's second shape calls the sender so.
-        if let Value::Object(fields) = &mut value {
-            fields.insert("from".to_owned(), json!(self.sender));
-        }
-        value
+/// A message as it is answered: PRX's second shape calls the sender `from`.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    message: &'a MailMessage,
+    from: &'a Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(message: &'a MailMessage) -> Self {
+        Shown { message, from: &message.sender }
     }
 }
 
@@ -176,54 +181,73 @@ impl MailAnswer {
 
     /// The answer as one JSON object.
     pub fn to_json(&self) -> Value {
-        let list = |messages: &[MailMessage]| {
-            let messages: Vec<Value> = messages.iter().map(MailMessage::to_json).collect();
-            vec![("items", json!(messages)), ("messages", json!(messages)), ("data", json!(messages))]
-        };
-        let (account, own) = match self {
-            MailAnswer::Synced(synced) => (
-                synced.account_id,
-                vec![
-                    ("folder", json!(synced.folder)),
-                    ("synced", json!(synced.synced)),
-                    ("cursor", json!(synced.cursor)),
-                    ("data", Value::Null),
-                ],
-            ),
-            MailAnswer::Listed(listed) => (listed.account_id, list(&listed.messages)),
+        serde_json::to_value(self).expect("it has texts for keys, and nothing that fails")
+    }
+
+    /// The same as text.
+    pub fn to_json_text(&self) -> String {
+        serde_json::to_string(self).expect("it has texts for keys, and nothing that fails")
+    }
+
+    fn account_id(&self) -> i64 {
+        match self {
+            MailAnswer::Synced(synced) => synced.account_id,
+            MailAnswer::Listed(listed) => listed.account_id,
+            MailAnswer::Gotten(gotten) => gotten.account_id,
+            MailAnswer::Searched(searched) => searched.account_id,
+            MailAnswer::Sent(sent) => sent.account_id,
+            MailAnswer::Replied(replied) => replied.account_id,
+        }
+    }
+}
+
+impl Serialize for MailAnswer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("ok", &true)?;
+        fields.serialize_entry("tool", self.tool().name())?;
+        fields.serialize_entry("account_id", &self.account_id())?;
+        match self {
+            MailAnswer::Synced(synced) => {
+                fields.serialize_entry("folder", &synced.folder)?;
+                fields.serialize_entry("synced", &synced.synced)?;
+                fields.serialize_entry("cursor", &synced.cursor)?;
+                fields.serialize_entry("data", &())?;
+            }
+            MailAnswer::Listed(listed) => messages(&mut fields, &listed.messages)?,
             MailAnswer::Gotten(gotten) => {
-                let message = gotten.message.as_ref().map(MailMessage::to_json);
-                let id = json!(gotten.message_id);
-                (
-                    gotten.account_id,
-                    vec![("message_id", id), ("message", json!(message)), ("data", json!(message))],
-                )
+                let message = written::<S::Error>(&gotten.message.as_ref().map(Shown::of))?;
+                fields.serialize_entry("message_id", &gotten.message_id)?;
+                fields.serialize_entry("message", &message)?;
+                fields.serialize_entry("data", &message)?;
             }
             MailAnswer::Searched(searched) => {
-                let query = [("query", json!(searched.query))];
-                (searched.account_id, query.into_iter().chain(list(&searched.messages)).collect())
+                fields.serialize_entry("query", &searched.query)?;
+                messages(&mut fields, &searched.messages)?;
             }
-            MailAnswer::Sent(sent) => (
-                sent.account_id,
-                vec![
-                    ("to", json!(sent.to)),
-                    ("subject", json!(sent.subject)),
-                    ("status", json!(sent.delivery.status)),
-                    ("data", json!(sent.delivery)),
-                ],
-            ),
-            MailAnswer::Replied(replied) => (
-                replied.account_id,
-                vec![
-                    ("message_id", json!(replied.message_id)),
-                    ("status", json!(replied.delivery.status)),
-                    ("data", json!(replied.delivery)),
-                ],
-            ),
-        };
-        let first =
-            [("ok", json!(true)), ("tool", json!(self.tool().name())), ("account_id", json!(account))];
-        let fields = first.into_iter().chain(own).chain([("error", Value::Null)]);
-        Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+            MailAnswer::Sent(sent) => {
+                fields.serialize_entry("to", &sent.to)?;
+                fields.serialize_entry("subject", &sent.subject)?;
+                fields.serialize_entry("status", sent.delivery.status)?;
+                fields.serialize_entry("data", &sent.delivery)?;
+            }
+            MailAnswer::Replied(replied) => {
+                fields.serialize_entry("message_id", &replied.message_id)?;
+                fields.serialize_entry("status", replied.delivery.status)?;
+                fields.serialize_entry("data", &replied.delivery)?;
+            }
+        }
+        fields.serialize_entry("error", &())?;
+        fields.end()
     }
+}
+
+/// What is there more than once is written once.
+fn written<E: ser::Error>(value: &impl Serialize) -> Result<Box<RawValue>, E> {
+    serde_json::value::to_raw_value(value).map_err(E::custom)
+}
+
+fn messages<M: SerializeMap>(fields: &mut M, messages: &[MailMessage]) -> Result<(), M::Error> {
+    let messages = written::<M::Error>(&messages.iter().map(Shown::of).collect::<Vec<_>>())?;
+    ["items", "messages", "data"].into_iter().try_for_each(|name| fields.serialize_entry(name, &messages))
 }

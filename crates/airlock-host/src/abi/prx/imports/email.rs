@@ -18,12 +18,12 @@ pub(super) fn link(interface: &mut LinkerInstance<'_, CallState>, _dialect: Dial
                 enter(&mut guest, name)?;
                 let state = guest.data_mut();
                 match use_mail(state, tool, &request, true).await {
-                    Ok(answer) => Ok((Ok::<String, String>(answer.to_string()),)),
+                    Ok(answer) => Ok((Ok::<String, String>(answer),)),
                     Err((answer, error)) => {
                         if let Some(cause) = error.cause() {
                             state.tell(name, cause)?;
                         }
-                        Ok((Err(answer.to_string()),))
+                        Ok((Err(answer),))
                     }
                 }
             })

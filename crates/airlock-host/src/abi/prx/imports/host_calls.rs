@@ -41,13 +41,13 @@ async fn execute(
 ) -> wasmtime::Result<HostResult> {
     let Some(mail) = MailTool::named(tool) else { return call_tool(state, tool, args).await };
     Ok(match use_mail(state, mail, args, network).await {
-        Ok(answer) => HostResult { success: true, output: answer.to_string(), error: None },
+        Ok(answer) => HostResult { success: true, output: answer, error: None },
         Err((answer, error)) => {
             if let Some(cause) = error.cause() {
                 state.tell(EXECUTE, cause)?;
             }
             let error = Some(error.message().to_owned());
-            HostResult { success: false, output: answer.to_string(), error }
+            HostResult { success: false, output: answer, error }
         }
     })
 }
