@@ -17,6 +17,8 @@ pub(crate) fn run(report: &mut Report) {
     let port = server();
     let url = format!("http://127.0.0.1:{port}/");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Built with the whole workspace, it has TLS, and says nothing of how.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let bare = reqwest::Client::builder().no_proxy().build().unwrap();
     let (client, call) = (
         HttpClient::builder().resolver(Arc::new(Here)).build(),
