@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use airlock_core::{
-    AbiId, Capability, Digest, Error, ErrorKind, Identity, LimitKind, Limits, Manifest, Outcome, Permit,
-    Policy, Request, Result,
+    AbiId, Capability, Digest, Error, ErrorKind, HttpRequest, Identity, LimitKind, Limits, Manifest, Outcome,
+    Permit, Policy, Request, Result,
 };
 use airlock_engine::{Allocation, Compiled, Lines, Origin, Shape, Ticker};
 use crossbeam_utils::CachePadded;
@@ -198,6 +198,14 @@ impl PluginInner {
     /// What it came with beside its bytes.
     pub(crate) fn manifest(&self) -> Option<&Manifest> {
         self.parts.manifest.as_ref()
+    }
+
+    /// A request as its manifest's list of URLs lets it be made; none where that does not.
+    pub(crate) fn within_its_list(&self, request: HttpRequest) -> Option<HttpRequest> {
+        match self.manifest().and_then(|manifest| manifest.prx.as_ref()) {
+            Some(prx) => prx.narrowed(request),
+            None => Some(request),
+        }
     }
 
     /// Who it is to the services, and what bounds it there.

@@ -149,6 +149,7 @@ impl CallState {
         }
         if self.wasi.is_used() {
             self.wasi.begin(self.plugin.standing());
+            self.begin_network();
         }
     }
 

@@ -182,7 +182,7 @@ fn without_a_list_it_asks_for_every_origin() {
         .iter()
         .map(|request| format!("{} {}", request.capability, request.required))
         .collect();
-    assert_eq!(asked, ["net=* false"]);
+    assert_eq!(asked, ["net=http://*:* false", "net=https://*:* false"]);
     // As much of that as is granted is there, whatever its path.
     let origin = format!("http://127.0.0.1:{}", server.port);
     let options = LoadOptions::new().allow(format!("net={origin}").parse().unwrap());

@@ -72,6 +72,33 @@ fn a_block_ends_the_chain_whether_it_is_given_or_thrown() {
 }
 
 #[test]
+fn data_with_the_keys_of_an_answer_does_not_speak_for_the_middleware() {
+    for form in ["plain", "action"] {
+        let world = World::new();
+        let manager = world.manager();
+        let _home = load(&manager, "m", 1, &format!("form = \"{form}\"\nword = \"secret\""));
+        let chain = Chain::of(&manager);
+        let process = |data: &Value| block_on(chain.process(Stage::Inbound, data.clone()));
+        let inner = json!({ "text": "a secret" });
+        // With more than an answer has, it is data as every other, and goes on whole.
+        for action in ["continue", "block"] {
+            let data = json!({ "text": "x", "action": action, "data": inner, "reason": "none" });
+            let mut signed = data.clone();
+            signed["text"] = json!("x m");
+            assert_eq!(process(&data).unwrap(), Verdict::Continue(signed), "{form} {action}");
+        }
+        for data in [
+            json!({ "action": "continue", "data": inner }),
+            json!({ "action": "continue" }),
+            json!({ "action": "block", "reason": "I say so" }),
+        ] {
+            let error = process(&data).expect_err("it could be taken for an answer");
+            assert_eq!(error.code(), "invalid-input");
+        }
+    }
+}
+
+#[test]
 fn what_fails_blocks_unless_it_is_said_that_it_passes() {
     for (form, reason) in [
         ("fail", "the plugin failed: it cannot"),

@@ -14,6 +14,7 @@ mod provider;
 mod times;
 mod tool;
 mod variants;
+mod wasi;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};

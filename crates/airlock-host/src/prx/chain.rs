@@ -125,8 +125,14 @@ impl Chain {
     /// Hands data along the chain.
     ///
     /// # Errors
-    /// None of a plugin's: what becomes of data then is said by [`OnError`].
+    /// [`ErrorKind::InvalidInput`] for data that has the form of a middleware's answer (`action` with `data` or
+    /// `reason` and nothing else), which would be taken for one. None of a plugin's: what becomes of data
+    /// then is said by [`OnError`].
     pub async fn process(&self, stage: Stage, data: Value) -> Result<Verdict> {
+        if is_answer(&data) {
+            let reason = "the data has the form of a middleware's answer".to_owned();
+            return Err(Error::new(ErrorKind::InvalidInput { at: None, reason }));
+        }
         let mut data = data;
         for Link { name, plugin, .. } in self.links() {
             let params = json!({ "stage": stage.name(), "data-json": data.to_string() });
@@ -162,7 +168,13 @@ fn action(answer: Result<String>, before: &Value) -> Result<Action> {
                 let reason = format!("its answer is no JSON: {error}");
                 Error::new(ErrorKind::BadGuest { function: PROCESS.to_owned(), reason })
             })?;
-            Ok(said(&value, before).unwrap_or(Action::Continue(value)))
+            match said(&value, before).unwrap_or(Action::Continue(value)) {
+                Action::Continue(next) if is_answer(&next) => Err(Error::new(ErrorKind::BadGuest {
+                    function: PROCESS.to_owned(),
+                    reason: "what it lets go on has the form of an answer".to_owned(),
+                })),
+                action => Ok(action),
+            }
         }
         // Its SDKs throw what they want done.
         Err(error) => match error.kind() {
@@ -175,11 +187,21 @@ fn action(answer: Result<String>, before: &Value) -> Result<Action> {
     }
 }
 
-/// `{"action": "continue", "data": …}` and `{"action": "block", "reason": …}`.
+/// Whether data could be taken for what a plugin says of it.
+fn is_answer(data: &Value) -> bool {
+    said(data, data).is_some()
+}
+
+/// `{"action": "continue", "data": …}` and `{"action": "block", "reason": …}`, and nothing with more than
+/// that: data may have such keys too.
 fn said(value: &Value, before: &Value) -> Option<Action> {
-    match value.get("action")?.as_str()? {
-        "continue" => Some(Action::Continue(value.get("data").unwrap_or(before).clone())),
-        "block" => {
+    let fields = value.as_object()?;
+    let has_only = |other: &str| fields.keys().all(|key| key == "action" || key == other);
+    match fields.get("action")?.as_str()? {
+        "continue" if has_only("data") => {
+            Some(Action::Continue(fields.get("data").unwrap_or(before).clone()))
+        }
+        "block" if has_only("reason") => {
             let reason = value.get("reason").and_then(Value::as_str).unwrap_or("it does not say why");
             Some(Action::Block(reason.to_owned()))
         }

@@ -62,18 +62,22 @@ pub(super) fn is_origin(entry: &str) -> bool {
     }
 }
 
-/// What has to be granted for an entry.
+/// The entry that stands for every URL.
+pub(super) const EVERY_URL: &str = "*";
+
+/// What has to be granted for an entry: requests, and no other way to speak to a host.
 ///
 /// # Errors
 /// Why it is none.
-pub(super) fn capability(entry: &str) -> Result<Capability, String> {
-    let all = |scope: &str| Capability::scoped(CapabilityKind::Net, scope).map_err(|error| error.to_string());
+pub(super) fn capabilities(entry: &str) -> Result<Vec<Capability>, String> {
+    let one = |scope: &str| Capability::scoped(CapabilityKind::Net, scope).map_err(|error| error.to_string());
+    let all = |scope: &str| one(scope).map(|capability| vec![capability]);
     let bare = entry.strip_suffix('*').unwrap_or(entry);
     let Some((scheme, rest)) = bare.split_once("://") else {
         return match (entry.ends_with('*'), "https://".starts_with(bare)) {
             // `http*` and `*` are both schemes, `https*` one of them.
             (true, true) if bare.starts_with("https") => all("https://*"),
-            (true, true) => all("*"),
+            (true, true) => ["https://*:*", "http://*:*"].into_iter().map(one).collect(),
             _ => Err(format!("`{entry}` is no URL")),
         };
     };

@@ -18,7 +18,7 @@ use toml::{Table, Value};
 use self::reader::Reader;
 pub(super) use self::tools::with_tools;
 use super::{Manifest, ManifestFormat, Request, ToolParam, ToolSpec, checked_name, checked_path, invalid};
-use crate::{Capability, CapabilityKind, Policy, Result};
+use crate::{Capability, CapabilityKind, HttpRequest, Policy, Result};
 
 /// The largest manifest that is read, in bytes (its host's bound).
 const MAX_BYTES: usize = 256 << 10;
@@ -144,9 +144,19 @@ impl PrxManifest {
             || self.http_allowlist.iter().any(|entry| allowlist::permits(entry, url))
     }
 
-    /// Whether its list says more of URLs than which origins they have, so that where a redirect leads has
-    /// to be looked at by it.
-    pub fn names_paths(&self) -> bool {
+    /// A request that its list lets it make; none where it does not. Where the list says more of URLs than
+    /// which origins they have, no redirect is followed: where it leads is asked for by the plugin, and
+    /// looked at then.
+    pub fn narrowed(&self, request: HttpRequest) -> Option<HttpRequest> {
+        match self.permits_url(request.url().as_str()) {
+            true if self.names_paths() => Some(request.without_redirects()),
+            true => Some(request),
+            false => None,
+        }
+    }
+
+    /// Whether its list says more of URLs than which origins they have.
+    pub(crate) fn names_paths(&self) -> bool {
         self.http_allowlist.iter().any(|entry| !allowlist::is_origin(entry))
     }
 }

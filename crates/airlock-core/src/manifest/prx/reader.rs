@@ -285,8 +285,8 @@ impl<'a> Reader<'a> {
                 both.map(Capability::all_of).to_vec()
             }
             "memory" => all_of(CapabilityKind::Memory),
-            "http-outbound" if urls.is_empty() => all_of(CapabilityKind::Net),
-            "http-outbound" => urls.iter().filter_map(|url| self.origin(url)).collect(),
+            "http-outbound" if urls.is_empty() => self.origins(allowlist::EVERY_URL),
+            "http-outbound" => urls.iter().flat_map(|url| self.origins(url)).collect(),
             "websocket-outbound" => {
                 let idle = "the permission `websocket-outbound` gives nothing: every call of it answers that it is not supported";
                 self.warn(idle.to_owned());
@@ -305,13 +305,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn origin(&mut self, url: &str) -> Option<Capability> {
-        match allowlist::capability(url) {
-            Ok(capability) => Some(capability),
-            Err(reason) => {
-                self.warn(format!("`http_allowlist`: {reason}: ignored"));
-                None
-            }
-        }
+    fn origins(&mut self, url: &str) -> Vec<Capability> {
+        allowlist::capabilities(url).unwrap_or_else(|reason| {
+            self.warn(format!("`http_allowlist`: {reason}: ignored"));
+            Vec::new()
+        })
     }
 }

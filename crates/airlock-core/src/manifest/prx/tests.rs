@@ -388,7 +388,11 @@ fn a_list_of_urls_means_origins_beginnings_and_urls_and_never_part_of_a_host() {
     assert_eq!(net("https://*.example.com"), ["net=https://*.example.com"]);
     assert_eq!(
         (net("*"), net("https*"), net("http://*")),
-        (vec!["net=*".to_owned()], vec!["net=https://*".to_owned()], vec!["net=http://*".to_owned()])
+        (
+            ["net=http://*:*", "net=https://*:*"].map(str::to_owned).to_vec(),
+            vec!["net=https://*".to_owned()],
+            vec!["net=http://*".to_owned()]
+        )
     );
     assert_eq!(net("api.example.com"), ["`http_allowlist`: `api.example.com` is no URL: ignored"]);
     assert_eq!(

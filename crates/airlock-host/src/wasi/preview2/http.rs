@@ -127,6 +127,9 @@ impl CallState {
             Ok(request) => request,
             Err(error) => return Ok(Err(code(error))),
         };
+        let Some(request) = self.plugin.within_its_list(request) else {
+            return Ok(Err(ErrorCode::HttpRequestDenied));
+        };
         let permit = match self.permit(request.need()) {
             Ok(permit) => permit,
             Err(error) => {

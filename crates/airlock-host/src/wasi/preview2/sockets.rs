@@ -11,7 +11,7 @@
 
 mod udp;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -36,15 +36,28 @@ use super::{Guard, guarded};
 use crate::service::net::{self, Until};
 use crate::store::CallState;
 
-/// What a call knows of the network.
+/// What a component knows of the network, and has open there.
 #[derive(Default)]
 pub(in crate::wasi) struct Network {
-    /// Sockets that it has made.
-    sockets: u64,
+    /// Sockets that this call has made.
+    made: u64,
+    /// Whom it was the first to send datagrams to.
+    reached: u64,
     /// Names that it has looked up, with all their addresses.
     names: HashMap<String, Vec<IpAddr>>,
-    /// Where it has sent datagrams.
-    peers: HashSet<(IpAddr, u16)>,
+    /// Whatever call of the session has made it, by its handle.
+    open: HashMap<u32, Open>,
+    /// Whose each stream of datagrams is, by their handles.
+    streams: HashMap<u32, u32>,
+}
+
+/// An open socket.
+#[derive(Default)]
+struct Open {
+    /// Whom it speaks to, and the host that this was granted as.
+    peers: HashMap<SocketAddr, String>,
+    /// The one whom it is connected to.
+    connected: Option<SocketAddr>,
 }
 
 /// How a component can speak to a host by itself.
@@ -60,23 +73,56 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     udp::link(linker)
 }
 
+/// An address and port alone: what of an address of version 6 is for this machine only tells no two apart.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
 impl CallState {
     fn network(&mut self) -> &mut Network {
         self.wasi.network.get_or_insert_default()
+    }
+
+    /// Starts another call of a session: it has made no socket and looked up no name yet. A connection
+    /// to whom it may not speak any more ends.
+    pub(crate) fn begin_network(&mut self) {
+        let Some(network) = &mut self.wasi.network else { return };
+        (network.made, network.reached) = (0, 0);
+        network.names.clear();
+        let connected = |(handle, open): (&u32, &Open)| open.connected.map(|peer| (*handle, peer));
+        let connected: Vec<_> = network.open.iter().filter_map(connected).collect();
+        for (handle, peer) in connected {
+            if !self.may_still_reach(Scheme::Tcp, handle, peer) {
+                // One for datagrams is none of these, and is asked about each of them.
+                let socket = Resource::<TcpSocket>::new_borrow(handle);
+                let _ = HostTcpSocket::shutdown(&mut self.sockets(), socket, ShutdownType::Both);
+            }
+        }
+    }
+
+    /// Whether a socket speaks to whoever is there, and may do so now.
+    fn may_still_reach(&mut self, scheme: Scheme, socket: u32, peer: SocketAddr) -> bool {
+        let policy = self.plugin.standing().policy();
+        let Some(host) = self.network().open.get(&socket).and_then(|open| open.peers.get(&plain(peer)))
+        else {
+            return false;
+        };
+        policy.meets(Need::Origin { scheme, host, port: peer.port() })
     }
 
     fn socket_call(&mut self, function: &'static str) -> SocketResult<()> {
         self.enter_host(function).map_err(SocketError::trap)
     }
 
-    /// One more socket, which is a descriptor of the host's, connected or not.
+    /// One more socket, which is a descriptor of the host's, connected or not: so many a call, and so many
+    /// of all calls of a session that are open.
     fn another_socket(&mut self) -> SocketResult<()> {
         let maximum = self.plugin.limits().value(LimitKind::HttpRequests);
         let network = self.network();
-        if network.sockets >= maximum {
+        if network.made >= maximum || network.open.len() as u64 >= maximum {
             return Err(ErrorCode::NewSocketLimit.into());
         }
-        network.sockets += 1;
+        network.made += 1;
         Ok(())
     }
 
@@ -93,12 +139,12 @@ impl CallState {
         }
     }
 
-    /// Leave to speak to whoever is there, counted once.
-    fn may_reach(&mut self, scheme: Scheme, to: SocketAddr) -> SocketResult<()> {
+    /// Leave to speak to whoever is there, counted once; the host that it was granted as.
+    fn may_reach(&mut self, scheme: Scheme, to: SocketAddr) -> SocketResult<String> {
         self.try_reach(scheme, to).map_err(|error| self.refusal(scheme, &error))
     }
 
-    fn try_reach(&mut self, scheme: Scheme, to: SocketAddr) -> Result<(), ServiceError> {
+    fn try_reach(&mut self, scheme: Scheme, to: SocketAddr) -> Result<String, ServiceError> {
         let port = to.port();
         let policy = self.plugin.standing().policy();
         let granted = |(name, addresses): (&String, &Vec<IpAddr>)| {
@@ -109,7 +155,8 @@ impl CallState {
         let by_name = self.network().names.iter().find_map(granted);
         let (host, addresses) = by_name.unwrap_or_else(|| (to.ip().to_string(), vec![to.ip()]));
         let permit = self.permit(Need::Origin { scheme, host: &host, port })?;
-        net::check(&permit, scheme, &addresses, port)
+        net::check(&permit, scheme, &addresses, port)?;
+        Ok(host)
     }
 }
 
@@ -186,16 +233,20 @@ impl ip_name_lookup::Host for CallState {
             Host::Ipv6(address) => Addresses { name: None, state: found(address.into()) },
             Host::Domain(name) => {
                 let policy = self.plugin.standing().policy();
-                let is_granted =
-                    |scheme: &Scheme| policy.meets(Need::Lookup { scheme: *scheme, host: &name });
-                let scheme = SCHEMES.into_iter().find(is_granted).unwrap_or(Scheme::Tcp);
+                let mut schemes = SCHEMES.to_vec();
+                schemes.retain(|scheme| policy.meets(Need::Lookup { scheme: *scheme, host: &name }));
+                let scheme = schemes.first().copied().unwrap_or(Scheme::Tcp);
                 let need = Need::Lookup { scheme, host: &name };
                 let permit = self.permit(need).map_err(|error| self.refusal(scheme, &error))?;
                 let until = Until::within(&permit, permit.limits().time(LimitKind::HttpTime));
                 let (resolver, host) = (self.services().resolver.clone(), name.clone());
                 let work: Work = Box::pin(net::done(until, async move {
                     let found = net::look_up(&*resolver, &host).await?;
-                    net::check(&permit, scheme, &found, None)?;
+                    // In one way at least; in which, each address is asked about once more.
+                    let check = |scheme: &Scheme| net::check(&permit, *scheme, &found, None);
+                    if !schemes.iter().any(|scheme| check(scheme).is_ok()) {
+                        check(&scheme)?;
+                    }
                     Ok(found)
                 }));
                 let mut addresses = Addresses { name: Some(name), state: State::Sought(work) };
@@ -280,7 +331,9 @@ impl tcp_create_socket::Host for CallState {
     fn create_tcp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<TcpSocket>> {
         self.socket_call("tcp-create-socket.create-tcp-socket")?;
         self.another_socket()?;
-        tcp_create_socket::Host::create_tcp_socket(&mut self.sockets(), family)
+        let socket = tcp_create_socket::Host::create_tcp_socket(&mut self.sockets(), family)?;
+        self.network().open.insert(socket.rep(), Open::default());
+        Ok(socket)
     }
 }
 
@@ -336,8 +389,32 @@ impl HostTcpSocket for CallState {
         remote: IpSocketAddress,
     ) -> SocketResult<()> {
         self.socket_call("tcp-socket.start_connect")?;
-        self.may_reach(Scheme::Tcp, remote.into())?;
-        HostTcpSocket::start_connect(&mut self.sockets(), this, network, remote)
+        let (to, handle) = (SocketAddr::from(remote), this.rep());
+        let host = self.may_reach(Scheme::Tcp, to)?;
+        HostTcpSocket::start_connect(&mut self.sockets(), this, network, remote)?;
+        let peers = HashMap::from([(plain(to), host)]);
+        self.network().open.insert(handle, Open { peers, connected: Some(to) });
+        Ok(())
+    }
+
+    fn finish_connect(
+        &mut self,
+        this: Resource<TcpSocket>,
+    ) -> SocketResult<(Resource<DynInputStream>, Resource<DynOutputStream>)> {
+        self.socket_call("tcp-socket.finish_connect")?;
+        let peer = self.network().open.get(&this.rep()).and_then(|open| open.connected);
+        if peer.is_some_and(|peer| !self.may_still_reach(Scheme::Tcp, this.rep(), peer)) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        HostTcpSocket::finish_connect(&mut self.sockets(), this)
+    }
+
+    fn drop(&mut self, this: Resource<TcpSocket>) -> wasmtime::Result<()> {
+        self.enter_host("tcp-socket.drop")?;
+        let handle = this.rep();
+        HostTcpSocket::drop(&mut self.sockets(), this)?;
+        self.network().open.remove(&handle);
+        Ok(())
     }
 
     async fn start_listen(&mut self, _this: Resource<TcpSocket>) -> SocketResult<()> {
@@ -347,7 +424,6 @@ impl HostTcpSocket for CallState {
 
     delegate! { "tcp-socket", HostTcpSocket, TcpSocket;
         finish_bind() -> ();
-        finish_connect() -> (Resource<DynInputStream>, Resource<DynOutputStream>);
         finish_listen() -> ();
         accept() -> (Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>);
         local_address() -> IpSocketAddress;
@@ -374,6 +450,5 @@ impl HostTcpSocket for CallState {
         is_listening() -> bool;
         address_family() -> IpAddressFamily;
         subscribe() -> Resource<DynPollable>;
-        drop() -> ();
     }
 }

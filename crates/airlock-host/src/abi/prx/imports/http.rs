@@ -3,7 +3,7 @@
 use airlock_core::{CapabilityKind, HttpRequest, LimitKind, ServiceError};
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower};
 
-use super::{Guest, denial, enter, has, prx, refusal};
+use super::{Guest, denial, enter, has, refusal};
 use crate::abi::Dialect;
 use crate::abi::prx::dialect::RESPONSE_IS_TUPLE;
 use crate::store::CallState;
@@ -91,17 +91,10 @@ fn prepare(state: &CallState, (method, url, headers, body): Asked) -> Result<Htt
     }
     let wrong = |error: ServiceError| format!("request failed: {error}");
     let mut request = HttpRequest::new(&method, &url).map_err(wrong)?;
-    let prx = prx(state);
-    if prx.is_some_and(|prx| !prx.permits_url(request.url().as_str())) {
-        return Err(not_allowed(&url));
-    }
     for (name, value) in &headers {
         request = request.header(name, value.as_bytes()).map_err(wrong)?;
     }
-    if prx.is_some_and(airlock_core::PrxManifest::names_paths) {
-        // Where it leads is asked for by the plugin, and looked at then.
-        request = request.without_redirects();
-    }
+    let request = state.plugin.within_its_list(request).ok_or_else(|| not_allowed(&url))?;
     Ok(request.body(body.unwrap_or_default()))
 }
 

@@ -16,7 +16,7 @@ use wasmtime_wasi::p2::{DynPollable, SocketError, SocketResult, UdpSocket};
 use wasmtime_wasi::sockets::WasiSocketsView as _;
 
 use super::super::{Guard, guarded};
-use super::{delegate, delegate_sure, to_nothing_in_particular};
+use super::{Open, delegate, delegate_sure, plain, to_nothing_in_particular};
 use crate::store::CallState;
 
 pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
@@ -25,19 +25,37 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 }
 
 impl CallState {
-    /// Leave to send a datagram there, and to get some from there.
-    fn may_send(&mut self, to: SocketAddr) -> SocketResult<()> {
-        self.may_reach(Scheme::Udp, to)?;
+    /// Leave for a socket to send a datagram there, and to get some from there.
+    fn may_send(&mut self, socket: u32, to: SocketAddr) -> SocketResult<()> {
+        let host = self.may_reach(Scheme::Udp, to)?;
         let maximum = self.plugin.limits().value(LimitKind::HttpRequests);
-        let peers = &mut self.network().peers;
-        let peer = (to.ip(), to.port());
-        if !peers.contains(&peer) {
-            if peers.len() as u64 >= maximum {
+        let network = self.network();
+        let peers = &mut network.open.entry(socket).or_default().peers;
+        if !peers.contains_key(&plain(to)) {
+            if network.reached >= maximum || peers.len() as u64 >= maximum {
                 return Err(ErrorCode::NewSocketLimit.into());
             }
-            peers.insert(peer);
+            network.reached += 1;
         }
+        peers.insert(plain(to), host);
         Ok(())
+    }
+
+    /// The socket that a stream is of, by the handles of both.
+    fn socket_of(&mut self, stream: u32) -> u32 {
+        self.network().streams.get(&stream).copied().unwrap_or(u32::MAX)
+    }
+
+    /// Leave to send one more to whom a socket is connected to.
+    fn may_send_on(&mut self, socket: u32) -> SocketResult<()> {
+        let connected = self.network().open.get(&socket).and_then(|open| open.connected);
+        match connected {
+            Some(peer) if !self.may_still_reach(Scheme::Udp, socket, peer) => {
+                // Asked for once more, so that the refusal is recorded.
+                self.may_reach(Scheme::Udp, peer).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -45,7 +63,9 @@ impl udp_create_socket::Host for CallState {
     async fn create_udp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<UdpSocket>> {
         self.socket_call("udp-create-socket.create-udp-socket")?;
         self.another_socket()?;
-        udp_create_socket::Host::create_udp_socket(&mut self.sockets(), family).await
+        let socket = udp_create_socket::Host::create_udp_socket(&mut self.sockets(), family).await?;
+        self.network().open.insert(socket.rep(), Open::default());
+        Ok(socket)
     }
 }
 
@@ -69,10 +89,23 @@ impl HostUdpSocket for CallState {
         remote: Option<IpSocketAddress>,
     ) -> SocketResult<(Resource<IncomingDatagramStream>, Resource<OutgoingDatagramStream>)> {
         self.socket_call("udp-socket.stream")?;
-        if let Some(remote) = remote {
-            self.may_send(remote.into())?;
+        let (handle, remote_address) = (this.rep(), remote.map(SocketAddr::from));
+        if let Some(remote) = remote_address {
+            self.may_send(handle, remote)?;
         }
-        HostUdpSocket::stream(&mut self.sockets(), this, remote).await
+        let streams = HostUdpSocket::stream(&mut self.sockets(), this, remote).await?;
+        let network = self.network();
+        network.open.entry(handle).or_default().connected = remote_address;
+        network.streams.extend([(streams.0.rep(), handle), (streams.1.rep(), handle)]);
+        Ok(streams)
+    }
+
+    fn drop(&mut self, this: Resource<UdpSocket>) -> wasmtime::Result<()> {
+        self.enter_host("udp-socket.drop")?;
+        let handle = this.rep();
+        HostUdpSocket::drop(&mut self.sockets(), this)?;
+        self.network().open.remove(&handle);
+        Ok(())
     }
 
     delegate! { "udp-socket", HostUdpSocket, UdpSocket;
@@ -90,7 +123,6 @@ impl HostUdpSocket for CallState {
     delegate_sure! { "udp-socket", HostUdpSocket, UdpSocket;
         address_family() -> IpAddressFamily;
         subscribe() -> Resource<DynPollable>;
-        drop() -> ();
     }
 }
 
@@ -101,18 +133,20 @@ impl HostIncomingDatagramStream for CallState {
         most: u64,
     ) -> SocketResult<Vec<IncomingDatagram>> {
         self.socket_call("incoming-datagram-stream.receive")?;
+        let socket = self.socket_of(this.rep());
         let mut received = HostIncomingDatagramStream::receive(&mut self.sockets(), this, most)?;
-        let peers = &self.network().peers;
-        received.retain(|datagram| {
-            let from = SocketAddr::from(datagram.remote_address);
-            peers.contains(&(from.ip(), from.port()))
-        });
+        received.retain(|one| self.may_still_reach(Scheme::Udp, socket, one.remote_address.into()));
         Ok(received)
+    }
+
+    fn drop(&mut self, this: Resource<IncomingDatagramStream>) -> wasmtime::Result<()> {
+        self.enter_host("incoming-datagram-stream.drop")?;
+        self.network().streams.remove(&this.rep());
+        HostIncomingDatagramStream::drop(&mut self.sockets(), this)
     }
 
     delegate_sure! { "incoming-datagram-stream", HostIncomingDatagramStream, IncomingDatagramStream;
         subscribe() -> Resource<DynPollable>;
-        drop() -> ();
     }
 }
 
@@ -123,10 +157,12 @@ impl HostOutgoingDatagramStream for CallState {
         mut datagrams: Vec<OutgoingDatagram>,
     ) -> SocketResult<u64> {
         self.socket_call("outgoing-datagram-stream.send")?;
-        let mut permitted = 0;
+        let (socket, mut permitted) = (self.socket_of(this.rep()), 0);
         for datagram in &datagrams {
-            // Without one it goes where the stream was made for.
-            let leave = datagram.remote_address.map_or(Ok(()), |to| self.may_send(to.into()));
+            let leave = match datagram.remote_address {
+                Some(to) => self.may_send(socket, to.into()),
+                None => self.may_send_on(socket),
+            };
             match leave.map_err(SocketError::downcast) {
                 Ok(()) => permitted += 1,
                 Err(Ok(code)) if permitted == 0 => return Err(code.into()),
@@ -141,6 +177,7 @@ impl HostOutgoingDatagramStream for CallState {
 
     async fn drop(&mut self, this: Resource<OutgoingDatagramStream>) -> wasmtime::Result<()> {
         self.enter_host("outgoing-datagram-stream.drop")?;
+        self.network().streams.remove(&this.rep());
         HostOutgoingDatagramStream::drop(&mut self.sockets(), this).await
     }
 
