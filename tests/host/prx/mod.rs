@@ -10,6 +10,7 @@ mod http;
 mod limits;
 mod load;
 mod middleware;
+mod names;
 mod provider;
 mod times;
 mod tool;
