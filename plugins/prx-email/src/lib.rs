@@ -247,7 +247,39 @@ mod component {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{PluginError, dispatch, execute, host_call};
+    use super::{PluginError, SendRequest, dispatch, execute, host_call};
+
+    /// The samples of its page, as they stand there.
+    mod page {
+        use super::{PluginError, SendRequest, Value, host_call};
+
+        pub(super) fn list() -> Result<Value, PluginError> {
+            // Example: list messages
+            let request = serde_json::json!({
+                "account_id": 1,
+                "limit": 10
+            });
+
+            let response = host_call("email.list", &request)?;
+            Ok(response)
+        }
+
+        // Add pre-processing before email operations
+        #[allow(unused_variables)]
+        pub(super) fn before_send(request: &SendRequest) -> Result<(), PluginError> {
+            // Custom validation, logging, or transformation
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_samples_of_its_page_compile_and_do_what_they_say() {
+        let error = page::list().expect_err("there is no host");
+        assert_eq!(error.output["error_code"], "EMAIL_HOST_CAPABILITY_UNAVAILABLE");
+        let send = json!({ "tool": "email.send", "to": "a@x.example", "subject": "s", "body_text": "b" });
+        let sent = dispatch(&send.to_string(), true, page::before_send).expect_err("there is no host");
+        assert_eq!(sent.output["error_code"], "EMAIL_HOST_CAPABILITY_UNAVAILABLE");
+    }
 
     fn failure(args: Value) -> (Value, String) {
         let answer = execute(&args.to_string());

@@ -39,6 +39,9 @@ impl Guest for Probe {
         let args: Value = serde_json::from_str(&args).unwrap_or_default();
         let list: Vec<&str> =
             args["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if args["do"] == "answer" {
+            return answer(&list);
+        }
         let failed =
             |reason: String| PluginResult { success: false, output: "{}".to_owned(), error: Some(reason) };
         match work(args["do"].as_str().unwrap_or_default(), &list) {
@@ -101,6 +104,16 @@ fn work(what: &str, args: &[&str]) -> Result<Value, String> {
         "fetch" => fetch(arg(0))?,
         other => return Err(format!("unsupported: {other}")),
     })
+}
+
+/// An answer as it is given: whether it went well, the output, and why not.
+fn answer(args: &[&str]) -> PluginResult {
+    let text = |at: usize| args.get(at).map(|text| (*text).to_owned());
+    PluginResult {
+        success: text(0).as_deref() == Some("true"),
+        output: text(1).unwrap_or_default(),
+        error: text(2),
+    }
 }
 
 /// The status of a GET, or why there is none.

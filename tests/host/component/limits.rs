@@ -180,6 +180,75 @@ fn component_string_bomb_a_result_that_is_too_large_ends_with_a_limit() {
 }
 
 #[test]
+fn component_string_bomb_what_is_handed_to_the_host_is_bounded_as_well() {
+    // 4,096 headers, each of two texts of 64 KiB that are one in the guest: half a gigabyte in the host.
+    let text = r#"(component
+        (import "prx:host/http-outbound@0.1.0" (instance $host
+            (export "request" (func (param "method" string) (param "url" string)
+                (param "headers" (list (tuple string string))) (param "body" (option (list u8)))
+                (result (result (tuple u16 (list (tuple string string)) (list u8)) (error string)))))))
+        (alias export $host "request" (func $request))
+        (core module $libc (memory (export "memory") 3)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
+        (core instance $libc (instantiate $libc))
+        (alias core export $libc "memory" (core memory $memory))
+        (alias core export $libc "realloc" (core func $realloc))
+        (core func $lowered (canon lower (func $request) (memory $memory) (realloc $realloc)))
+        (core module $m
+            (import "libc" "memory" (memory 3))
+            (import "host" "request" (func $request (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+            (func (export "f") (local $at i32)
+                (local.set $at (i32.const 65536))
+                (loop $next
+                    (i32.store (local.get $at) (i32.const 131072))
+                    (i32.store offset=4 (local.get $at) (i32.const 65536))
+                    (i32.store offset=8 (local.get $at) (i32.const 131072))
+                    (i32.store offset=12 (local.get $at) (i32.const 65536))
+                    (local.set $at (i32.add (local.get $at) (i32.const 16)))
+                    (br_if $next (i32.lt_u (local.get $at) (i32.const 131072))))
+                (call $request (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                    (i32.const 65536) (i32.const 4096) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))
+        (core instance $m (instantiate $m
+            (with "libc" (instance $libc)) (with "host" (instance (export "request" (func $lowered))))))
+        (func (export "f") (canon lift (core func $m "f"))))"#;
+    let host = host();
+    let plugin = load(&host, text, limits(&[]).allow("net=*".parse().unwrap()));
+    let error = error(&plugin, "f", "[]");
+    assert_eq!((error.code(), error.exit_code()), ("limit-output", 123), "{error}");
+    survives(&host);
+}
+
+#[test]
+fn grow_past_budget_the_tables_of_all_modules_share_one() {
+    let of = |first: &str| {
+        format!(
+            "(component
+                (core module $m (table $t {first} funcref)
+                    (func (export \"f\") (param i32) (result i32)
+                        (table.grow $t (ref.null func) (local.get 0))))
+                (core instance $one (instantiate $m))
+                (core instance $other (instantiate $m))
+                (func (export \"one\") (param \"more\" u32) (result s32) (canon lift (core func $one \"f\")))
+                (func (export \"other\") (param \"more\" u32) (result s32) (canon lift (core func $other \"f\"))))"
+        )
+    };
+    let host = host();
+    let plugin = load(&host, &of("300"), limits(&[("table_elements", "1000")]));
+    let mut session = plugin.session_blocking().unwrap();
+    let mut grow = |function: &str, more: u32| -> i64 {
+        session.call_blocking::<_, i64>(function, &[more]).unwrap().value
+    };
+    // 600 of 1,000 are there.
+    assert_eq!(
+        (grow("one", 300), grow("other", 101), grow("other", 100), grow("one", 1)),
+        (300, -1, 300, -1)
+    );
+    let plugin = load(&host, &of("501"), limits(&[("table_elements", "1000")]));
+    assert_eq!(error(&plugin, "one", "[0]").code(), "limit-table-elements");
+    survives(&host);
+}
+
+#[test]
 fn an_input_that_is_too_large_is_refused_before_the_guest_runs() {
     let plugin = values_on(&host(), limits(&[("input", "1MiB"), ("output", "1MiB")]));
     let json = format!("[[{}0]]", "0,".repeat(600_000));

@@ -212,3 +212,36 @@ fn a_redirect_leaves_the_list_of_urls_no_more_than_a_request_does() {
     assert_eq!(probe(&plugin, "fetch", &json!([at("/public/")])).unwrap(), 302);
     assert_eq!(server.asked().len(), 1);
 }
+
+#[test]
+fn a_plugins_own_codes_and_texts_pass_as_they_are() {
+    let world = World::new();
+    let (plugin, _home) = load(&world.host, PLAIN, &[]);
+    let answer = |args: &[&str]| {
+        let input = Input::json(&json!({ "do": "answer", "args": args })).unwrap();
+        plugin.invoke_blocking("execute", input)
+    };
+    // What PRX-Email's published plugins answer, spaces and all.
+    for output in [
+        r#"{"ok":false, "error_code":"EMAIL_REAL_NETWORK_DISABLED","tool":"email.sync"}"#,
+        r#"{ "ok": false, "error_code": "EMAIL_NOT_IMPLEMENTED" }"#,
+        r#"{"error_code":"EMAIL_NETWORK_GUARD","legacy_error_code":"EMAIL_REAL_NETWORK_DISABLED","hint":"é"}"#,
+        "no JSON at all",
+    ] {
+        let error = answer(&["false", output, "real network execution disabled by policy"]).unwrap_err();
+        assert_eq!(error.to_string(), "the plugin failed: real network execution disabled by policy");
+        assert_eq!(error.output(), Some(output));
+    }
+    let output = r#"{"ok":true,  "tool":"email.list","messages":[]}"#;
+    assert_eq!(answer(&["true", output]).unwrap().value.to_json_text(), output);
+}
+
+#[test]
+fn the_switch_for_mail_is_in_no_environment_but_that_of_a_plugin_for_mail() {
+    let world = World::with(|mut services| {
+        services.mail_network = true;
+        services
+    });
+    let (plugin, _home) = load(&world.host, PLAIN, &[]);
+    assert_eq!(probe(&plugin, "variables", &json!([])).unwrap(), json!([]));
+}
