@@ -4,6 +4,7 @@
 //! one that calls its interfaces as they are (`tests/guests/wasip2`).
 
 use std::fmt::Write as _;
+
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
@@ -157,9 +158,49 @@ struct Topic {
     checks: usize,
     set_up: fn(&Path),
     grants: fn(&Path) -> Vec<String>,
+    /// What it is run with beside its name.
+    words: &'static [&'static str],
+    input: &'static [u8],
+    /// What it leaves with, by preview, where that is no number of checks.
+    leaves: Option<[i32; 2]>,
 }
 
 impl Topic {
+    const fn words(self, words: &'static [&'static str]) -> Self {
+        Topic { words, ..self }
+    }
+
+    const fn input(self, input: &'static [u8]) -> Self {
+        Topic { input, ..self }
+    }
+
+    const fn leaves(self, codes: [i32; 2]) -> Self {
+        Topic { leaves: Some(codes), ..self }
+    }
+
+    /// What it is called in the table.
+    fn title(&self) -> String {
+        let of = if self.of == Of::Own { "preview 2 by itself: " } else { "" };
+        let granted =
+            (self.grants)(Path::new("/")).iter().any(|grant| ["clock", "random"].contains(&&**grant));
+        let code = self.leaves.map(|_| format!(" {}", self.words.join(" "))).unwrap_or_default();
+        format!("{of}{}{code}{}", self.name, if granted { ", granted" } else { "" })
+    }
+
+    fn run(&self, guest: &Path, folder: &Path) -> Output {
+        let grants = (self.grants)(folder);
+        let mut command = airlock();
+        // What of these is not granted is not seen.
+        command.env("WASI_ONE", "1").env("WASI_TWO", "a=b c").arg("run");
+        command.args(grants.iter().flat_map(|grant| ["--allow", grant])).arg(guest).arg("--");
+        command.arg(self.name).args(self.words);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // One that reads nothing may have ended.
+        let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), self.input);
+        child.wait_with_output().unwrap()
+    }
+
     /// What is run of it for a preview, if anything.
     fn guest(&self, preview: Preview) -> Option<PathBuf> {
         match (self.of, preview) {
@@ -177,7 +218,7 @@ const fn with(
     set_up: fn(&Path),
     grants: fn(&Path) -> Vec<String>,
 ) -> Topic {
-    Topic { of, name, checks, set_up, grants }
+    Topic { of, name, checks, set_up, grants, words: &[], input: b"", leaves: None }
 }
 
 fn to_write(folder: &Path) -> Vec<String> {
@@ -204,7 +245,17 @@ fn to_write_by_the_clock(folder: &Path) -> Vec<String> {
     [to_write(folder), clock(folder)].concat()
 }
 
-const TOPICS: [Topic; 26] = [
+fn variables(_folder: &Path) -> Vec<String> {
+    vec!["env=WASI_*".to_owned()]
+}
+
+fn variable(_folder: &Path) -> Vec<String> {
+    vec!["env=WASI_ONE".to_owned()]
+}
+
+const WORDS: &[&str] = &["", "two words", "\u{e9}\u{2603}", "--x"];
+
+const TOPICS: [Topic; 37] = [
     with(Of::Both, "opening", 56, with_absolute_link, to_write),
     with(Of::Both, "reading", 89, empty, to_write),
     with(Of::Both, "folders", 38, empty, to_write),
@@ -220,6 +271,13 @@ const TOPICS: [Topic; 26] = [
     with(Of::Both, "polling", 23, empty, to_write_by_the_clock),
     with(Of::Both, "randomness", 7, empty, nothing),
     with(Of::Both, "randomness", 7, empty, random),
+    with(Of::Both, "preopens", 2, empty, nothing),
+    with(Of::Both, "arguments", 14, empty, variables).words(WORDS),
+    with(Of::Both, "input", 3, empty, nothing).words(&["7"]).input(b"three times seven by."),
+    with(Of::Both, "output", 8, empty, nothing),
+    with(Of::Both, "leaving", 0, empty, nothing).words(&["0"]).leaves([0, 0]),
+    with(Of::Both, "leaving", 0, empty, nothing).words(&["7"]).leaves([7, 1]),
+    with(Of::Both, "leaving", 0, empty, nothing).words(&["255"]).leaves([255, 1]),
     with(Of::Own, "opening", 27, with_fifo, to_write),
     with(Of::Own, "places", 24, empty, to_write),
     with(Of::Own, "folders", 26, empty, to_write),
@@ -231,6 +289,10 @@ const TOPICS: [Topic; 26] = [
     with(Of::Own, "polling", 8, empty, clock),
     with(Of::Own, "random", 8, empty, nothing),
     with(Of::Own, "random", 8, empty, random),
+    with(Of::Own, "environment", 5, empty, variable).words(WORDS),
+    with(Of::Own, "stdio", 15, empty, nothing).input(b"in 1\nin 2\n"),
+    with(Of::Own, "leaving", 0, empty, nothing).words(&["0"]).leaves([0, 0]),
+    with(Of::Own, "leaving", 0, empty, nothing).words(&["7"]).leaves([7, 1]),
 ];
 
 /// Where preview 2, or what stands between, has another answer: the topic, the check, and the answer.
@@ -244,13 +306,16 @@ const DIFFERENT: [(&str, &str, &str); 6] = [
     ("output", "pread of standard input is ESPIPE", "28 (Invalid argument), expected 70 (Invalid seek)"),
 ];
 
-/// Runs every topic for both previews, and has a table of them.
+/// Where the table is that is made of the topics.
+const PAGE: &str = "docs/wasi.md";
+
+/// Runs every topic for both previews; the table of them is in the documents.
 #[test]
 fn every_check_of_both_previews_has_its_answer() {
-    let mut table = format!("{:12} {:>6}  {:24} {:24}\n", "topic", "checks", "preview 1", "preview 2");
-    let mut is_right = true;
+    let mut table = "| topic | checks | preview 1 | preview 2 |\n|---|--:|---|---|\n".to_owned();
+    let mut faults = String::new();
     for topic in &TOPICS {
-        let (mut cells, mut wrong) = (Vec::new(), String::new());
+        let mut cells = Vec::new();
         for preview in PREVIEWS {
             let Some(guest) = topic.guest(preview) else {
                 cells.push("-".to_owned());
@@ -258,14 +323,26 @@ fn every_check_of_both_previews_has_its_answer() {
             };
             let folder = tempfile::tempdir().unwrap();
             (topic.set_up)(folder.path());
-            let output = run(&guest, &(topic.grants)(folder.path()), &[topic.name]);
+            let output = topic.run(&guest, folder.path());
+            let mut wrong = String::new();
             cells.push(judge(topic, preview, &output, &mut wrong));
+            if !wrong.is_empty() {
+                writeln!(faults, "{}\n{wrong}", topic.title()).unwrap();
+            }
         }
-        writeln!(table, "{:12} {:6}  {:24} {:24}", topic.name, topic.checks, cells[0], cells[1]).unwrap();
-        is_right &= wrong.is_empty();
-        table.push_str(&wrong);
+        writeln!(table, "| {} | {} | {} | {} |", topic.title(), topic.checks, cells[0], cells[1]).unwrap();
     }
-    assert!(is_right, "\n{table}");
+    assert!(faults.is_empty(), "\n{table}\n{faults}");
+    let page = repository().join(PAGE);
+    let committed = std::fs::read_to_string(&page).unwrap_or_default();
+    let (before, after) = committed.split_once("| topic |").expect("it has the table");
+    let after = after.split_once("\n\n").map_or("", |(_, after)| after);
+    let updated = format!("{before}{table}\n{after}");
+    if std::env::var_os("AIRLOCK_UPDATE_DOCS").is_some() {
+        std::fs::write(&page, &updated).unwrap();
+    }
+    let committed = std::fs::read_to_string(&page).unwrap();
+    assert_eq!(committed, updated, "the table in {PAGE} is made with AIRLOCK_UPDATE_DOCS=1 cargo test");
 }
 
 /// What a topic came to, in a cell of the table; what is wrong with it is added to that.
@@ -289,10 +366,12 @@ fn judge(topic: &Topic, preview: Preview, output: &Output, wrong: &mut String) -
         }
     }
     let different = told.iter().filter(|(_, found)| found.is_some()).count();
-    if told.len() != topic.checks || output.status.code() != preview.left_with(different) {
+    let leaves = topic.leaves.map(|codes| codes[usize::from(preview == Preview::Two)]);
+    if told.len() != topic.checks || output.status.code() != leaves.or_else(|| preview.left_with(different)) {
         writeln!(wrong, "    {preview:?}: {} checks\n{}", told.len(), describe(output)).unwrap();
     }
     match different {
+        _ if leaves.is_some() => format!("exit code {}", output.status.code().unwrap_or(-1)),
         0 => format!("{} pass", told.len()),
         _ => format!("{} pass, {different} differ", told.len() - different),
     }

@@ -84,6 +84,7 @@ fn run(topic: &str, words: Vec<String>) -> Option<Suite> {
         "polling" => others::polling(&mut suite),
         "random" => others::random(&mut suite),
         "environment" => others::environment(&mut suite),
+        "stdio" => streams::stdio(&mut suite),
         "sending" => requests::sending(&mut suite),
         "get" => requests::get(&mut suite),
         "post" => requests::post(&mut suite),

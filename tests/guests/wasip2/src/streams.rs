@@ -1,5 +1,6 @@
 //! Streams of files, and how much may be written.
 
+use bindings::cli::{stderr, stdin, stdout};
 use bindings::filesystem::types::{Descriptor, filesystem_error_code};
 use bindings::io::streams::{InputStream, OutputStream, StreamError};
 
@@ -113,4 +114,35 @@ pub fn quota(suite: &mut Suite) {
         root.link_at(bindings::filesystem::types::PathFlags::empty(), "one", &root, "four"),
         "quota",
     );
+}
+
+/// The three standard streams; what is read is `in 1\nin 2\n`.
+pub fn stdio(suite: &mut Suite) {
+    let (input, again) = (stdin::get_stdin(), stdin::get_stdin());
+    input.subscribe().block();
+    suite.is("input comes", input.blocking_read(3).ok(), Some(b"in ".to_vec()));
+    suite.is("it is one, however often it is had", again.blocking_read(2).ok(), Some(b"1\n".to_vec()));
+    suite.is("skipped", input.blocking_skip(3).ok(), Some(3));
+    suite.is("no bytes are no end", input.read(0).ok(), Some(Vec::new()));
+    suite.is("the rest", all_of(&input), b"2\n".to_vec());
+    suite.is("then it has ended", told(input.read(1)), "closed".to_owned());
+    suite.is("and stays so", told(again.blocking_read(1)), "closed".to_owned());
+    let (output, errors) = (stdout::get_stdout(), stderr::get_stderr());
+    suite.is("output takes some", output.check_write().is_ok_and(|leave| leave > 0), true);
+    suite.is("output", told(write(&output, b"out 1\n")), "fine".to_owned());
+    suite.is("errors", told(write(&errors, b"err 1\n")), "fine".to_owned());
+    suite.is("nothing is written", told(output.blocking_write_and_flush(b"")), "fine".to_owned());
+    suite.is("zeros", told(output.blocking_write_zeroes_and_flush(2)), "fine".to_owned());
+    suite.is(
+        "output again",
+        told(stdout::get_stdout().blocking_write_and_flush(b"\nout 2\n")),
+        "fine".to_owned(),
+    );
+    suite.is(
+        "errors again",
+        told(stderr::get_stderr().blocking_write_and_flush(b"err 2\n")),
+        "fine".to_owned(),
+    );
+    drop(output);
+    suite.is("one that is dropped is one of many", told(stdout::get_stdout().flush()), "fine".to_owned());
 }
