@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use wasmtime::Engine;
 
 use super::{Cache, CacheSettings, FileKind, FileName, Turn};
-use crate::code::{Code, CodeKind, CompiledCode, Hex, Mapping, Tag, Variant};
+use crate::code::{Authentic, Code, CodeKey, CodeKind, CompiledCode, Hex, Mapping, Tag, Variant};
 use crate::compile::Configuration;
 use crate::engines::compiler_config;
 use crate::{Allocation, Artifact, Compiled, EngineKey, EngineSettings, Engines, InProcess, Origin, Shape};
@@ -169,5 +169,46 @@ proptest! {
         prop_assert!(cache.code(&variant, |_| Ok(())).is_none());
         prop_assert!(cache.admitted(&variant).is_none());
         prop_assert_eq!(cache.entries().expect("readable"), vec![]);
+    }
+}
+
+#[test]
+fn a_tag_is_that_of_the_whole_however_many_threads_look_at_it() {
+    const PIECE: usize = 1 << 20;
+    let key = CodeKey::derive(&[7; 32]);
+    let variant = Variant { digest: Digest::of(b"wasm"), configuration: Hex([1; 16]) };
+    let other = Variant { configuration: Hex([2; 16]), ..variant };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("code");
+    let genuine = |variant: &Variant, tag: &Tag, bytes: &[u8], mapping: Mapping| {
+        std::fs::write(&path, bytes).expect("written");
+        let file = std::fs::File::open(&path).expect("there");
+        Authentic::check(&key, variant, tag, file, mapping).expect("read").is_some()
+    };
+    for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 4 * PIECE, 6 * PIECE + 3] {
+        let bytes: Vec<u8> =
+            (0..length as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let tag = key.tag(&variant, &CompiledCode::from_worker(bytes.clone(), CodeKind::Module));
+        for mapping in [Mapping::Shared, Mapping::Copy] {
+            let is_genuine = |bytes: &[u8]| genuine(&variant, &tag, bytes, mapping);
+            assert!(is_genuine(&bytes), "{length}");
+            assert!(!genuine(&other, &tag, &bytes, mapping), "{length}: of something else");
+            // One byte of each piece, at both of its ends.
+            for at in (0..length).step_by(PIECE).flat_map(|at| [at, (at + PIECE - 1).min(length - 1)]) {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1;
+                assert!(!is_genuine(&changed), "{length}: byte {at}");
+            }
+            assert!(!is_genuine(&[&bytes[..], b"\0"].concat()), "{length}: longer");
+            if length > 0 {
+                assert!(!is_genuine(&bytes[1..]) && !is_genuine(&bytes[..length - 1]), "{length}: shorter");
+            }
+            if length >= 2 * PIECE {
+                let mut swapped = bytes.clone();
+                let (first, rest) = swapped.split_at_mut(PIECE);
+                first.swap_with_slice(&mut rest[..PIECE]);
+                assert!(!is_genuine(&swapped), "{length}: in another order");
+            }
+        }
     }
 }
