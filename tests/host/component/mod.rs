@@ -1,6 +1,7 @@
 //! Components: programs, and functions that are called with values of WIT's types.
 
 mod calls;
+mod datagrams;
 mod files;
 mod languages;
 mod limits;

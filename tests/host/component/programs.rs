@@ -1,7 +1,7 @@
 //! Programs that are components: what of preview 2 they have, and whom they may connect to.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -37,20 +37,20 @@ fn silent() -> (u16, TcpListener) {
     (listener.local_addr().unwrap().port(), listener)
 }
 
-fn allow(options: LoadOptions, granted: &[&str]) -> LoadOptions {
+pub(super) fn allow(options: LoadOptions, granted: &[&str]) -> LoadOptions {
     granted.iter().fold(options, |options, granted| options.allow(granted.parse().unwrap()))
 }
 
-fn load_on(host: &Host, options: LoadOptions) -> Plugin {
+pub(super) fn load_on(host: &Host, options: LoadOptions) -> Plugin {
     // The component alone: beside its manifest it would be fledge's.
     host.load_blocking(std::fs::read(repository("plugins/tcp-echo/tcp-echo.wasm")).unwrap(), options).unwrap()
 }
 
-fn load(granted: &[&str]) -> Plugin {
+pub(super) fn load(granted: &[&str]) -> Plugin {
     load_on(&host(), allow(LoadOptions::new(), granted))
 }
 
-fn run_in(mode: Mode, plugin: &Plugin, args: &[&str]) -> Result<Program, Error> {
+pub(super) fn run_in(mode: Mode, plugin: &Plugin, args: &[&str]) -> Result<Program, Error> {
     mode.run(plugin, ProgramInput::new().args(args.iter().copied())).map(|outcome| outcome.value)
 }
 
@@ -60,13 +60,13 @@ fn run(plugin: &Plugin, args: &[&str]) -> (i32, String, String) {
     (program.code, text(program.stdout), text(program.stderr))
 }
 
-fn printed(plugin: &Plugin, args: &[&str]) -> String {
+pub(super) fn printed(plugin: &Plugin, args: &[&str]) -> String {
     let (code, stdout, stderr) = run(plugin, args);
     assert_eq!((code, stderr.as_str()), (0, ""), "{args:?}");
     stdout
 }
 
-fn failed(plugin: &Plugin, args: &[&str]) -> String {
+pub(super) fn failed(plugin: &Plugin, args: &[&str]) -> String {
     let (code, stdout, stderr) = run(plugin, args);
     assert_eq!((code, stdout.as_str()), (1, ""), "{args:?}");
     stderr
@@ -118,7 +118,7 @@ fn an_address_or_a_port_that_is_not_granted_is_refused_and_recorded() {
 }
 
 /// What a host has that looks names up where `fakes` say.
-fn with_names(fakes: &Fakes, names: &[(&str, &[&str])]) -> Host {
+pub(super) fn with_names(fakes: &Fakes, names: &[(&str, &[&str])]) -> Host {
     for (name, addresses) in names {
         let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().unwrap());
         fakes.resolver.answer(name, addresses);
@@ -182,133 +182,6 @@ fn nobody_connects_to_a_component() {
     assert_eq!(failed(&plugin, &["listen"]), "tcp-echo: listening: access-denied\n");
     for port in ["0", "4000"] {
         assert_eq!(failed(&plugin, &["bind", port]), "tcp-echo: binding: access-denied\n");
-    }
-}
-
-/// A server that answers each datagram with itself, for so many; where it is. Before each answer a stranger
-/// sends one to the same place.
-fn datagrams(count: usize) -> (u16, JoinHandle<()>) {
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = server.local_addr().unwrap().port();
-    let answer = move || {
-        let mut bytes = [0; 100];
-        for _ in 0..count {
-            let (length, from) = server.recv_from(&mut bytes).unwrap();
-            stranger.send_to(b"something else", from).unwrap();
-            server.send_to(&bytes[..length], from).unwrap();
-        }
-    };
-    (port, std::thread::spawn(answer))
-}
-
-#[test]
-fn a_component_sends_datagrams_to_a_granted_address_and_hears_nobody_else() {
-    let (port, server) = datagrams(2 * MODES.len());
-    let plugin = load(&[&format!("net=udp://127.0.0.1:{port}")]);
-    let server_at = format!("127.0.0.1:{port}");
-    for mode in MODES {
-        for (word, answer) in [("udp", "a line\n"), ("udp-any", "the server: a line\n")] {
-            let program = run_in(mode, &plugin, &[word, &server_at, "a line"]).unwrap();
-            let said = (program.code, String::from_utf8(program.stdout), String::from_utf8(program.stderr));
-            assert_eq!(said, (0, Ok(answer.to_owned()), Ok(String::new())), "{mode:?}");
-        }
-    }
-    server.join().unwrap();
-}
-
-#[test]
-fn a_datagram_goes_nowhere_that_is_not_granted() {
-    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = receiver.local_addr().unwrap().port();
-    let target = format!("127.0.0.1:{port}");
-    for granted in [
-        &[][..],
-        &["net=udp://127.0.0.1:1"],
-        &["net=udp://127.0.0.2:*"],
-        // By another scheme, by a name, and as one of all there are.
-        &[&format!("net=tcp://127.0.0.1:{port}")],
-        &["net=udp://localhost:*"],
-        &["net=udp://*:*"],
-        &["net=*"],
-    ] {
-        let plugin = load(granted);
-        assert_eq!(
-            failed(&plugin, &["udp", &target, "x"]),
-            "tcp-echo: a stream: access-denied\n",
-            "{granted:?}"
-        );
-        assert_eq!(
-            failed(&plugin, &["udp-any", &target, "x"]),
-            "tcp-echo: sending: access-denied\n",
-            "{granted:?}"
-        );
-    }
-    // Leave for datagrams is none for a connection.
-    let error = failed(&load(&[&format!("net=udp://{target}")]), &[&target]);
-    assert_eq!(error, "tcp-echo: connecting: access-denied\n");
-    // Those before the first that is refused are sent.
-    let plugin = load(&[&format!("net=udp://{target}")]);
-    assert_eq!(printed(&plugin, &["reach", &target, "3"]), "1\n");
-    // Nobody is to know beforehand where it can be spoken to.
-    for port in ["0", "4000"] {
-        let error = failed(&load(&["net=udp://127.0.0.1:*"]), &["udp-bind", port]);
-        assert_eq!(error, "tcp-echo: binding: access-denied\n");
-    }
-    let mut bytes = [0; 100];
-    assert_eq!(receiver.recv(&mut bytes).unwrap(), 5);
-    receiver.set_nonblocking(true).unwrap();
-    let more = receiver.recv(&mut bytes).expect_err("there was one");
-    assert_eq!((more.kind(), &bytes[..5]), (ErrorKind::WouldBlock, &b"hello"[..]));
-    let audit = Arc::new(MemoryAudit::new());
-    let host = Host::builder().slots(2).audit(audit.clone(), OnAuditFailure::Refuse).build().unwrap();
-    failed(&load_on(&host, LoadOptions::new()), &["udp", &target, "x"]);
-    let refused =
-        AuditEvent::Refused { capability: format!("net=udp://{target}").parse().unwrap(), count: 1 };
-    assert!(audit.events().iter().any(|(_, event)| *event == refused), "{:?}", audit.events());
-}
-
-#[test]
-fn dns_to_loopback_a_name_for_datagrams_is_looked_up_and_checked_like_every_other() {
-    let fakes = fakes();
-    let (port, server) = datagrams(1);
-    let host = with_names(&fakes, &[("inner.test", &["127.0.0.1"]), ("db.test", &["8.8.8.8"])]);
-    let plugin = load_on(&host, allow(LoadOptions::new(), &["net=udp://*.test:*"]));
-    assert_eq!(failed(&plugin, &["lookup", "inner.test"]), "tcp-echo: looking up: access-denied\n");
-    assert_eq!(printed(&plugin, &["lookup", "db.test"]), "8.8.8.8\n");
-    // Only as datagrams.
-    assert_eq!(failed(&plugin, &["db.test:53"]), "tcp-echo: connecting: access-denied\n");
-    let address = format!("net=udp://127.0.0.1:{port}");
-    let plugin = load_on(&host, allow(LoadOptions::new(), &["net=udp://inner.test:*", &address]));
-    assert_eq!(printed(&plugin, &["udp", &format!("inner.test:{port}"), "hello"]), "hello\n");
-    server.join().unwrap();
-}
-
-#[test]
-fn sockets_for_datagrams_and_whom_they_are_sent_to_are_counted() {
-    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let target = receiver.local_addr().unwrap().to_string();
-    let host = host();
-    let plugin = load_on(&host, allow(limits(&[("http_requests", "3")]), &["net=udp://127.0.0.1:*"]));
-    assert_eq!(printed(&plugin, &["datagrams", "3"]), "3\n");
-    assert_eq!(failed(&plugin, &["datagrams", "4"]), "tcp-echo: a socket: new-socket-limit\n");
-    assert_eq!(printed(&plugin, &["reach", &target, "3"]), "3\n");
-    assert_eq!(printed(&plugin, &["reach", &target, "9"]), "3\n");
-    // Whoever tries without end comes to one.
-    let plugin = load_on(&host, limits(&[("host_calls", "1000"), ("http_requests", "1000000")]));
-    let error = run_in(Mode::Blocking, &plugin, &["datagrams", "1000000"]).expect_err("it never ends");
-    assert_eq!(error.code(), "limit-host-calls");
-    survives(&host);
-}
-
-#[test]
-fn slow_host_call_a_datagram_that_is_never_answered_is_cut_off_at_the_deadline() {
-    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let target = silent.local_addr().unwrap().to_string();
-    let plugin = load_on(&host(), allow(limits(&[("timeout", "300ms")]), &[&format!("net=udp://{target}")]));
-    for mode in MODES {
-        let error = run_in(mode, &plugin, &["udp", &target, "x"]).expect_err("it takes too long");
-        assert_eq!((error.code(), error.exit_code()), ("deadline", 124), "{mode:?}");
     }
 }
 
