@@ -148,9 +148,8 @@ fn an_account_is_tested_and_mail_goes_out_and_comes_back() {
         let told = format!("exit 0\n--- stderr\n`{feature}` is on for work\n");
         assert_eq!(round.text(&["account", "switch", feature, "on"]), told);
     }
-    let named = [&send[..], &["--attach", "tests/cli/main.rs"]].concat();
-    let refused = round.typed(&named, "At noon?");
-    assert!(refused.starts_with("exit 2\n--- stderr\nerror: "), "{refused}");
+    let refused = round.typed(&send, "At noon?");
+    assert_eq!(refused, "exit 2\n--- stderr\nerror: attachment content type is not allowed\n");
     let send = ["send", "--to", "bert@x.example", "--subject", "lunch"];
     assert_eq!(round.typed(&send, "At noon?"), "exit 0\n--- stderr\nsent as 1\n");
     assert_eq!(round.exim.delivered(1).len(), 1);
@@ -193,6 +192,9 @@ fn an_account_is_tested_and_mail_goes_out_and_comes_back() {
     });
     let changing = ["message_id", "provider_message_id", "next_attempt_at"];
     assert_eq!(without(replied, &changing), without(expected, &changing));
+    assert_eq!(round.text(&["outbox", "check", "2"]), "exit 0\n--- stderr\n2 was sent: it is in `Sent`\n");
+    let checked = json!({ "schema": 1, "ok": true, "id": 2, "found": "Sent", "missing": [] });
+    assert_eq!(round.json(&["outbox", "check", "2"]), (0, checked));
     let answer = round.exim.delivered(2).into_iter().find(|text| text.contains("At one."));
     let answer = answer.unwrap();
     assert!(answer.contains("Subject: Re: lunch\n") && answer.contains(&format!("In-Reply-To: {id}\n")));
@@ -200,6 +202,44 @@ fn an_account_is_tested_and_mail_goes_out_and_comes_back() {
     let inbox = json!({ "ok": true, "tool": "email.sync", "account_id": 1, "folder": "INBOX", "synced": 1,
         "cursor": "2", "data": null, "error": null });
     assert_eq!((code, synced), (0, json!({ "schema": 1, "ok": true, "synced": 1, "folders": [inbox] })));
+    let told = round.typed(&["reply", &id, "--all"], "At two, then.");
+    assert_eq!(told, "exit 0\n--- stderr\nsent as 3\n");
+    let note = round.place.home().join("note.txt");
+    std::fs::write(&note, "bring a coat").unwrap();
+    let html = round.place.home().join("body.html");
+    std::fs::write(&html, "<b>Rain.</b>").unwrap();
+    let (note, html) = (note.to_str().unwrap(), html.to_str().unwrap());
+    let to = ["send", "--to", "bert@x.example", "--cc", "c@x.example", "--bcc", "d@x.example"];
+    let rest = ["--subject", "coat", "--body", "Rain.", "--html", html, "--attach", note];
+    let (code, sent) = round.json(&[&to[..], &rest].concat());
+    let expected = json!({
+        "schema": 1, "ok": true, "tool": "email.send", "account_id": 1, "to": "bert@x.example",
+        "subject": "coat", "status": "sent", "error": null,
+        "data": { "outbox_id": 4, "status": "sent", "held": null, "retries": 0 },
+    });
+    assert_eq!((code, without(sent, &changing)), (0, expected));
+    round.exim.delivered(4);
+    round.ok(&["sync"]);
+    let told = round.text(&["show", &round.newest()]);
+    assert!(told.contains("\nattached   note.txt (text/plain, 12 B)\n"), "{told}");
+}
+
+#[test]
+fn servers_of_an_authority_that_an_account_does_not_have_are_told_nothing() {
+    let round = Round::new();
+    let (imap, smtp) =
+        (format!("localhost:{}", round.dovecot.tls_port), format!("localhost:{}", round.exim.tls_port));
+    let account = ["account", "add", "work", "--email", "anna@x.example", "--user", "anna"];
+    round.typed(&[&account[..], &["--imap", &imap, "--smtp", &smtp]].concat(), PASSWORD);
+    let told = round.text(&["account", "test"]);
+    let unknown = "network error while contacting provider: no encrypted connection: invalid peer \
+                   certificate: UnknownIssuer";
+    assert_eq!(told, format!("exit 1\n--- stdout\nimap failed: {unknown}\nsmtp failed: {unknown}\n"));
+    let servers = ["imap", "smtp"].map(|name| json!({ "protocol": name, "ok": false, "error": unknown }));
+    let tested = json!({ "schema": 1, "ok": false, "servers": servers });
+    assert_eq!(round.json(&["account", "test"]), (1, tested));
+    // Nobody was logged in.
+    assert!(!round.dovecot.log().contains("Login:"), "{}", round.dovecot.log());
 }
 
 #[test]

@@ -130,8 +130,10 @@ impl UserMail {
         }
         let in_file = self.place()? != SecretPlace::Keyring && mailbox.has_secrets(SecretPlace::File);
         if in_file && given_passphrase().is_none() {
-            let told = "what waits in the outbox of mail is not sent by this: it takes the passphrase in";
-            self.printer.warning(&format!("{told} `{PASSPHRASE}`"));
+            if mailbox.next_due()?.is_some() {
+                let told = "what waits in the outbox of mail is not sent by this: it takes the passphrase in";
+                self.printer.warning(&format!("{told} `{PASSPHRASE}`"));
+            }
             return Ok(None);
         }
         service.start_outbox(|_| ()).map(Some)

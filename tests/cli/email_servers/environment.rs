@@ -1,6 +1,7 @@
-//! The variables of PRX-Email with tokens, which are for the only account.
+//! Tokens, which real servers take: of PRX-Email's variables, and of a login.
 
 use super::Round;
+use crate::provider::Provider;
 use crate::server::TOKEN;
 use crate::support::describe;
 
@@ -53,4 +54,21 @@ fn tokens_of_the_environment_are_for_the_only_account_and_else_named_as_unused()
         run(&round, &[(imap, "")], &["sync", "--account", "work"]),
         "exit 2\n--- stderr\nerror: there is no imap token of `work`: log in\n"
     );
+}
+
+#[test]
+fn what_a_login_gets_lets_an_account_in_at_its_servers() {
+    let (round, provider) = (Round::new(), Provider::start());
+    TOKEN.clone_into(&mut provider.state().access);
+    round.add("work", "anna@x.example", &["--auth", "oauthbearer", "--smtp-auth", "xoauth2"]);
+    let (tokens, device) = (provider.at("token"), provider.at("device"));
+    let at = ["login", "--device", "--token-url", &tokens, "--device-url", &device];
+    let as_whom = ["--client-id", "a-client", "--scope", "mail", "--scope", "offline_access"];
+    let told = run(&round, &[], &[&at[..], &as_whom].concat());
+    let page = provider.at("type");
+    assert_eq!(told, format!("exit 0\n--- stderr\nOpen {page} and type ABCD\nlogged in as work\n"));
+    assert_eq!(run(&round, &[], &["account", "test"]), "exit 0\n--- stdout\nimap ok\nsmtp ok\n");
+    // A token of the environment goes before it.
+    let told = run(&round, &[("PRX_EMAIL_IMAP_OAUTH_TOKEN", "other")], &["account", "test"]);
+    assert!(told.starts_with("exit 1\n--- stdout\nimap failed: ") && told.ends_with("\nsmtp ok\n"), "{told}");
 }

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{DEFERRING, Round};
+use crate::support::describe;
 
 const SEND: [&str; 7] = ["send", "--to", "bert@x.example", "--subject", "lunch", "--body", "At noon?"];
 
@@ -95,13 +96,25 @@ fn what_waits_is_sent_beside_plugins_too() {
         let (_, listed) = round.json(&["outbox", "list"]);
         assert_eq!(listed["outbox"][0]["delivery"]["status"], json!("sent"));
     }
-    // Nobody is there to be asked, and no attempt is wasted.
-    let mut command = round.airlock();
-    command.args(["rpc"]).env_remove("AIRLOCK_MAIL_PASSPHRASE");
-    let output = start(&mut command).wait_with_output().unwrap();
+    // Nobody is there to be asked for a passphrase, which is said where something waits.
+    let without = |args: &[&str]| {
+        let mut command = round.airlock();
+        command.args(args).env_remove("AIRLOCK_MAIL_PASSPHRASE");
+        describe(&start(&mut command).wait_with_output().unwrap())
+    };
+    assert_eq!(without(&["rpc"]), "exit 0\n");
+    round.defer(true);
+    round.text(&SEND);
+    round.ok(&["outbox", "retry", "3"]);
     assert_eq!(
-        String::from_utf8_lossy(&output.stderr),
-        "warning: what waits in the outbox of mail is not sent by this: it takes the passphrase in \
-         `AIRLOCK_MAIL_PASSPHRASE`\n"
+        without(&["rpc"]),
+        "exit 0\n--- stderr\nwarning: what waits in the outbox of mail is not sent by this: it takes the \
+         passphrase in `AIRLOCK_MAIL_PASSPHRASE`\n"
     );
+    let told = without(&["email", "outbox", "run"]);
+    assert!(told.starts_with("exit 125\n") && told.contains("set `AIRLOCK_MAIL_PASSPHRASE`"), "{told}");
+    // No attempt was wasted on it.
+    let (_, listed) = round.json(&["outbox", "list"]);
+    let delivery = &listed["outbox"][0]["delivery"];
+    assert_eq!((&delivery["status"], &delivery["retries"]), (&json!("pending"), &json!(1)));
 }

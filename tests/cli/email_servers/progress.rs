@@ -1,8 +1,9 @@
 //! What a person sees while mail is fetched.
 
+use std::process::Command;
 use std::time::Duration;
 
-use super::{PASSWORD, Round, raw};
+use super::{PASSPHRASE, PASSWORD, Round, raw};
 use crate::proxy::{Fault, Proxy};
 use crate::terminal::Terminal;
 
@@ -37,4 +38,29 @@ fn one_bar_goes_over_all_folders_and_nothing_of_it_is_left() {
     let error = "network error while contacting provider: the server ended the connection";
     let told = format!("error: `INBOX` of work: {error}\n0 new messages\n");
     assert_eq!(sync().end(), (1, told));
+}
+
+#[test]
+fn a_passphrase_is_asked_for_once_however_many_accounts_need_it() {
+    let round = Round::with_account("");
+    round.add("home", "bert@x.example", &[]);
+    round.dovecot.deliver(["one", "two"].map(raw));
+    let mut airlock = round.airlock();
+    airlock.args(["email", "sync", "--all-accounts", "--all"]).env_remove("AIRLOCK_MAIL_PASSPHRASE");
+    // Whoever is asked has the terminal for its own.
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(airlock.get_program()).args(airlock.get_args());
+    command.current_dir(airlock.get_current_dir().unwrap()).env("TERM", "xterm");
+    for (name, value) in airlock.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let mut terminal = Terminal::run(command);
+    terminal.expect("Passphrase of the secrets of mail (not shown): ");
+    terminal.type_line(PASSPHRASE);
+    let (code, seen) = terminal.end_raw();
+    assert_eq!((code, seen.matches("Passphrase").count()), (0, 1), "{seen}");
+    assert!(seen.ends_with("4 new messages\n"), "{seen}");
 }

@@ -2,12 +2,13 @@
 
 use std::sync::mpsc;
 
-use airlock_email::{Looked, MailService, Mailbox, OutboxEntry};
+use airlock_email::{Looked, Mailbox, OutboxEntry};
 use airlock_host::{Delivery, Error, MailTask, visible};
 use serde_json::{Value, json};
 
 use super::super::Session;
 use crate::flags::OutboxTask;
+use crate::mail::Opened;
 use crate::printer::Printer;
 
 pub(super) fn run(session: &Session, task: &OutboxTask) -> Result<u8, Error> {
@@ -33,7 +34,7 @@ pub(super) fn run(session: &Session, task: &OutboxTask) -> Result<u8, Error> {
             session.printer.note(&format!("sent {sent} of {} that were due", tried.len()));
             Ok(u8::from(failed > 0))
         }
-        OutboxTask::Run => run_on(session, service),
+        OutboxTask::Run => run_on(session, session.mail()?),
         OutboxTask::Retry { id } => {
             service.retry(*id)?;
             session.printer.note(&format!("{id} is due again; `airlock email outbox send` sends it"));
@@ -54,7 +55,12 @@ pub(super) fn run(session: &Session, task: &OutboxTask) -> Result<u8, Error> {
 }
 
 /// Sends what is due, whenever it is, until somebody ends it.
-fn run_on(session: &Session, service: &MailService) -> Result<u8, Error> {
+fn run_on(session: &Session, opened: &Opened) -> Result<u8, Error> {
+    let service = &opened.service;
+    if let Some(account) = service.mailbox().accounts()?.first() {
+        // Has what secrets are under opened: no message is tried without, and nobody is asked later on.
+        opened.credentials.client_secret(account)?;
+    }
     let (end, ended) = mpsc::channel();
     ctrlc::set_handler(move || {
         // Whoever asks twice is already being served.

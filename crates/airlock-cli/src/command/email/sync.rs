@@ -1,6 +1,6 @@
 //! Mail that is fetched: of one account, or of all of them at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 
@@ -111,8 +111,13 @@ fn folders(
     accounts: &[Account],
 ) -> Result<Vec<Result<Vec<String>, MailError>>, Error> {
     if !asked.all {
-        let inbox = || vec!["INBOX".to_owned()];
-        let folders = if asked.folders.is_empty() { inbox() } else { asked.folders.clone() };
+        let mut folders = asked.folders.clone();
+        // What was said twice is fetched once: no folder is fetched by two at the same time.
+        let mut said = BTreeSet::new();
+        folders.retain(|folder| said.insert(folder.clone()));
+        if folders.is_empty() {
+            folders.push("INBOX".to_owned());
+        }
         return Ok(accounts.iter().map(|_| Ok(folders.clone())).collect());
     }
     for account in accounts {
@@ -178,12 +183,12 @@ impl Watch for Bar {
         let is_first = seen.is_empty();
         seen.insert((progress.account_id, progress.folder.to_owned()), (progress.done, progress.total));
         let Some(bar) = self.moving.as_ref().map(Moving::bar) else { return };
-        if is_first && let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
-            bar.set_style(style);
-        }
         let (done, total) = seen.values().fold((0, 0), |(done, total), one| (done + one.0, total + one.1));
         bar.set_length(total);
         bar.set_position(done);
         bar.set_message(visible(progress.folder, false).into_owned());
+        if is_first && let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
+            bar.set_style(style);
+        }
     }
 }
