@@ -313,7 +313,7 @@ fn a_sync_of_all_folders_goes_on_after_one_that_fails_and_tells_of_it() {
     session.append("Notes", &raw("three"));
     // Listed, and not to be opened.
     let broken = round.exim.home.path().join("maildir/.Broken");
-    std::fs::set_permissions(&broken, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&broken, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     let told = round.text(&["sync", "--all"]);
     // What the server says has the time in it.
     let error = "provider rejected the request: [SERVERBUG] Internal error occurred.";
