@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::dovecot::Dovecot;
 use crate::plugins::Place;
+use crate::proxy::{Fault, Proxy};
 use crate::server::{Exim, PASSWORD};
 use crate::support::{describe, fed};
 
@@ -342,6 +343,28 @@ fn a_sync_of_all_folders_goes_on_after_one_that_fails_and_tells_of_it() {
     assert!(alone.starts_with(&format!("exit 125\n--- stderr\nerror: {error}")), "{alone}");
     let (code, alone) = round.json(&["sync", "--folder", "Broken"]);
     assert_eq!((code, &alone["error"]["code"]), (125, &json!("email-provider")));
+}
+
+#[test]
+fn what_was_kept_before_a_folder_failed_is_counted_and_the_next_sync_goes_on() {
+    let round = Round::new();
+    let cut = Proxy::to(round.dovecot.port);
+    let account = ["account", "add", "work", "--email", "anna@x.example", "--user", "anna"];
+    let server = format!("localhost:{}", cut.port);
+    round.typed(&[&account[..], &["--imap", &server, "--imap-security", "plain"]].concat(), PASSWORD);
+    round.dovecot.deliver((0..4_000).map(|number| raw(&number.to_string())));
+    cut.set(Fault { to_client: 900_000, ..Fault::NONE });
+    let both = ["sync", "--folder", "INBOX", "--folder", "Drafts"];
+    let (code, synced) = round.json(&both);
+    let [inbox, drafts] = synced["folders"].as_array().unwrap().as_slice() else { panic!("{synced}") };
+    let kept = inbox["synced"].as_u64().unwrap();
+    assert_eq!((code, &synced["synced"], &inbox["ok"]), (1, &json!(kept), &json!(false)));
+    assert_eq!((&inbox["error_code"], &drafts["ok"]), (&json!("EMAIL_NETWORK"), &json!(true)));
+    assert!((1..4_000).contains(&kept), "{kept}");
+    cut.set(Fault::NONE);
+    let rest = format!("exit 0\n--- stderr\n{} new messages\n", 4_000 - kept);
+    // A folder that is said twice is one.
+    assert_eq!(round.text(&[&both[..], &["--folder", "INBOX"]].concat()), rest);
 }
 
 #[test]

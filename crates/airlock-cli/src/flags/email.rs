@@ -228,7 +228,7 @@ pub(crate) struct Login {
     /// Read the client's secret from standard input, or ask for it
     #[arg(long)]
     pub(crate) client_secret: bool,
-    /// Microsoft's tenant; all where it is not said
+    /// Microsoft's tenant; all where none was ever said
     #[arg(long, conflicts_with = "token_url")]
     pub(crate) tenant: Option<String>,
     /// Where another provider asks a person
@@ -244,7 +244,7 @@ pub(crate) struct Login {
     /// Where the browser comes back to on this machine; a free port where it is not said
     #[arg(long, value_name = "URL")]
     pub(crate) redirect_url: Option<String>,
-    /// What the tokens are for; the provider's mail where it is not said
+    /// What the tokens are for; the provider's mail where nothing was ever said
     #[arg(long = "scope", value_name = "SCOPE")]
     pub(crate) scopes: Vec<String>,
     /// Log in with another device, where a code is typed
