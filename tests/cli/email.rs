@@ -6,12 +6,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use airlock_email::{PassphraseFile, SecretStore as _};
 use airlock_host::Secret;
 
+use crate::email_accounts::provider as kept_provider;
 use crate::plugins::Place;
-
-#[path = "../../crates/airlock-email/tests/mail/provider.rs"]
-mod provider;
-
-use provider::{Provider, asked, come_back};
+use crate::provider::{Provider, asked, come_back};
 
 const PASSPHRASE: &str = "open sesame";
 
@@ -198,6 +195,122 @@ fn a_login_with_a_device_says_where_to_go_and_what_to_type() {
     assert!(told.starts_with("error: the provider of tokens"), "{told}");
 }
 
+/// A login that says only what is other than with the last, with these variables.
+fn again(place: &Place, more: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = place.airlock();
+    command.args(["email", "login"]).args(more).envs(variables.iter().copied());
+    command.env("AIRLOCK_MAIL_PASSPHRASE", PASSPHRASE);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// PRX-Email's variables that name a provider.
+const VARIABLES: [(&str, &str); 3] =
+    [("CLIENT_ID", "prx-client"), ("TENANT", "prx-tenant"), ("REDIRECT_URI", "http://localhost/back")];
+
+#[test]
+fn a_provider_stays_until_a_login_with_another_has_succeeded() {
+    let (place, provider) = (place(), Provider::start());
+    provider.state().error = Some("access_denied");
+    let mut refused = Going::start(&mut login(&place, &provider, &["--device"]), "");
+    refused.line();
+    assert_eq!(refused.end().0.code(), Some(125));
+    assert_eq!(kept_provider(&place), None, "the login failed");
+    provider.state().error = None;
+    let mut going = Going::start(&mut login(&place, &provider, &["--device"]), "");
+    going.line();
+    assert_eq!(going.end().0.code(), Some(0));
+    let first = kept_provider(&place).unwrap();
+    let expected = airlock_email::OauthProvider {
+        auth_url: Some(provider.at("authorize")),
+        token_url: provider.at("token"),
+        device_url: Some(provider.at("device")),
+        redirect_url: None,
+        client_id: "a-client".to_owned(),
+        scopes: vec!["mail".to_owned(), "offline_access".to_owned()],
+    };
+    assert_eq!(first, expected);
+    // What is in the environment says nothing of an account that has one.
+    let mut going = Going::start(&mut again(&place, &["--device"], &VARIABLES), "");
+    assert_eq!(going.line(), format!("Open {} and type ABCD", provider.at("type")));
+    assert_eq!(going.end().0.code(), Some(0));
+    assert_eq!(kept_provider(&place), Some(first.clone()));
+    // Another one, with which nobody logs in.
+    let other = Provider::start();
+    let other_url = other.at("token");
+    let flags = ["--token-url", &other_url, "--auth-url", &other_url, "--client-id", "b", "--wait", "300ms"];
+    let mut going = Going::start(&mut again(&place, &flags, &[]), "");
+    assert!(going.address().starts_with(&other.at("token?")));
+    assert_eq!(going.end().0.code(), Some(125));
+    assert_eq!(kept_provider(&place), Some(first));
+    let told = crate::support::fed(&mut again(&place, &["--tenant", "t"], &[]), "");
+    assert_eq!(told, "exit 2\n--- stderr\nerror: `--tenant`: only Microsoft's provider has tenants\n");
+}
+
+#[test]
+fn a_later_login_changes_what_its_flags_say_and_keeps_the_rest() {
+    let (place, provider) = (place(), Provider::start());
+    let mut going = Going::start(&mut login(&place, &provider, &["--device"]), "");
+    going.line();
+    assert_eq!(going.end().0.code(), Some(0));
+    let first = kept_provider(&place).unwrap();
+    let flags = ["--client-id", "other", "--scope", "s1", "--client-secret"];
+    let log_in = |flags: &[&str], typed: &str| {
+        let mut going = Going::start(&mut again(&place, flags, &[]), typed);
+        let address = going.address();
+        assert!(address.starts_with(&provider.at("authorize")), "{address}");
+        let (redirect, said) = asked(&address);
+        provider.state().challenge = said["code_challenge"].clone();
+        come_back(&redirect, &format!("code=code-canary&state={}", said["state"]));
+        let (status, told) = going.end();
+        (said["client_id"].clone(), said["scope"].clone(), status.code(), told)
+    };
+    // With the wrong secret nothing is other.
+    let (client, scope, code, _) = log_in(&flags, "wrong-secret\n");
+    assert_eq!((client.as_str(), scope.as_str(), code), ("other", "s1", Some(125)));
+    assert_eq!(kept_provider(&place), Some(first.clone()));
+    let (client, scope, code, told) = log_in(&flags, "client-canary\n");
+    assert_eq!((client.as_str(), scope.as_str(), code), ("other", "s1", Some(0)));
+    assert_eq!(told, "logged in as work\n");
+    let changed = airlock_email::OauthProvider {
+        client_id: "other".to_owned(),
+        scopes: vec!["s1".to_owned()],
+        ..first
+    };
+    assert_eq!(kept_provider(&place), Some(changed.clone()));
+    // The secret is kept with it, and needs not be said again.
+    let (client, scope, code, _) = log_in(&["--scope", "s2"], "");
+    assert_eq!((client.as_str(), scope.as_str(), code), ("other", "s2", Some(0)));
+    // It is no other client's: the provider misses one.
+    let (client, _, code, _) = log_in(&["--client-id", "third"], "");
+    assert_eq!((client.as_str(), code), ("third", Some(125)));
+    let scopes = vec!["s2".to_owned()];
+    assert_eq!(kept_provider(&place), Some(airlock_email::OauthProvider { scopes, ..changed }));
+}
+
+#[test]
+fn the_variables_of_prx_name_the_provider_of_an_account_that_has_none() {
+    let place = place();
+    let mut going = Going::start(&mut again(&place, &["--wait", "300ms"], &VARIABLES), "");
+    let address = going.address();
+    let start = "https://login.microsoftonline.com/prx-tenant/oauth2/v2.0/authorize?";
+    assert!(address.starts_with(start), "{address}");
+    let (redirect, said) = asked(&address);
+    assert_eq!((said["client_id"].as_str(), redirect.path()), ("prx-client", "/back"));
+    assert_eq!(going.end().0.code(), Some(125));
+    assert_eq!(kept_provider(&place), None);
+    // With a flag beside them.
+    let flags = ["--wait", "300ms", "--client-id", "mine", "--tenant", "t"];
+    let mut going = Going::start(&mut again(&place, &flags, &VARIABLES), "");
+    let address = going.address();
+    assert!(address.starts_with("https://login.microsoftonline.com/t/oauth2/v2.0/authorize?"), "{address}");
+    assert_eq!(asked(&address).1["client_id"], "mine");
+    assert_eq!(going.end().0.code(), Some(125));
+    // One of them alone is none.
+    let told = crate::support::fed(&mut again(&place, &[], &VARIABLES[..2]), "");
+    assert!(told.starts_with("exit 2\n--- stderr\nerror: `work`: nothing says where"), "{told}");
+}
+
 #[test]
 fn an_account_without_a_provider_is_told_how_it_gets_one() {
     let place = place();
@@ -225,7 +338,7 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
         grants.iter().for_each(|grant| call.extend(["--allow", grant]));
         place.output(&[&call[..], &["plugins/prx-email", "email.execute", &args]].concat());
     };
-    let runs: [&[&str]; 16] = [
+    let runs: [&[&str]; 18] = [
         &["sync"],
         &["list"],
         &["show", "m"],
@@ -233,12 +346,14 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
         &["send", "--to", "bert@x.example", "--subject", "about", "--body", BODY],
         &["reply", "m", "--body", BODY],
         &["outbox", "send"],
+        &["outbox", "list"],
         &["outbox", "check", "1"],
         &["outbox", "arrived", "1"],
         &["outbox", "cancel", "1"],
         &["outbox", "retry", "1"],
         // There is no such message, and nothing is done with it.
         &["outbox", "retry", "99"],
+        &["account", "list"],
         &["account", "test"],
         &["account", "switch", "email_reply", "off"],
         &["sync", "--all"],
@@ -276,10 +391,12 @@ fn what_is_done_with_mail_is_in_the_audit_log_by_a_person_and_by_a_plugin() {
         "airlock email used email.send=work",
         "airlock email used email.reply=work",
         "airlock email mail send_due *",
+        "airlock email mail outbox work",
         "airlock email mail check work",
         "airlock email mail arrived work",
         "airlock email mail cancel work",
         "airlock email mail retry work",
+        "airlock email mail accounts *",
         "airlock email mail test work",
         "airlock email mail switch_off work",
         "airlock email mail folders work",
@@ -345,7 +462,7 @@ fn a_password_is_kept_under_the_passphrase_and_an_account_without_one_needs_none
     });
     let (set, remove, password) = ("set_account", "remove_account", "set_password");
     // Noted before each is tried.
-    let expected = [set, remove, set, password, password, remove, remove];
+    let expected = [set, remove, set, password, password, remove, "accounts", remove];
     assert_eq!(tasks.collect::<Vec<_>>(), expected);
 }
 

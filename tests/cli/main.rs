@@ -13,6 +13,8 @@ mod component;
 mod cortex;
 mod docs;
 mod email;
+mod email_accounts;
+mod email_servers;
 mod environment;
 mod files;
 mod fledge;
@@ -41,3 +43,16 @@ mod watch;
 
 #[path = "../values.rs"]
 mod values;
+
+/// Mail servers and a provider of tokens, which the tests of the mailbox have too.
+#[allow(dead_code, reason = "the tests of the mailbox use more of it")]
+#[path = "../../crates/airlock-email/tests/mail/dovecot.rs"]
+mod dovecot;
+#[path = "../../crates/airlock-email/tests/mail/provider.rs"]
+mod provider;
+#[allow(dead_code, reason = "the tests of the mailbox use more of it")]
+#[path = "../../crates/airlock-email/tests/mail/proxy.rs"]
+mod proxy;
+#[allow(dead_code, reason = "the tests of the mailbox use more of it")]
+#[path = "../../crates/airlock-email/tests/mail/server.rs"]
+mod server;

@@ -80,6 +80,15 @@ pub(crate) fn with_stdin(args: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// Exit code, output and errors of a command with this on standard input, as one text.
+pub(crate) fn fed(command: &mut Command, input: &str) -> String {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // The child may have left without reading.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    describe(&child.wait_with_output().unwrap())
+}
+
 /// A file with this text in a folder of its own.
 pub(crate) fn file(name: &str, text: &[u8]) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();

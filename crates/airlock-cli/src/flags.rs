@@ -19,7 +19,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use self::email::{
-    AccountAdd, AccountTask, Body, EmailTask, Login, OutboxTask, Send, WhichAccount,
+    AccountAdd, AccountTask, Body, EmailTask, Login, OutboxTask, Send, Sync, WhichAccount,
 };
 pub(crate) use self::plugins::{Build, New, PluginsInstall, PluginsTask, PluginsUpdate};
 pub(crate) use self::test::Test;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use airlock_email::{
-    Connector, MailService, Mailbox, SecretPlace, SecretStore, SendRules, StoredCredentials,
+    Connector, MailService, Mailbox, OutboxWorker, Protocol, SecretPlace, SecretStore, SendRules,
+    StoredCredentials,
 };
 use airlock_host::{
     AuditSink, Digest, GetMail, Gotten, Identity, ListMail, Listed, Mail, MailCode, MailError, MailFuture,
@@ -14,6 +15,7 @@ use airlock_host::{
     Synced,
 };
 
+use crate::printer::Printer;
 use crate::spinner;
 
 /// The folder of mail in that of data, and its database.
@@ -34,6 +36,7 @@ pub(crate) struct UserMail {
     file: PathBuf,
     rules: SendRules,
     secrets: SecretPlace,
+    printer: Printer,
     audit: Option<(Arc<dyn AuditSink>, OnAuditFailure)>,
     opened: OnceLock<Opened>,
     opening: Mutex<()>,
@@ -47,10 +50,17 @@ pub(crate) struct Opened {
 }
 
 impl UserMail {
-    /// That in this folder of data, the rules for what plugins send, and where secrets are kept.
-    pub(crate) fn new(data: &Path, rules: SendRules, secrets: SecretPlace) -> Self {
+    /// That in this folder of data, the rules for what plugins send, where secrets are kept, and who
+    /// tells what is odd.
+    pub(crate) fn new(data: &Path, rules: SendRules, secrets: SecretPlace, printer: Printer) -> Self {
         let file = data.join(FOLDER).join(FILE);
-        UserMail { file, rules, secrets, audit: None, opened: OnceLock::new(), opening: Mutex::new(()) }
+        let (opened, opening) = (OnceLock::new(), Mutex::new(()));
+        UserMail { file, rules, secrets, printer, audit: None, opened, opening }
+    }
+
+    /// Whether there is one in this folder of data.
+    pub(crate) fn is_in(data: &Path) -> bool {
+        data.join(FOLDER).join(FILE).exists()
     }
 
     /// The same, with what its user does in an audit log.
@@ -74,13 +84,18 @@ impl UserMail {
         }
         let mailbox = Arc::new(Mailbox::open(&self.file)?);
         let connector = Connector::default();
-        let store = LazyStore { mailbox: mailbox.clone(), place: self.place()?, opened: OnceLock::new() };
+        let (opened, opening) = (OnceLock::new(), Mutex::new(()));
+        let store = LazyStore { mailbox: mailbox.clone(), place: self.place()?, opened, opening };
         let store = Arc::new(store);
         let mut credentials = StoredCredentials::new(&mailbox, store, connector.clone());
         // PRX-Email has one account for them; here they are the only one's.
-        if let [account] = mailbox.accounts()?.as_slice() {
-            credentials =
-                credentials.with_environment(account.id, TOKENS, |name| std::env::var(name).ok())?;
+        match mailbox.accounts()?.as_slice() {
+            [] => {}
+            [account] => {
+                credentials =
+                    credentials.with_environment(account.id, TOKENS, |name| std::env::var(name).ok())?;
+            }
+            accounts => self.tell_of_tokens(accounts.len()),
         }
         let credentials = Arc::new(credentials);
         let service = MailService::new(mailbox, credentials.clone(), connector.clone(), self.rules.clone())?;
@@ -89,6 +104,39 @@ impl UserMail {
             None => service,
         };
         Ok(self.opened.get_or_init(|| Opened { service, credentials, connector }))
+    }
+
+    /// Says which tokens of the environment are nobody's, where there is not one account.
+    fn tell_of_tokens(&self, accounts: usize) {
+        for protocol in [Protocol::Imap, Protocol::Smtp] {
+            let name = format!("{TOKENS}_{}_OAUTH_TOKEN", protocol.name().to_ascii_uppercase());
+            if std::env::var(&name).is_ok_and(|token| !token.trim().is_empty()) {
+                let reason = format!("it is for the only account, and there are {accounts}");
+                self.printer.warning(&format!("`{name}` is not used: {reason}"));
+            }
+        }
+    }
+
+    /// Sends what is due as long as what it gives is kept, where there is an account that sends. Who starts
+    /// it is asked nothing, so secrets under a passphrase that nobody said leave it out.
+    ///
+    /// # Errors
+    /// When the mailbox cannot be opened.
+    pub(crate) fn send_due(&self) -> Result<Option<OutboxWorker>, MailError> {
+        let service = &self.open()?.service;
+        let mailbox = service.mailbox();
+        if mailbox.accounts()?.iter().all(|account| account.smtp.is_none()) {
+            return Ok(None);
+        }
+        let in_file = self.place()? != SecretPlace::Keyring && mailbox.has_secrets(SecretPlace::File);
+        if in_file && given_passphrase().is_none() {
+            if mailbox.next_due()?.is_some() {
+                let told = "what waits in the outbox of mail is not sent by this: it takes the passphrase in";
+                self.printer.warning(&format!("{told} `{PASSPHRASE}`"));
+            }
+            return Ok(None);
+        }
+        service.start_outbox(|_| ()).map(Some)
     }
 
     /// Where secrets are kept.
@@ -154,6 +202,7 @@ struct LazyStore {
     mailbox: Arc<Mailbox>,
     place: SecretPlace,
     opened: OnceLock<Arc<dyn SecretStore>>,
+    opening: Mutex<()>,
 }
 
 impl LazyStore {
@@ -166,6 +215,8 @@ impl LazyStore {
     }
 
     fn open(&self) -> Result<&Arc<dyn SecretStore>, MailError> {
+        // Several accounts may need theirs at once, and a person is asked once.
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = self.opened.get() {
             return Ok(store);
         }
@@ -196,7 +247,7 @@ fn command() -> Identity {
 
 /// What secrets are kept under where there is no keyring.
 fn passphrase() -> Result<Secret, MailError> {
-    if let Some(given) = std::env::var(PASSPHRASE).ok().filter(|given| !given.is_empty()) {
+    if let Some(given) = given_passphrase() {
         return Ok(Secret::new(given));
     }
     if !std::io::stdin().is_terminal() {
@@ -207,6 +258,11 @@ fn passphrase() -> Result<Secret, MailError> {
     let typed = spinner::suspended(|| rpassword::prompt_password(question));
     let typed = typed.map_err(|error| unusable(&format!("the passphrase cannot be read: {error}")))?;
     Ok(Secret::new(typed))
+}
+
+/// The passphrase in the environment.
+fn given_passphrase() -> Option<String> {
+    std::env::var(PASSPHRASE).ok().filter(|given| !given.is_empty())
 }
 
 fn unusable(reason: &str) -> MailError {

@@ -25,18 +25,40 @@ pub(crate) fn while_doing<T>(message: &str, quiet: bool, work: impl FnOnce() -> 
             if is_done.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
-            let spinner = ProgressBar::new_spinner().with_message(message.to_owned());
-            *MOVING.lock().unwrap_or_else(PoisonError::into_inner) = Some(spinner.clone());
-            spinner.enable_steady_tick(FRAME);
+            let moving = Moving::new(message);
             // Either a message or the sender's end: the work is over.
             let _ = is_done.recv();
-            spinner.finish_and_clear();
-            *MOVING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            drop(moving);
         });
         let result = work();
         drop(done);
         result
     })
+}
+
+/// Something that moves from its beginning until it is dropped.
+pub(crate) struct Moving(ProgressBar);
+
+impl Moving {
+    /// A spinner with this message.
+    pub(crate) fn new(message: &str) -> Self {
+        let spinner = ProgressBar::new_spinner().with_message(message.to_owned());
+        *MOVING.lock().unwrap_or_else(PoisonError::into_inner) = Some(spinner.clone());
+        spinner.enable_steady_tick(FRAME);
+        Moving(spinner)
+    }
+
+    /// What shows it.
+    pub(crate) fn bar(&self) -> &ProgressBar {
+        &self.0
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+        *MOVING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// Does `work` with nothing moving on the terminal.

@@ -113,6 +113,10 @@ pub enum MailTask {
     Test,
     /// Asks a server which folders there are.
     Folders,
+    /// Shows the accounts.
+    Accounts,
+    /// Shows what is to be sent, and what was.
+    Outbox,
     /// Sends what is due.
     SendDue,
     /// Has something that failed tried again.

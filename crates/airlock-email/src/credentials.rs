@@ -107,6 +107,14 @@ impl StoredCredentials {
         self.store.get(&name(account, "client"))
     }
 
+    /// Forgets that secret: what another provider may not be told.
+    ///
+    /// # Errors
+    /// [`MailCode::Storage`] when it cannot be removed.
+    pub fn forget_client_secret(&self, account: &Account) -> Result<(), MailError> {
+        self.store.remove(&name(account, "client"))
+    }
+
     /// Forgets all that is kept of an account.
     ///
     /// # Errors

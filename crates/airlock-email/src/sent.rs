@@ -57,8 +57,12 @@ impl Mailbox {
         for (account, wanted) in self.wanted("look_at <= ?1", now())? {
             match self.look_in(account, &wanted, credentials, connector) {
                 Ok(looked) => {
+                    // A copy of what was known to be sent is no news.
+                    let was_uncertain =
+                        |id| wanted.iter().any(|wanted| wanted.id == id && wanted.is_uncertain);
                     found.extend(looked.into_iter().filter_map(|(delivery, looked)| {
-                        matches!(looked, Looked::Found(_)).then_some(delivery)
+                        let is_found = matches!(looked, Looked::Found(_));
+                        (is_found && was_uncertain(delivery.outbox_id)).then_some(delivery)
                     }))
                 }
                 Err(error) => {

@@ -19,7 +19,8 @@ use tokio::runtime::Runtime;
 
 use crate::outbox::Queued;
 use crate::{
-    Account, Connector, Credentials, Looked, Mailbox, NewAccount, Protocol, Stop, SyncedFolder, Watch,
+    Account, Connector, Credentials, Looked, Mailbox, NewAccount, OutboxWorker, Protocol, Stop, SyncedFolder,
+    Watch,
 };
 
 /// Threads that read the database and speak SMTP.
@@ -236,6 +237,21 @@ impl MailService {
         self.work(None, move |inner, _| inner.sync(&request, &*watch)).await
     }
 
+    /// The same for many folders, of one account or many: see [`Mailbox::sync_all`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`MailService::note`]; what became of each folder is in the answer.
+    pub fn fetch_all(
+        &self,
+        requests: &[SyncMail],
+        at_once: usize,
+        watch: &dyn Watch,
+    ) -> Result<Vec<Result<SyncedFolder, MailError>>, MailError> {
+        let Inner { mailbox, credentials, connector, .. } = &*self.inner;
+        requests.iter().try_for_each(|request| self.inner.record(MailTool::Sync, request.account_id))?;
+        Ok(mailbox.sync_all(requests, at_once, &**credentials, connector, watch))
+    }
+
     /// Notes in the audit log what the mailbox's own user is about to do with an account.
     ///
     /// # Errors
@@ -264,6 +280,16 @@ impl MailService {
         self.note(MailTask::SendDue, "*")?;
         let tried = mailbox.deliver_due(&**credentials, connector)?;
         Ok((tried, mailbox.look_due(&**credentials, connector)?))
+    }
+
+    /// Starts a thread that sends what is due, whosever it is: see [`OutboxWorker::start_telling`].
+    ///
+    /// # Errors
+    /// As [`OutboxWorker::start`] and [`MailService::note`].
+    pub fn start_outbox(&self, tell: impl Fn(&Delivery) + Send + 'static) -> Result<OutboxWorker, MailError> {
+        let Inner { mailbox, credentials, connector, .. } = &*self.inner;
+        self.note(MailTask::SendDue, "*")?;
+        OutboxWorker::start_telling(mailbox.clone(), credentials.clone(), connector.clone(), tell)
     }
 
     /// Has a message of the outbox tried again: see [`Mailbox::retry`].

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use airlock_core::MailError;
+use airlock_core::{Delivery, MailError};
 
 use crate::db::now;
 use crate::{Connector, Credentials, Mailbox};
@@ -51,6 +51,19 @@ impl OutboxWorker {
         credentials: Arc<dyn Credentials>,
         connector: Connector,
     ) -> Result<Self, MailError> {
+        OutboxWorker::start_telling(mailbox, credentials, connector, |_| ())
+    }
+
+    /// Starts one that tells what became of each message that it tried to send, or that it found.
+    ///
+    /// # Errors
+    /// As [`OutboxWorker::start`].
+    pub fn start_telling(
+        mailbox: Arc<Mailbox>,
+        credentials: Arc<dyn Credentials>,
+        connector: Connector,
+        tell: impl Fn(&Delivery) + Send + 'static,
+    ) -> Result<Self, MailError> {
         let shared = Arc::<Shared>::default();
         let of_thread = shared.clone();
         let work = move || {
@@ -61,13 +74,15 @@ impl OutboxWorker {
                             outbox = delivery.outbox_id,
                             status = delivery.status,
                             held = delivery.held
-                        )
+                        );
+                        tell(delivery);
                     }),
                     Err(error) => tracing::warn!(%error, "the outbox cannot be sent"),
                 }
                 match mailbox.look_due(&*credentials, &connector) {
                     Ok(found) => found.iter().for_each(|delivery| {
-                        tracing::info!(outbox = delivery.outbox_id, status = delivery.status)
+                        tracing::info!(outbox = delivery.outbox_id, status = delivery.status);
+                        tell(delivery);
                     }),
                     Err(error) => tracing::warn!(%error, "what was sent cannot be looked for"),
                 }

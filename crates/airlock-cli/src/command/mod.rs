@@ -37,6 +37,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use airlock_email::OutboxWorker;
 use airlock_host::service::Services;
 use airlock_host::{
     AbiId, Approval, Cache, Capability, CapabilityKind, CoreDump, Error, ErrorKind, Host, HostBuilder,
@@ -222,9 +223,25 @@ impl Session {
         Ok(spinner::while_doing("opening the mailbox", self.quiet, || mail.open())?)
     }
 
+    /// Sends what waits in the outbox of mail as long as what it gives is kept, for verbs that do not
+    /// end by themselves. None of them ends for that this cannot be.
+    fn sending(&self) -> Option<OutboxWorker> {
+        let start = || {
+            let data = config::data()?;
+            Ok::<_, Error>(match UserMail::is_in(&data) {
+                true => self.user_mail(&data).send_due()?,
+                false => None,
+            })
+        };
+        start().unwrap_or_else(|error| {
+            self.printer.warning(&format!("what waits in the outbox of mail is not sent: {error}"));
+            None
+        })
+    }
+
     fn user_mail(&self, data: &Path) -> &Arc<UserMail> {
         self.mail.get_or_init(|| {
-            let mail = UserMail::new(data, self.config.mail.clone(), self.config.mail_secrets);
+            let mail = UserMail::new(data, self.config.mail.clone(), self.config.mail_secrets, self.printer);
             Arc::new(match self.store() {
                 Ok(store) if self.config.audit.calls => {
                     mail.recording(store.clone(), self.config.audit.on_failure())

@@ -45,6 +45,7 @@ pub(super) fn run(session: &Session, watch: &Watch) -> Result<u8, Error> {
     let manager = Manager::new(host(session, watch)?);
     // Where it cannot be written is known before anything runs.
     keep(watch.metrics.as_deref(), &manager.snapshot())?;
+    let _sending = session.sending();
     let (sender, messages) = mpsc::channel();
     let mut events = manager.events();
     let said = sender.clone();

@@ -17,16 +17,7 @@ pub(crate) enum EmailTask {
     /// Get tokens for an account by OAuth 2: with a browser, or with a code for another device
     Login(Box<Login>),
     /// Fetch new messages of an account from its server
-    Sync {
-        #[command(flatten)]
-        account: WhichAccount,
-        /// The folders, each by its path on the server; INBOX where none is said
-        #[arg(long = "folder", value_name = "FOLDER")]
-        folders: Vec<String>,
-        /// All folders that the server has
-        #[arg(long, conflicts_with = "folders")]
-        all: bool,
-    },
+    Sync(Sync),
     /// List the newest messages
     List {
         #[command(flatten)]
@@ -85,6 +76,22 @@ pub(crate) struct WhichAccount {
     pub(crate) name: Option<String>,
 }
 
+/// What is fetched.
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    #[command(flatten)]
+    pub(crate) account: WhichAccount,
+    /// Of all accounts whose mail is fetched, several at once
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) all_accounts: bool,
+    /// The folders, each by its path on the server; INBOX where none is said
+    #[arg(long = "folder", value_name = "FOLDER")]
+    pub(crate) folders: Vec<String>,
+    /// All folders that the server has
+    #[arg(long, conflicts_with = "folders")]
+    pub(crate) all: bool,
+}
+
 /// A message that is to be sent.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
@@ -122,7 +129,11 @@ pub(crate) struct Body {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountTask {
-    /// Make an account, or set one anew; its password is asked for, or read from standard input
+    /// Make an account, or set the one of that address anew; its password is asked for, or read from
+    /// standard input
+    ///
+    /// What is set anew has the name, the servers and the authorities that are said now, and no others.
+    /// Its mail, its switches, and where its tokens come from stay.
     Add(Box<AccountAdd>),
     /// Show all accounts
     List,
@@ -146,6 +157,9 @@ pub(crate) enum AccountTask {
     Password {
         #[command(flatten)]
         account: WhichAccount,
+        /// The server that it is for; both where it is not said
+        #[arg(long, value_name = "SERVER", value_parser = PossibleValuesParser::new(["imap", "smtp"]))]
+        of: Option<String>,
     },
     /// Remove an account with all its mail and what it logs in with
     Remove {
@@ -168,6 +182,10 @@ pub(crate) struct AccountAdd {
     /// Who logs in; the address where it is not said
     #[arg(long)]
     pub(crate) user: Option<String>,
+    /// Who logs in to send, where that is another; `airlock email account password --of smtp` keeps a
+    /// password of its own
+    #[arg(long, value_name = "USER", requires = "smtp")]
+    pub(crate) smtp_user: Option<String>,
     /// Where its mail is fetched, with a port where that is not the usual one
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) imap: Option<String>,
@@ -183,7 +201,11 @@ pub(crate) struct AccountAdd {
     /// How it logs in
     #[arg(long, default_value = "plain", value_parser = PossibleValuesParser::new(Auth::ALL.map(Auth::name)))]
     pub(crate) auth: String,
-    /// A file of certificates in PEM whose servers are trusted beside those of the system
+    /// How it logs in to send, where that is another way
+    #[arg(long, value_name = "AUTH", requires = "smtp", value_parser = PossibleValuesParser::new(Auth::ALL.map(Auth::name)))]
+    pub(crate) smtp_auth: Option<String>,
+    /// A file of certificates in PEM whose servers are trusted beside those of the system; those of the
+    /// system alone where it is not said
     #[arg(long, value_name = "FILE")]
     pub(crate) authorities: Option<PathBuf>,
     /// Keep no password: it logs in with what `airlock email login` gets, or not at all
@@ -196,7 +218,8 @@ pub(crate) struct AccountAdd {
 pub(crate) struct Login {
     #[command(flatten)]
     pub(crate) account: WhichAccount,
-    /// Whose tokens they are; kept with the account, as are the flags below
+    /// Whose tokens they are. Once the login has succeeded this is kept with the account, as are the
+    /// flags below: a later login says only what is other
     #[arg(long, value_parser = PossibleValuesParser::new(["google", "microsoft"]))]
     pub(crate) provider: Option<String>,
     /// What the provider calls this client
@@ -205,13 +228,14 @@ pub(crate) struct Login {
     /// Read the client's secret from standard input, or ask for it
     #[arg(long)]
     pub(crate) client_secret: bool,
-    /// Microsoft's tenant; all where it is not said
-    #[arg(long)]
+    /// Microsoft's tenant; all where none was ever said
+    #[arg(long, conflicts_with = "token_url")]
     pub(crate) tenant: Option<String>,
     /// Where another provider asks a person
     #[arg(long, value_name = "URL", conflicts_with = "provider")]
     pub(crate) auth_url: Option<String>,
-    /// Where another provider gives tokens
+    /// Where another provider gives tokens; of the provider that the account has, nothing else is kept
+    /// where this is another
     #[arg(long, value_name = "URL", conflicts_with = "provider")]
     pub(crate) token_url: Option<String>,
     /// Where another provider gives codes for another device
@@ -220,7 +244,7 @@ pub(crate) struct Login {
     /// Where the browser comes back to on this machine; a free port where it is not said
     #[arg(long, value_name = "URL")]
     pub(crate) redirect_url: Option<String>,
-    /// What the tokens are for; the provider's mail where it is not said
+    /// What the tokens are for; the provider's mail where nothing was ever said
     #[arg(long = "scope", value_name = "SCOPE")]
     pub(crate) scopes: Vec<String>,
     /// Log in with another device, where a code is typed
@@ -240,6 +264,8 @@ pub(crate) enum OutboxTask {
     },
     /// Send everything that is due
     Send,
+    /// Send what is due, whenever it is, until Ctrl-C or SIGTERM
+    Run,
     /// Have what failed tried again, also what may have arrived
     Retry {
         /// Its number

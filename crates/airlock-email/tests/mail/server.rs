@@ -28,7 +28,7 @@ pub(crate) struct Exim {
     pub(crate) port: u16,
     /// Where it speaks TLS at once.
     pub(crate) tls_port: u16,
-    authority: String,
+    pub(crate) authority: String,
 }
 
 impl Exim {

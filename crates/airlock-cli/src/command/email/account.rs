@@ -1,6 +1,8 @@
 //! Accounts: set up, tested, removed.
 
-use airlock_email::{Account, Auth, Feature, NewAccount, Protocol, Security, Server};
+use std::path::Path;
+
+use airlock_email::{Account, Auth, Connector, Feature, NewAccount, Protocol, Security, Server};
 use airlock_host::{Error, ErrorKind, MailTask, Secret};
 use serde_json::{Value, json};
 
@@ -26,9 +28,10 @@ pub(super) fn run(session: &Session, task: AccountTask) -> Result<u8, Error> {
             session.printer.note(&format!("`{feature}` is {state} for {}", account.name));
             session.done()
         }
-        AccountTask::Password { account: which } => {
+        AccountTask::Password { account: which, of } => {
             let account = account(&*mailbox(session)?, &which)?;
-            keep_password(session, &account)?;
+            let of = of.map(|of| if of == "imap" { Protocol::Imap } else { Protocol::Smtp });
+            keep_password(session, &account, of)?;
             session.done()
         }
         AccountTask::Remove { account: name } => {
@@ -46,34 +49,40 @@ pub(super) fn run(session: &Session, task: AccountTask) -> Result<u8, Error> {
 
 fn make(session: &Session, add: AccountAdd) -> Result<u8, Error> {
     let user = add.user.clone().unwrap_or_else(|| add.email.clone());
-    let auth = one_of("--auth", &add.auth, &Auth::ALL, |auth| auth.name())?;
+    let auth = |flag, name: &str| one_of(flag, name, &Auth::ALL, |auth| auth.name());
+    let imap_auth = auth("--auth", &add.auth)?;
+    let smtp_auth = add.smtp_auth.as_ref().map_or(Ok(imap_auth), |name| auth("--smtp-auth", name))?;
     let imap_security = security("--imap-security", &add.imap_security)?;
     let smtp_security = security("--smtp-security", &add.smtp_security)?;
-    let server = |place: &Option<String>, protocol, security| match place {
+    let server = |place: &Option<String>, protocol, security, user: &String, auth| match place {
         None => Ok(None),
         Some(place) => {
             let (host, port) = host_and_port(place, protocol, security)?;
             Ok::<_, Error>(Some(Server { host, port, security, user: user.clone(), auth }))
         }
     };
+    let smtp_user = add.smtp_user.as_ref().unwrap_or(&user);
     let new = NewAccount {
         name: add.name.clone(),
         email: add.email.clone(),
         display_name: add.display_name.clone(),
-        imap: server(&add.imap, Protocol::Imap, imap_security)?,
-        smtp: server(&add.smtp, Protocol::Smtp, smtp_security)?,
+        imap: server(&add.imap, Protocol::Imap, imap_security, &user, imap_auth)?,
+        smtp: server(&add.smtp, Protocol::Smtp, smtp_security, smtp_user, smtp_auth)?,
     };
+    // No account is made without those that it is to have.
+    let authorities = add.authorities.as_deref().map(authorities).transpose()?;
     let mailbox = mailbox(session)?;
     let id = session.mail()?.service.set_account(&new)?;
-    if let Some(path) = &add.authorities {
-        let pem = std::fs::read_to_string(path);
-        let pem = pem.map_err(|error| Error::new(ErrorKind::Unreadable(path.clone())).with_source(error))?;
-        mailbox.set_authorities(id, Some(&pem))?;
-    }
+    mailbox.set_authorities(id, authorities.as_deref())?;
     let account = mailbox.account(Some(id))?;
-    let with_password = matches!(auth, Auth::Plain | Auth::Login) && !add.no_password;
-    if with_password && (account.imap.is_some() || account.smtp.is_some()) {
-        keep_password(session, &account)?;
+    let of = [(Protocol::Imap, &account.imap), (Protocol::Smtp, &account.smtp)].into_iter().filter(
+        |(_, server)| server.as_ref().is_some_and(|server| matches!(server.auth, Auth::Plain | Auth::Login)),
+    );
+    match of.map(|(protocol, _)| protocol).collect::<Vec<_>>().as_slice() {
+        _ if add.no_password => {}
+        [] => {}
+        [one] => keep_password(session, &account, Some(*one))?,
+        _ => keep_password(session, &account, None)?,
     }
     session.printer.note(&format!(
         "`{}` is account {id}; nothing is sent from it until it is switched on:",
@@ -83,11 +92,22 @@ fn make(session: &Session, add: AccountAdd) -> Result<u8, Error> {
     session.done()
 }
 
-fn keep_password(session: &Session, account: &Account) -> Result<(), Error> {
+/// The certificates in a file.
+fn authorities(path: &Path) -> Result<String, Error> {
+    let pem = std::fs::read_to_string(path);
+    let pem = pem.map_err(|error| Error::new(ErrorKind::Unreadable(path.to_owned())).with_source(error))?;
+    match Connector::default().with_authorities(pem.as_bytes()) {
+        Ok(_) => Ok(pem),
+        Err(error) => Err(invalid(&path.display().to_string(), error.to_string())),
+    }
+}
+
+/// Keeps the password of one of an account's servers, or of both.
+fn keep_password(session: &Session, account: &Account, of: Option<Protocol>) -> Result<(), Error> {
     let password = Secret::new(super::super::secret::value(&format!("password of {}", account.name))?);
     let opened = session.mail()?;
     opened.service.note(MailTask::SetPassword, &account.name)?;
-    Ok(opened.credentials.set_password(account, None, &password)?)
+    Ok(opened.credentials.set_password(account, of, &password)?)
 }
 
 fn security(flag: &str, name: &str) -> Result<Security, Error> {
@@ -139,6 +159,7 @@ fn read_port(place: &str, port: &str) -> Result<u16, Error> {
 
 fn list(session: &Session) -> Result<u8, Error> {
     let mailbox = mailbox(session)?;
+    session.mail()?.service.note(MailTask::Accounts, "*")?;
     let accounts = mailbox.accounts()?;
     let switched_on = |account: &Account| -> Result<Vec<&'static str>, Error> {
         let mut on = Vec::new();

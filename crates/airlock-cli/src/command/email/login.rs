@@ -1,40 +1,57 @@
 //! Logging in with a provider of tokens.
 
-use airlock_email::{Account, OauthLogin, OauthProvider, Stop};
+use airlock_email::{OauthLogin, OauthProvider, Stop, Tokens};
 use airlock_host::{Error, ErrorKind, MailTask, Secret};
 
 use super::super::Session;
 use super::{account, mailbox};
 use crate::flags::Login;
 
+/// Where Microsoft's provider is.
+const MICROSOFT: &str = "https://login.microsoftonline.com/";
+
 pub(super) fn run(session: &Session, login: &Login) -> Result<u8, Error> {
     let mailbox = mailbox(session)?;
     let account = account(&mailbox, &login.account)?;
     let opened = session.mail()?;
     opened.service.note(MailTask::Login, &account.name)?;
-    if let Some(provider) = provider(login)? {
-        mailbox.set_oauth(account.id, Some(&provider))?;
-        if login.client_secret {
-            let secret = super::super::secret::value("secret of the client")?;
-            opened.credentials.set_client_secret(&account, &Secret::new(secret))?;
-        }
+    let Some(provider) = provider(login, account.oauth.as_ref())? else {
+        let reason = "nothing says where its tokens come from".to_owned();
+        let error = Error::new(ErrorKind::InvalidSetting { name: account.name, reason });
+        return Err(error.with_hint("`--provider` with `--client-id` does, or `--token-url` and the like"));
+    };
+    let said = match login.client_secret {
+        true => Some(Secret::new(super::super::secret::value("secret of the client")?)),
+        false => None,
+    };
+    // A secret is for the client that it was kept for, and for nobody else to hear.
+    let client = |provider: &OauthProvider| (provider.token_url.clone(), provider.client_id.clone());
+    let is_known = account.oauth.as_ref().is_some_and(|kept| client(kept) == client(&provider));
+    let client_secret = match &said {
+        None if is_known => opened.credentials.client_secret(&account)?,
+        said => said.clone(),
+    };
+    let tokens = tokens(session, login, &provider, client_secret.as_ref())?;
+    // Nothing of a login that failed is in the place of what served until now.
+    mailbox.set_oauth(account.id, Some(&provider))?;
+    match &said {
+        Some(secret) => opened.credentials.set_client_secret(&account, secret)?,
+        None if is_known => {}
+        None => opened.credentials.forget_client_secret(&account)?,
     }
-    let account = mailbox.account(Some(account.id))?;
-    let tokens = tokens(session, login, &account)?;
     opened.credentials.set_tokens(&account, &tokens)?;
     session.printer.note(&format!("logged in as {}", account.name));
     session.done()
 }
 
-fn tokens(session: &Session, login: &Login, account: &Account) -> Result<airlock_email::Tokens, Error> {
-    let Some(provider) = &account.oauth else {
-        let reason = "nothing says where its tokens come from".to_owned();
-        let error = Error::new(ErrorKind::InvalidSetting { name: account.name.clone(), reason });
-        return Err(error.with_hint("`--provider` with `--client-id` does, or `--token-url` and the like"));
-    };
+fn tokens(
+    session: &Session,
+    login: &Login,
+    provider: &OauthProvider,
+    client_secret: Option<&Secret>,
+) -> Result<Tokens, Error> {
     let opened = session.mail()?;
-    let client_secret = opened.credentials.client_secret(account)?;
-    let (client_secret, stop) = (client_secret.as_ref(), Stop::new());
+    let stop = Stop::new();
     let login_of = OauthLogin { provider, client_secret, connector: &opened.connector, stop: &stop };
     let tokens = match login.device {
         true => login_of.with_device(|prompt| {
@@ -51,33 +68,55 @@ fn tokens(session: &Session, login: &Login, account: &Account) -> Result<airlock
     Ok(tokens)
 }
 
-/// What the flags say of a provider; none where they say nothing.
-fn provider(login: &Login) -> Result<Option<OauthProvider>, Error> {
-    let client = login.client_id.clone().unwrap_or_default();
-    let named = match login.provider.as_deref() {
-        Some("google") => Some(OauthProvider::google(&client)),
-        Some("microsoft") => {
-            let tenant = login.tenant.as_deref().unwrap_or("common");
-            Some(OauthProvider::microsoft(tenant, &client))
+/// The provider that the flags name, or that the account has with what the flags say of it; that of
+/// PRX-Email's variables where there is neither.
+fn provider(login: &Login, kept: Option<&OauthProvider>) -> Result<Option<OauthProvider>, Error> {
+    let named = match (login.provider.as_deref(), &login.token_url) {
+        (Some("google"), _) => Some(OauthProvider::google("")),
+        (Some("microsoft"), _) => {
+            Some(OauthProvider::microsoft(login.tenant.as_deref().unwrap_or("common"), ""))
         }
+        (_, Some(token_url)) => Some(OauthProvider {
+            auth_url: None,
+            token_url: token_url.clone(),
+            device_url: None,
+            redirect_url: None,
+            client_id: String::new(),
+            scopes: Vec::new(),
+        }),
         _ => None,
     };
-    let provider = match (named, &login.token_url) {
-        (Some(provider), _) => provider,
-        (None, Some(token_url)) => OauthProvider {
-            auth_url: login.auth_url.clone(),
-            token_url: token_url.clone(),
-            device_url: login.device_url.clone(),
-            redirect_url: None,
-            client_id: client,
-            scopes: Vec::new(),
+    let provider = match (named, kept) {
+        // The one that it has: what is not said of it stays.
+        (Some(named), Some(kept)) if named.token_url == kept.token_url => kept.clone(),
+        (Some(named), _) => named,
+        (None, Some(kept)) => with_tenant(login, kept)?,
+        (None, None) => match OauthProvider::of_environment(|name| std::env::var(name).ok()) {
+            Some(provider) => with_tenant(login, &provider)?,
+            None => return Ok(None),
         },
-        (None, None) => return Ok(OauthProvider::of_environment(|name| std::env::var(name).ok())),
     };
-    let redirect_url = login.redirect_url.clone().or(provider.redirect_url);
     let scopes = match login.scopes.is_empty() {
         true => provider.scopes,
         false => login.scopes.clone(),
     };
-    Ok(Some(OauthProvider { redirect_url, scopes, ..provider }))
+    Ok(Some(OauthProvider {
+        auth_url: login.auth_url.clone().or(provider.auth_url),
+        token_url: provider.token_url,
+        device_url: login.device_url.clone().or(provider.device_url),
+        redirect_url: login.redirect_url.clone().or(provider.redirect_url),
+        client_id: login.client_id.clone().unwrap_or(provider.client_id),
+        scopes,
+    }))
+}
+
+/// The same provider for the tenant that is said, which one of Microsoft's has.
+fn with_tenant(login: &Login, provider: &OauthProvider) -> Result<OauthProvider, Error> {
+    let Some(tenant) = &login.tenant else { return Ok(provider.clone()) };
+    if !provider.token_url.starts_with(MICROSOFT) {
+        let reason = "only Microsoft's provider has tenants".to_owned();
+        return Err(Error::new(ErrorKind::InvalidSetting { name: "--tenant".to_owned(), reason }));
+    }
+    let OauthProvider { auth_url, token_url, device_url, .. } = OauthProvider::microsoft(tenant, "");
+    Ok(OauthProvider { auth_url, token_url, device_url, ..provider.clone() })
 }

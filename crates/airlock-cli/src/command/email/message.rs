@@ -1,112 +1,23 @@
-//! Messages: fetched, shown, found, sent.
+//! Messages: shown, found, sent.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::Read as _;
 use std::path::Path;
-use std::sync::Arc;
 
-use airlock_email::{Account, Stop, SyncProgress, Watch};
 use airlock_host::{
     AttachmentSource, Delivery, Error, ErrorKind, GetMail, ListMail, MailAnswer, MailAttachment, MailMessage,
-    MailRequest, MailTask, ReplyMail, SearchMail, SearchSyntax, SendMail, SyncMail, visible,
+    MailRequest, ReplyMail, SearchMail, SearchSyntax, SendMail, visible,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
-use serde_json::json;
 
 use super::super::Session;
 use super::{account, mailbox, perform};
 use crate::flags::{Body, Send, WhichAccount};
-use crate::mail::Opened;
 use crate::spinner;
 
 /// Bytes of a text, which is what a message may have.
 const TEXT: u64 = 50_000_000;
-
-/// How many messages are fetched in one go; what is left is fetched in the next.
-const FETCHED: u32 = 1_000;
-
-pub(super) fn sync(
-    session: &Session,
-    which: &WhichAccount,
-    folders: Vec<String>,
-    all: bool,
-) -> Result<u8, Error> {
-    let opened = session.mail()?;
-    let service = &opened.service;
-    let account = account(service.mailbox(), which)?;
-    let folders = match (all, folders.is_empty()) {
-        (true, _) => selectable(opened, &account)?,
-        (false, true) => vec!["INBOX".to_owned()],
-        (false, false) => folders,
-    };
-    let bar = Arc::new(Bar::new(session.quiet));
-    let (mut synced, mut answers) = (0, Vec::new());
-    for folder in folders {
-        loop {
-            let request = SyncMail {
-                account_id: Some(account.id),
-                folder: folder.clone(),
-                cursor: None,
-                max_messages: FETCHED,
-            };
-            let found = airlock_host::block_on(service.fetch(request, bar.clone()))?;
-            let (count, is_last) = (found.synced.synced, !found.more);
-            synced += count;
-            answers.push(MailAnswer::Synced(found.synced).to_json());
-            if is_last {
-                break;
-            }
-        }
-    }
-    bar.end();
-    if session.printer.json {
-        return session.object(true, json!({ "synced": synced, "folders": answers }));
-    }
-    session.printer.note(&format!("{synced} new {}", if synced == 1 { "message" } else { "messages" }));
-    Ok(0)
-}
-
-/// The folders of an account that can hold messages.
-fn selectable(opened: &Opened, account: &Account) -> Result<Vec<String>, Error> {
-    let (credentials, stop) = (&*opened.credentials, Stop::new());
-    let mailbox = opened.service.mailbox();
-    opened.service.note(MailTask::Folders, &account.name)?;
-    let folders = mailbox.sync_folders(Some(account.id), credentials, &opened.connector, &stop)?;
-    Ok(folders.into_iter().filter(|folder| folder.is_selectable).map(|folder| folder.path).collect())
-}
-
-/// How far it is, as a bar on a terminal.
-struct Bar(Option<ProgressBar>);
-
-impl Bar {
-    fn new(quiet: bool) -> Self {
-        if quiet || !std::io::stderr().is_terminal() {
-            return Bar(None);
-        }
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}");
-        let bar = ProgressBar::new(0);
-        Bar(Some(match style {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        }))
-    }
-
-    fn end(&self) {
-        self.0.iter().for_each(ProgressBar::finish_and_clear);
-    }
-}
-
-impl Watch for Bar {
-    fn progressed(&self, progress: &SyncProgress<'_>) {
-        if let Some(bar) = &self.0 {
-            bar.set_length(progress.total);
-            bar.set_position(progress.done);
-            bar.set_message(visible(progress.folder, false).into_owned());
-        }
-    }
-}
 
 pub(super) fn list(session: &Session, which: &WhichAccount, folder: String, limit: u32) -> Result<u8, Error> {
     let account_id = Some(account(&*mailbox(session)?, which)?.id);

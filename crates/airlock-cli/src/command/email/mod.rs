@@ -5,6 +5,7 @@ mod account;
 mod login;
 mod message;
 mod outbox;
+mod sync;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub(super) fn run(session: &Session, task: EmailTask) -> Result<u8, Error> {
         EmailTask::Account { task } => account::run(session, task),
         EmailTask::Login(login) => login::run(session, &login),
         EmailTask::Outbox { task } => outbox::run(session, &task),
-        EmailTask::Sync { account, folders, all } => message::sync(session, &account, folders, all),
+        EmailTask::Sync(asked) => sync::run(session, &asked),
         EmailTask::List { account, folder, limit } => message::list(session, &account, folder, limit),
         EmailTask::Show { message, account } => message::show(session, &account, message),
         EmailTask::Search { query, account, limit } => message::search(session, &account, &query, limit),

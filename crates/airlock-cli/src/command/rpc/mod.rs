@@ -38,6 +38,7 @@ const CALLS: usize = 128;
 const PIECE: usize = 64 << 10;
 
 pub(super) fn run(session: &Session, longest: usize) -> Result<u8, Error> {
+    let _sending = session.sending();
     let mut input = BufReader::with_capacity(PIECE, std::io::stdin().lock());
     let peer = Peer { printer: session.printer, cancel: Cancel::new(), calls: Calls::default() };
     thread::scope(|scope| {
