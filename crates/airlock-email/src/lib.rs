@@ -15,6 +15,7 @@ mod compose;
 mod connector;
 mod credentials;
 mod db;
+mod deliver;
 mod echo;
 mod features;
 mod folders;

@@ -35,11 +35,12 @@ impl Connector {
         server: &Server,
         secret: Option<&Secret>,
         mail: &Composed,
+        stop: &Stop,
         before: impl FnOnce() -> Result<(), MailError>,
     ) -> Result<String, Unsent> {
         let echo = Echo::of(secret);
         // Who is not let in may be with another password or at another time: the message is not to blame.
-        let connected = self.connect(server, secret);
+        let connected = self.connect(server, secret, stop);
         let connected = connected.map_err(|unsent| Unsent { fate: Fate::NotSent, ..unsent });
         let sent = connected.and_then(|mut session| {
             settle(&mut session, mail)?;
@@ -53,17 +54,22 @@ impl Connector {
 
     /// Connects and logs in, and does nothing there.
     pub(crate) fn greet(&self, server: &Server, secret: Option<&Secret>) -> Result<(), MailError> {
-        let connected = self.connect(server, secret).map(Session::end);
+        let connected = self.connect(server, secret, &Stop::new()).map(Session::end);
         connected.map_err(|unsent| unsent.without(&Echo::of(secret)).error)
     }
 
-    fn connect(&self, server: &Server, secret: Option<&Secret>) -> Result<Session<Transport>, Unsent> {
+    fn connect(
+        &self,
+        server: &Server,
+        secret: Option<&Secret>,
+        stop: &Stop,
+    ) -> Result<Session<Transport>, Unsent> {
         let end = Instant::now() + self.deadline();
         let session = |transport| Session::greeted(transport, self.patience(), end);
         let left = || self.patience().min(end.saturating_duration_since(Instant::now()));
         let encrypt =
             |tcp| Transport::encrypt(tcp, &server.host, self.tls_config()?, left()).map_err(Unsent::from);
-        let tcp = dial(server, left)?;
+        let tcp = dial(server, left, stop)?;
         let mut session = match server.security {
             Security::Tls => session(encrypt(tcp)?)?,
             Security::Plain => session(Transport::Plain(tcp))?,
@@ -90,11 +96,15 @@ impl Connector {
 }
 
 /// Connects with the first of a server's addresses that answers.
-fn dial(server: &Server, left: impl Fn() -> std::time::Duration) -> Result<crate::imap::Tcp, Unsent> {
+fn dial(
+    server: &Server,
+    left: impl Fn() -> std::time::Duration,
+    stop: &Stop,
+) -> Result<crate::imap::Tcp, Unsent> {
     let mut last = Unsent::refused("the server has no address");
     for address in addresses(server)?.into_iter().take(ADDRESSES) {
         let one = Server { host: address.ip().to_string(), ..server.clone() };
-        match Transport::dial(&one, left(), &Stop::new()) {
+        match Transport::dial(&one, left(), stop) {
             Ok(tcp) => return Ok(tcp),
             Err(error) => last = error.into(),
         }

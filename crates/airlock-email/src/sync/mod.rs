@@ -13,6 +13,7 @@ use airlock_core::{MailCode, MailError, SyncMail, Synced};
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::db::{self, failed, now};
+use crate::deliver::side_by_side;
 use crate::folders::{folder_id, forget, write_state};
 use crate::imap::{self, Selected, Session, Stream, Transport};
 use crate::{Account, Auth, Connector, Credentials, Mailbox, Protocol, RemoteFolder, Stop, SyncState};
@@ -122,25 +123,7 @@ impl Mailbox {
         connector: &Connector,
         watch: &dyn Watch,
     ) -> Vec<Result<SyncedFolder, MailError>> {
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let Some(request) = requests.get(index) else { return done };
-                done.push((index, self.sync(request, credentials, connector, watch)));
-            }
-        };
-        let mut done = std::thread::scope(|scope| {
-            let count = at_once.clamp(1, requests.len().max(1));
-            let threads: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
-            let joined = threads.into_iter().map(|thread| thread.join());
-            joined
-                .flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect::<Vec<_>>()
-        });
-        done.sort_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, synced)| synced).collect()
+        side_by_side(requests, at_once, |request| self.sync(request, credentials, connector, watch))
     }
 
     /// Asks the server which folders there are, and keeps their names and what they are for.

@@ -22,3 +22,4 @@ mod proxy;
 mod sending;
 mod sent;
 mod server;
+mod slow;
