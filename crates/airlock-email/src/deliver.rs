@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use airlock_core::{Delivery, MailCode, MailError};
+use airlock_core::{Delivery, MailCode, MailError, Secret};
 use airlock_files::{Folder, Lock};
 use rusqlite::{OptionalExtension as _, params};
 
@@ -15,7 +15,7 @@ use crate::compose::Composed;
 use crate::db::{failed, now};
 use crate::outbox::write;
 use crate::smtp::{Fate, Unsent};
-use crate::{Account, Connector, Credentials, Feature, Mailbox, Protocol, Stop};
+use crate::{Account, Auth, Connector, Credentials, Feature, Mailbox, Protocol, Server, Stop};
 
 /// The folder of locks beside the database.
 const LOCKS: &str = "outbox";
@@ -176,16 +176,11 @@ impl Mailbox {
         connector: &Connector,
         stop: &Stop,
     ) -> Result<String, Unsent> {
-        let not_sent = |error| Unsent { fate: Fate::NotSent, error };
-        let missing = || not_sent(MailError::invalid("smtp config missing"));
-        let server = account.smtp.as_ref().ok_or_else(missing)?;
-        let secret = match server.auth {
-            crate::Auth::None => None,
-            _ => Some(credentials.secret(account, Protocol::Smtp).map_err(not_sent)?),
-        };
-        connector.of(account).map_err(not_sent)?.send(server, secret.as_ref(), composed, stop, || {
-            let sql = "UPDATE outbox SET content_at = ?2 WHERE id = ?1 AND status = 'sending'";
-            self.settle(sql, params![id, now()])
+        with_smtp(account, credentials, connector, |connector, server, secret| {
+            connector.send(server, secret, composed, stop, || {
+                let sql = "UPDATE outbox SET content_at = ?2 WHERE id = ?1 AND status = 'sending'";
+                self.settle(sql, params![id, now()])
+            })
         })
     }
 
@@ -232,8 +227,8 @@ impl Mailbox {
         let held = match fate {
             Fate::Uncertain => Some("uncertain"),
             Fate::Refused => Some("dead"),
-            Fate::NotSent if retries >= ATTEMPTS => Some("dead"),
-            Fate::NotSent => None,
+            Fate::NotSent | Fate::NotLetIn if retries >= ATTEMPTS => Some("dead"),
+            Fate::NotSent | Fate::NotLetIn => None,
         };
         let next = match held {
             Some(_) => NEVER,
@@ -298,6 +293,34 @@ impl Mailbox {
 
     fn locks(&self) -> std::io::Result<Folder> {
         self.folder()?.make_folder(LOCKS)
+    }
+}
+
+/// Does something with the server that an account's mail is sent by. A token that the server does not
+/// take is renewed once.
+pub(crate) fn with_smtp<T>(
+    account: &Account,
+    credentials: &dyn Credentials,
+    connector: &Connector,
+    work: impl Fn(&Connector, &Server, Option<&Secret>) -> Result<T, Unsent>,
+) -> Result<T, Unsent> {
+    let server = account.smtp.as_ref().ok_or_else(|| MailError::invalid("smtp config missing"))?;
+    let connector = connector.of(account)?;
+    let work = || {
+        let secret = match server.auth {
+            Auth::None => None,
+            _ => Some(credentials.secret(account, Protocol::Smtp)?),
+        };
+        work(&connector, server, secret.as_ref())
+    };
+    match work() {
+        Err(Unsent { fate: Fate::NotLetIn, .. })
+            if matches!(server.auth, Auth::Xoauth2 | Auth::OauthBearer)
+                && credentials.renew(account, Protocol::Smtp) =>
+        {
+            work()
+        }
+        done => done,
     }
 }
 

@@ -41,7 +41,10 @@ impl Connector {
         let echo = Echo::of(secret);
         // Who is not let in may be with another password or at another time: the message is not to blame.
         let connected = self.connect(server, secret, stop);
-        let connected = connected.map_err(|unsent| Unsent { fate: Fate::NotSent, ..unsent });
+        let connected = connected.map_err(|unsent| match unsent.fate {
+            Fate::NotLetIn => unsent,
+            _ => Unsent { fate: Fate::NotSent, ..unsent },
+        });
         let sent = connected.and_then(|mut session| {
             settle(&mut session, mail)?;
             let answer = session.content(&mail.raw, before)?;
@@ -53,9 +56,9 @@ impl Connector {
     }
 
     /// Connects and logs in, and does nothing there.
-    pub(crate) fn greet(&self, server: &Server, secret: Option<&Secret>) -> Result<(), MailError> {
+    pub(crate) fn greet(&self, server: &Server, secret: Option<&Secret>) -> Result<(), Unsent> {
         let connected = self.connect(server, secret, &Stop::new()).map(Session::end);
-        connected.map_err(|unsent| unsent.without(&Echo::of(secret)).error)
+        connected.map_err(|unsent| unsent.without(&Echo::of(secret)))
     }
 
     fn connect(
@@ -89,7 +92,10 @@ impl Connector {
         };
         if server.auth != Auth::None {
             let secret = secret.ok_or_else(|| Unsent::refused("there is no credential for the account"))?;
-            log_in(&mut session, server, secret)?;
+            log_in(&mut session, server, secret).map_err(|unsent| match unsent.error.code() {
+                MailCode::Provider => Unsent { fate: Fate::NotLetIn, ..unsent },
+                _ => unsent,
+            })?;
         }
         Ok(session)
     }
@@ -188,6 +194,8 @@ fn log_in(session: &mut Session<Transport>, server: &Server, secret: &Secret) ->
 pub(crate) enum Fate {
     /// The server did not take it, and may do so later.
     NotSent,
+    /// Not at all: the server did not let its sender in.
+    NotLetIn,
     /// The server does not want it, now or later.
     Refused,
     /// Nobody knows whether the server took it.

@@ -9,14 +9,16 @@ mod fetch;
 mod mirror;
 mod worker;
 
-use airlock_core::{MailCode, MailError, SyncMail, Synced};
+use airlock_core::{MailCode, MailError, Secret, SyncMail, Synced};
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::db::{self, failed, now};
-use crate::deliver::side_by_side;
+use crate::deliver::{side_by_side, with_smtp};
 use crate::folders::{folder_id, forget, write_state};
 use crate::imap::{self, Selected, Session, Stream, Transport};
-use crate::{Account, Auth, Connector, Credentials, Mailbox, Protocol, RemoteFolder, Stop, SyncState};
+use crate::{
+    Account, Auth, Connector, Credentials, Mailbox, Protocol, RemoteFolder, Server, Stop, SyncState,
+};
 
 pub use worker::{Backoff, SyncWorker};
 
@@ -158,12 +160,11 @@ impl Mailbox {
                 self.session(account, credentials, connector, &Stop::new()).map(Session::end)
             }
             (Protocol::Smtp, None) => Err(MailError::invalid("imap/smtp config missing")),
-            (Protocol::Smtp, Some(server)) => {
-                let secret = match server.auth {
-                    Auth::None => None,
-                    _ => Some(credentials.secret(account, Protocol::Smtp)?),
+            (Protocol::Smtp, Some(_)) => {
+                let greet = |connector: &Connector, server: &Server, secret: Option<&Secret>| {
+                    connector.greet(server, secret)
                 };
-                connector.of(account)?.greet(server, secret.as_ref())
+                with_smtp(account, credentials, connector, greet).map_err(|unsent| unsent.error)
             }
         }
     }
