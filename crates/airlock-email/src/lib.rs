@@ -31,6 +31,7 @@ mod secrets;
 mod sent;
 mod service;
 mod smtp;
+mod sweep;
 mod sync;
 #[cfg(test)]
 mod testing;

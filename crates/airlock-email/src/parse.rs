@@ -70,6 +70,7 @@ impl Mailbox {
         folder: &str,
         messages: &[RawMessage<'_>],
     ) -> Result<Kept, MailError> {
+        let _keeping = self.keeping()?;
         let read = messages.iter().map(|raw| self.read(raw)).collect::<Result<Vec<_>, _>>()?;
         self.sync_attachments()?;
         self.keep(account, folder, &read)
@@ -233,6 +234,7 @@ fn fields(digest: Digest, parsed: &Message<'_>) -> NewMessage {
         cc: all(parsed.cc()),
         reply_to: first(parsed.reply_to()),
         references: references(parsed.references()),
+        in_reply_to: references(parsed.in_reply_to()),
         sent_at: parsed.date().filter(|date| date.is_valid()).map(mail_parser::DateTime::to_timestamp),
         ..nothing(digest)
     }
@@ -248,6 +250,7 @@ fn nothing(digest: Digest) -> NewMessage {
         cc: None,
         reply_to: None,
         references: None,
+        in_reply_to: None,
         snippet: None,
         body_text: None,
         body_html: None,

@@ -112,6 +112,10 @@ impl Mailbox {
         if let Err(error) = &synced {
             self.say_failed(account.id, &request.folder, error)?;
         }
+        // What messages left that are gone, may be left until the next time.
+        if let Err(error) = self.sweep_attachments() {
+            tracing::warn!(%error, "files of attachments are left");
+        }
         synced
     }
 

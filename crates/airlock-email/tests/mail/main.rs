@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attached;
 mod audited;
 mod canary;
 mod crashes;
