@@ -32,6 +32,10 @@ const HEADER_BYTES: usize = 64 << 10;
 /// Characters of a snippet (PRX's).
 const SNIPPET: usize = 120;
 
+/// Why something attached is not kept: it is a message within a large one, of which parts went to the
+/// disk, or the rest of it was left out.
+const CUT: &str = "attachment is not whole: the message is too large for it to be held in memory";
+
 /// Boundaries of parts that are looked for in a message that was cut: each look goes through all of it.
 const BOUNDARIES: usize = 32;
 
@@ -122,7 +126,7 @@ impl Mailbox {
                 Some(file) => match file.and_then(|file| Some((file.file.take()?, file.digest))) {
                     Some((file, digest)) => path = Some(self.adopt_attachment(file, &digest)?),
                     // A part of it was left out.
-                    None => refused = Some("attachment exceeds size limit"),
+                    None => refused = Some(CUT),
                 },
             }
             Ok(attached.told(size, path, refused))
@@ -323,6 +327,10 @@ fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
         None => *to = Some(more.to_owned()),
     };
     for part in parsed.text_bodies() {
+        // No more is kept.
+        if plain.as_ref().is_some_and(|plain| plain.len() > text::BODY) {
+            break;
+        }
         match &part.body {
             PartType::Text(text) => {
                 add(&mut plain, &text::plain(&read_again(parsed, part, text)));
@@ -332,7 +340,9 @@ fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
         }
     }
     for part in parsed.html_bodies() {
-        if let PartType::Html(part) = &part.body {
+        if let PartType::Html(part) = &part.body
+            && html.as_ref().is_none_or(|html| html.len() <= text::BODY)
+        {
             add(&mut html, text::cut(part, text::BODY));
         }
     }

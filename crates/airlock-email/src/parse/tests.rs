@@ -190,8 +190,17 @@ fn a_message_beyond_the_bounds_is_kept_with_its_header() {
         format!("{header}{}--x--\r\n", part.repeat(parts)).into_bytes()
     };
     let part = "--x\r\nContent-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\na\r\n";
-    assert_eq!(read(&mixed(999, part)).1.len(), 999);
-    assert!(left_out(&mixed(1_000, part)).contains("it has more than 1,000 parts"));
+    assert_eq!(read(&mixed(1_000, part)).1.len(), 1_000);
+    assert_eq!(read(&mixed(9_999, part)).1.len(), 9_999);
+    assert!(left_out(&mixed(10_000, part)).contains("it has more than 10,000 parts"));
+    // Of parts that have parts and no end, each is looked for to the end of the message.
+    let open = |parts: usize, bytes: usize| {
+        let part = |number| format!("--x\r\nContent-Type: multipart/mixed; boundary=y{number}\r\n\r\n");
+        let header = "Subject: large\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n";
+        format!("{header}{}{}", (0..parts).map(part).collect::<String>(), "z\r\n".repeat(bytes / 3))
+    };
+    assert_eq!(read(open(1_000, 3_000_000).as_bytes()).0.subject.as_deref(), Some("large"));
+    assert!(left_out(open(1_000, 30_000_000).as_bytes()).contains("it has too many parts that have parts"));
     let nested = "Content-Type: message/rfc822\r\n\r\n".repeat(900);
     let nested = format!("Subject: large\r\n{nested}Subject: end\r\n\r\ntext");
     assert!(left_out(nested.as_bytes()).contains("nested too deep"));

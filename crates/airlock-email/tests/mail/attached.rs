@@ -6,7 +6,7 @@ use airlock_core::SyncMail;
 use airlock_email::{Auth, Mailbox, Security};
 
 use crate::dovecot::{Dovecot, fetching};
-use crate::fetching::request;
+use crate::fetching::{list, request};
 use crate::server::{Known, PASSWORD};
 
 fn with_file(id: &str, file: &str) -> Vec<u8> {
@@ -60,4 +60,26 @@ fn files_go_with_what_is_expunged_and_with_an_earlier_uidvalidity() {
     assert_eq!(files(home.path()), ["both", "new"]);
     mailbox.remove_account(1).unwrap();
     assert_eq!(files(home.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_large_file_that_is_no_base64_is_fetched_and_kept() {
+    let server = Dovecot::start();
+    let text: String = (0..90_000).map(|number| format!("-- line {number} of many, größer\r\n")).collect();
+    let raw = format!(
+        "From: bert@x.example\r\nSubject: large\r\nMessage-ID: <large@x.example>\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed;\r\n boundary=\"-- B\"\r\n\r\n---- B\r\nContent-Type: text/plain\r\n\r\n\
+         words\r\n---- B\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Disposition:\r\n attachment;\r\n \
+         filename=f.txt\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{text}\r\n---- B--\r\n"
+    );
+    server.deliver([raw.into_bytes()]);
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = fetching(home.path(), server.tls_port, Security::Tls, Auth::Plain);
+    sync(&mailbox, &server, "INBOX");
+    let message = list(&mailbox).remove(0);
+    let told: serde_json::Value = serde_json::from_str(message.attachments_json.as_deref().unwrap()).unwrap();
+    assert_eq!((message.body_text.as_deref(), told.as_array().unwrap().len()), (Some("words"), 1));
+    assert_eq!((&told[0]["refused"], &told[0]["size"]), (&serde_json::Value::Null, &text.len().into()));
+    let path = told[0]["local_path"].as_str().unwrap();
+    assert!(mailbox.attachment(1, path).unwrap() == text.as_bytes());
 }

@@ -193,8 +193,9 @@ fn huge() -> Vec<(&'static str, Vec<u8>, String, usize)> {
     larger.resize(50_000_100, b'a');
     let text = || "text".to_owned();
     vec![
-        ("parts", mixed("parts", 998), text(), 998),
-        ("more-parts", mixed("more-parts", 1_000), left_out("it has more than 1,000 parts"), 0),
+        ("parts", mixed("parts", 1_000), text(), 1_000),
+        ("many-parts", mixed("many-parts", 9_999), text(), 9_999),
+        ("more-parts", mixed("more-parts", 10_000), left_out("it has more than 10,000 parts"), 0),
         ("nested", nested("nested", 50), String::new(), 1),
         ("deeper", nested("deeper", 200), left_out("it has messages nested too deep"), 0),
         ("line", line("line", 900_000), text(), 0),
