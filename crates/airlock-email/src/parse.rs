@@ -5,6 +5,7 @@
 //! before, and a message beyond the bounds is kept with its header alone, and says so.
 
 mod defuse;
+mod lenient;
 mod text;
 mod thin;
 
@@ -191,9 +192,16 @@ fn read_whole(digest: Digest, raw: &[u8]) -> (NewMessage, Vec<Attached>) {
     if let Some(closed) = closed(raw, &parsed)
         && let Some(parsed) = MessageParser::default().parse(&closed)
     {
-        return read_parsed(digest, &parsed);
+        return read_repaired(digest, &closed, &parsed);
     }
-    read_parsed(digest, &parsed)
+    read_repaired(digest, raw, &parsed)
+}
+
+/// The same, where base64 may have something between.
+fn read_repaired(digest: Digest, raw: &[u8], parsed: &Message<'_>) -> (NewMessage, Vec<Attached>) {
+    let repaired = lenient::repaired(raw, parsed);
+    let again = repaired.as_ref().and_then(|repaired| MessageParser::default().parse(repaired));
+    read_parsed(digest, again.as_ref().unwrap_or(parsed))
 }
 
 /// A message that was cut, with an end for each of its parts that has none: without one, the parser does
@@ -213,8 +221,8 @@ fn closed(raw: &[u8], parsed: &Message<'_>) -> Option<Vec<u8>> {
 
 fn read_parsed(digest: Digest, parsed: &Message<'_>) -> (NewMessage, Vec<Attached>) {
     let mut message = fields(digest, parsed);
-    (message.body_text, message.body_html) = bodies(parsed);
     let mut attached: Vec<Attached> = parsed.attachments().map(attached).collect();
+    (message.body_text, message.body_html) = bodies(parsed, &mut attached);
     // What says to have parts and has none, is what somebody wrote all the same.
     if message.body_text.is_none()
         && let Some(index) = attached.iter().position(|one| one.content_type.starts_with("multipart/"))
@@ -316,8 +324,9 @@ fn references(value: &HeaderValue<'_>) -> Option<String> {
     Some(text::line(&ids.join(" "), FIELDS))
 }
 
-/// The text and the HTML of a message. Where there is no text, the HTML's is.
-fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
+/// The text and the HTML of a message, without the files that stand in the text. Where there is no text,
+/// the HTML's is.
+fn bodies(parsed: &Message<'_>, attached: &mut Vec<Attached>) -> (Option<String>, Option<String>) {
     let (mut plain, mut html): (Option<String>, Option<String>) = (None, None);
     let add = |to: &mut Option<String>, more: &str| match to {
         Some(text) => {
@@ -333,7 +342,9 @@ fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
         }
         match &part.body {
             PartType::Text(text) => {
-                add(&mut plain, &text::plain(&read_again(parsed, part, text)));
+                let text = read_again(parsed, part, text);
+                let rest = lenient::without_files(&text, attached);
+                add(&mut plain, &text::plain(rest.as_deref().unwrap_or(&text)));
             }
             PartType::Html(html) => add(&mut plain, &text::of_html(html)),
             _ => {}
