@@ -7,7 +7,7 @@
 //! finds its Message-ID in a folder ([`Mailbox::look_due`]), to decide. Whether the process that claimed a row is still
 //! there is asked of a lock that the system takes from it when it ends, however it does.
 
-use airlock_core::{Delivery, MailCode, MailError, Replied, ReplyMail, SendMail, Sent};
+use airlock_core::{Delivery, MailCode, MailError, Need, Replied, ReplyMail, SendMail, Sent};
 use lettre::address::Envelope;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -175,9 +175,11 @@ impl Mailbox {
         let mut connection = self.connection();
         let transaction = db::writing(&mut connection)?;
         if let Caller::Plugin(permit, rules) = caller {
-            rules.check(composed.envelope.to())?;
             let sent = sent_by_plugins(&transaction, account.id).map_err(failed)?;
-            rules.check_count(sent)?;
+            rules.check(composed.envelope.to()).and_then(|()| rules.check_count(sent)).inspect_err(|_| {
+                // It has a grant for it, and may not all the same.
+                permit.refuse(Need::Name(permit.kind(), &account.name));
+            })?;
             permit.check()?;
         }
         let keep = || -> rusqlite::Result<i64> {
