@@ -15,8 +15,8 @@ use airlock_email::{
 use crate::server::{Exim, Known, PASSWORD, message};
 
 /// A server that takes connections and says nothing, until it is released.
-struct Tarpit {
-    port: u16,
+pub(crate) struct Tarpit {
+    pub(crate) port: u16,
     held: Arc<Mutex<Held>>,
 }
 
@@ -27,7 +27,7 @@ struct Held {
 }
 
 impl Tarpit {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let (port, held) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Held>>::default());
         let own = held.clone();
@@ -42,16 +42,16 @@ impl Tarpit {
         Tarpit { port, held }
     }
 
-    fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.lock().unwrap().streams.len()
     }
 
     /// Returns once so many connections are held.
-    fn wait_for(&self, count: usize) {
+    pub(crate) fn wait_for(&self, count: usize) {
         wait_until("enough connections", || self.held() >= count);
     }
 
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         let mut held = self.held.lock().unwrap();
         held.is_released = true;
         for stream in held.streams.drain(..) {
