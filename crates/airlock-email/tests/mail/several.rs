@@ -9,8 +9,8 @@ use airlock_email::{Auth, Backoff, Connector, Mailbox, NewAccount, Security, Ser
 use crate::dovecot::{Dovecot, fetching};
 use crate::fetching::{letter, request};
 use crate::proxy::{Fault, Proxy};
-use crate::slow::Tarpit;
 use crate::server::{Exim, Known, PASSWORD, mailbox, message};
+use crate::slow::Tarpit;
 
 /// Makes an account of that name, whose mail is fetched there; a request for it.
 fn account(mailbox: &Mailbox, name: &str, port: u16) -> SyncMail {
