@@ -217,6 +217,11 @@ impl Gate {
         Ok(Permit { shared: self.0.clone(), policy: policy.clone(), deadline, kind: need.kind(), within })
     }
 
+    /// Counts a refusal of what was needed, which is refused for another reason than its grants.
+    pub fn refuse(&self, need: Need<'_>) {
+        self.0.ledger().refused(need);
+    }
+
     /// What was used and refused so far, to be recorded; nothing is counted afterwards.
     pub fn take_uses(&self) -> Vec<AuditEvent> {
         self.0.ledger().take()
@@ -348,6 +353,11 @@ impl Permit {
     /// [`ServiceError::Denied`].
     pub fn also(&self, need: Need<'_>) -> Result<(), ServiceError> {
         self.shared.allow(&self.policy, need)
+    }
+
+    /// Counts a refusal of what is granted, and is refused all the same: by a rule of the service.
+    pub fn refuse(&self, need: Need<'_>) {
+        self.shared.ledger().refused(need);
     }
 
     /// Leave to connect to this address, for a host that [`Permit::also`] or the gate gave leave

@@ -264,10 +264,15 @@ impl Mailbox {
         }
     }
 
-    /// Removes an account and all its mail; whether there was one.
+    /// Removes an account and all its mail, with what is attached to no other; whether there was one.
+    /// While mail is being fetched, the files go when that has ended.
     pub fn remove_account(&self, id: i64) -> Result<bool, MailError> {
         let sql = "DELETE FROM accounts WHERE id = ?1";
-        self.connection().execute(sql, [id]).map(|removed| removed > 0).map_err(failed)
+        let removed = self.connection().execute(sql, [id]).map_err(failed)? > 0;
+        if removed {
+            self.sweep_all_attachments()?;
+        }
+        Ok(removed)
     }
 }
 

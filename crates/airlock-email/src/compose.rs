@@ -79,6 +79,7 @@ struct Parent {
     recipients: Option<String>,
     cc: Option<String>,
     references: Option<String>,
+    in_reply_to: Option<String>,
 }
 
 impl Mailbox {
@@ -109,6 +110,9 @@ impl Mailbox {
             }
         }
         let id = parent.header_message_id.map(|id| format!("<{id}>"));
+        // Where it answers one message and refers to none, that is what it refers to.
+        let answers = parent.in_reply_to.filter(|ids| ids.split_whitespace().count() == 1);
+        let refers_to = parent.references.filter(|ids| !ids.trim().is_empty()).or(answers);
         Ok(Draft {
             to: vec![to],
             cc,
@@ -116,7 +120,7 @@ impl Mailbox {
             body_text: request.body_text.as_str().into(),
             body_html: request.body_html.as_deref(),
             attachments: &request.attachments,
-            references: references(parent.references.as_deref(), id.as_deref()),
+            references: references(refers_to.as_deref(), id.as_deref()),
             in_reply_to: id,
             ..Draft::default()
         })
@@ -126,7 +130,7 @@ impl Mailbox {
         // PRX-Email kept the Message-ID as its row's id only.
         let sql = "SELECT coalesce(header_message_id, CASE WHEN message_id LIKE '<%>'
                      THEN substr(message_id, 2, length(message_id) - 2) END),
-                   subject, sender, reply_to, recipients, cc, references_header
+                   subject, sender, reply_to, recipients, cc, references_header, in_reply_to
                    FROM messages WHERE account_id = ?1 AND message_id IN (?2, ?3)";
         let connection = self.connection();
         let mut statement = connection.prepare_cached(sql).map_err(failed)?;
@@ -139,6 +143,7 @@ impl Mailbox {
                 recipients: row.get(4)?,
                 cc: row.get(5)?,
                 references: row.get(6)?,
+                in_reply_to: row.get(7)?,
             })
         };
         let id = id.trim();

@@ -111,13 +111,15 @@ impl Mailbox {
     }
 
     /// Takes away what the server expunged from a folder; how many messages are gone with it,
-    /// since they are in no other place.
+    /// since they are in no other place. What is attached to no other message goes too.
     pub fn expunge(&self, account: i64, folder: &str, uids: &[u32]) -> Result<usize, MailError> {
         let mut connection = self.connection();
         let transaction = db::writing(&mut connection)?;
         let gone = || expunge(&transaction, folder_id(&transaction, account, folder)?, uids);
         let gone = gone().map_err(failed)?;
         transaction.commit().map_err(failed)?;
+        drop(connection);
+        self.sweep_attachments()?;
         Ok(gone)
     }
 }

@@ -31,6 +31,8 @@ pub struct NewMessage {
     pub reply_to: Option<String>,
     /// Its `References`: ids in angle brackets, separated by spaces.
     pub references: Option<String>,
+    /// Its `In-Reply-To`, as the same.
+    pub in_reply_to: Option<String>,
     /// Its beginning.
     pub snippet: Option<String>,
     /// Its text.
@@ -157,8 +159,8 @@ fn insert(
     let sql = "INSERT INTO messages
         (account_id, folder_id, message_id, subject, sender, recipients, snippet, body_text, body_html,
          attachments_json, references_header, received_at, sent_at, cc, reply_to, digest,
-         header_message_id, created_at, updated_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?18)";
+         header_message_id, in_reply_to, created_at, updated_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?19)";
     let m = message;
     connection.prepare_cached(sql)?.execute(params![
         account,
@@ -178,6 +180,7 @@ fn insert(
         m.reply_to,
         digest,
         m.message_id,
+        m.in_reply_to,
         now(),
     ])?;
     let row = connection.last_insert_rowid();

@@ -15,6 +15,7 @@ mod compose;
 mod connector;
 mod credentials;
 mod db;
+mod deliver;
 mod echo;
 mod features;
 mod folders;
@@ -30,6 +31,7 @@ mod secrets;
 mod sent;
 mod service;
 mod smtp;
+mod sweep;
 mod sync;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,6 @@
 //! Messages that are kept, listed and got.
 
-use airlock_core::{GetMail, Gotten, ListMail, Listed, MailError, MailMessage};
+use airlock_core::{GetMail, Gotten, ListMail, Listed, MAIL_LIMIT, MailError, MailMessage};
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::db::failed;
@@ -14,12 +14,21 @@ pub(crate) const COLUMNS: &str = "m.id, m.account_id, m.folder_id, m.message_id,
     m.recipients, m.snippet, m.attachments_json, m.references_header, m.received_at, m.sent_at,
     m.created_at, m.updated_at, m.body_text, m.body_html";
 
+/// Refuses to list nothing, or more than anybody may: of plugins' requests it is known before.
+pub(crate) fn check_limit(limit: u32) -> Result<(), MailError> {
+    match (1..=MAIL_LIMIT).contains(&limit) {
+        true => Ok(()),
+        false => Err(MailError::invalid(&format!("limit_out_of_range:{limit} (expected 1..={MAIL_LIMIT})"))),
+    }
+}
+
 impl Mailbox {
     /// The newest messages of a folder, and of none.
     ///
     /// # Errors
     /// As every method here: [`MailCode`](airlock_core::MailCode) says whose fault it is.
     pub fn list(&self, request: &ListMail) -> Result<Listed, MailError> {
+        check_limit(request.limit)?;
         let account = self.account(request.account_id)?.id;
         self.require(account, Feature::InboxRead)?;
         // A message is in the folder that it came from first, or has a place in it, or is PRX's and

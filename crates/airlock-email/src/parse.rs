@@ -5,6 +5,7 @@
 //! before, and a message beyond the bounds is kept with its header alone, and says so.
 
 mod defuse;
+mod lenient;
 mod text;
 mod thin;
 
@@ -31,6 +32,10 @@ const HEADER_BYTES: usize = 64 << 10;
 
 /// Characters of a snippet (PRX's).
 const SNIPPET: usize = 120;
+
+/// Why something attached is not kept: it is a message within a large one, of which parts went to the
+/// disk, or the rest of it was left out.
+const CUT: &str = "attachment is not whole: the message is too large for it to be held in memory";
 
 /// Boundaries of parts that are looked for in a message that was cut: each look goes through all of it.
 const BOUNDARIES: usize = 32;
@@ -70,6 +75,7 @@ impl Mailbox {
         folder: &str,
         messages: &[RawMessage<'_>],
     ) -> Result<Kept, MailError> {
+        let _keeping = self.keeping()?;
         let read = messages.iter().map(|raw| self.read(raw)).collect::<Result<Vec<_>, _>>()?;
         self.sync_attachments()?;
         self.keep(account, folder, &read)
@@ -121,7 +127,7 @@ impl Mailbox {
                 Some(file) => match file.and_then(|file| Some((file.file.take()?, file.digest))) {
                     Some((file, digest)) => path = Some(self.adopt_attachment(file, &digest)?),
                     // A part of it was left out.
-                    None => refused = Some("attachment exceeds size limit"),
+                    None => refused = Some(CUT),
                 },
             }
             Ok(attached.told(size, path, refused))
@@ -186,9 +192,16 @@ fn read_whole(digest: Digest, raw: &[u8]) -> (NewMessage, Vec<Attached>) {
     if let Some(closed) = closed(raw, &parsed)
         && let Some(parsed) = MessageParser::default().parse(&closed)
     {
-        return read_parsed(digest, &parsed);
+        return read_repaired(digest, &closed, &parsed);
     }
-    read_parsed(digest, &parsed)
+    read_repaired(digest, raw, &parsed)
+}
+
+/// The same, where base64 may have something between.
+fn read_repaired(digest: Digest, raw: &[u8], parsed: &Message<'_>) -> (NewMessage, Vec<Attached>) {
+    let repaired = lenient::repaired(raw, parsed);
+    let again = repaired.as_ref().and_then(|repaired| MessageParser::default().parse(repaired));
+    read_parsed(digest, again.as_ref().unwrap_or(parsed))
 }
 
 /// A message that was cut, with an end for each of its parts that has none: without one, the parser does
@@ -208,8 +221,8 @@ fn closed(raw: &[u8], parsed: &Message<'_>) -> Option<Vec<u8>> {
 
 fn read_parsed(digest: Digest, parsed: &Message<'_>) -> (NewMessage, Vec<Attached>) {
     let mut message = fields(digest, parsed);
-    (message.body_text, message.body_html) = bodies(parsed);
     let mut attached: Vec<Attached> = parsed.attachments().map(attached).collect();
+    (message.body_text, message.body_html) = bodies(parsed, &mut attached);
     // What says to have parts and has none, is what somebody wrote all the same.
     if message.body_text.is_none()
         && let Some(index) = attached.iter().position(|one| one.content_type.starts_with("multipart/"))
@@ -233,6 +246,7 @@ fn fields(digest: Digest, parsed: &Message<'_>) -> NewMessage {
         cc: all(parsed.cc()),
         reply_to: first(parsed.reply_to()),
         references: references(parsed.references()),
+        in_reply_to: references(parsed.in_reply_to()),
         sent_at: parsed.date().filter(|date| date.is_valid()).map(mail_parser::DateTime::to_timestamp),
         ..nothing(digest)
     }
@@ -248,6 +262,7 @@ fn nothing(digest: Digest) -> NewMessage {
         cc: None,
         reply_to: None,
         references: None,
+        in_reply_to: None,
         snippet: None,
         body_text: None,
         body_html: None,
@@ -309,8 +324,9 @@ fn references(value: &HeaderValue<'_>) -> Option<String> {
     Some(text::line(&ids.join(" "), FIELDS))
 }
 
-/// The text and the HTML of a message. Where there is no text, the HTML's is.
-fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
+/// The text and the HTML of a message, without the files that stand in the text. Where there is no text,
+/// the HTML's is.
+fn bodies(parsed: &Message<'_>, attached: &mut Vec<Attached>) -> (Option<String>, Option<String>) {
     let (mut plain, mut html): (Option<String>, Option<String>) = (None, None);
     let add = |to: &mut Option<String>, more: &str| match to {
         Some(text) => {
@@ -320,16 +336,24 @@ fn bodies(parsed: &Message<'_>) -> (Option<String>, Option<String>) {
         None => *to = Some(more.to_owned()),
     };
     for part in parsed.text_bodies() {
+        // No more is kept.
+        if plain.as_ref().is_some_and(|plain| plain.len() > text::BODY) {
+            break;
+        }
         match &part.body {
             PartType::Text(text) => {
-                add(&mut plain, &text::plain(&read_again(parsed, part, text)));
+                let text = read_again(parsed, part, text);
+                let rest = lenient::without_files(&text, attached);
+                add(&mut plain, &text::plain(rest.as_deref().unwrap_or(&text)));
             }
             PartType::Html(html) => add(&mut plain, &text::of_html(html)),
             _ => {}
         }
     }
     for part in parsed.html_bodies() {
-        if let PartType::Html(part) = &part.body {
+        if let PartType::Html(part) = &part.body
+            && html.as_ref().is_none_or(|html| html.len() <= text::BODY)
+        {
             add(&mut html, text::cut(part, text::BODY));
         }
     }

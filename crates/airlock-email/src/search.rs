@@ -48,6 +48,7 @@ impl Mailbox {
         let account = self.account(request.account_id)?.id;
         self.require(account, Feature::InboxSearch)?;
         let connection = self.connection();
+        crate::messages::check_limit(request.limit)?;
         let (text, limit) = (&request.query, request.limit);
         let messages = match request.syntax {
             SearchSyntax::Plain => plain(&connection, account, text, limit),

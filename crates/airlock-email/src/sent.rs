@@ -11,6 +11,7 @@ use rusqlite::params;
 
 use crate::compose::lines;
 use crate::db::{failed, now};
+use crate::deliver::{AT_ONCE, side_by_side};
 use crate::imap::{Fault, Session, Transport};
 use crate::{Account, Connector, Credentials, Feature, Mailbox, RemoteFolder, SpecialUse, Stop};
 
@@ -53,25 +54,53 @@ impl Mailbox {
         credentials: &dyn Credentials,
         connector: &Connector,
     ) -> Result<Vec<Delivery>, MailError> {
-        let mut found = Vec::new();
-        for (account, wanted) in self.wanted("look_at <= ?1", now())? {
-            match self.look_in(account, &wanted, credentials, connector) {
-                Ok(looked) => {
-                    // A copy of what was known to be sent is no news.
-                    let was_uncertain =
-                        |id| wanted.iter().any(|wanted| wanted.id == id && wanted.is_uncertain);
-                    found.extend(looked.into_iter().filter_map(|(delivery, looked)| {
-                        let is_found = matches!(looked, Looked::Found(_));
-                        (is_found && was_uncertain(delivery.outbox_id)).then_some(delivery)
-                    }))
-                }
-                Err(error) => {
-                    tracing::warn!(%error, account, "messages that were sent are not looked for");
-                    wanted.iter().try_for_each(|wanted| self.look_later(wanted.id))?;
-                }
+        let wanted: Vec<_> = self.wanted("look_at <= ?1", now())?.into_iter().collect();
+        let look = |(account, wanted): &(i64, Vec<Wanted>)| {
+            self.look_at_due(*account, wanted, credentials, connector, &Stop::new())
+        };
+        let found: Result<Vec<_>, _> = side_by_side(&wanted, AT_ONCE, look).into_iter().collect();
+        Ok(found?.into_iter().flatten().collect())
+    }
+
+    /// The same for one account, until it is stopped.
+    pub(crate) fn look_due_of(
+        &self,
+        account: i64,
+        credentials: &dyn Credentials,
+        connector: &Connector,
+        stop: &Stop,
+    ) -> Result<Vec<Delivery>, MailError> {
+        let wanted = self.wanted("look_at <= ?1", now())?.remove(&account).unwrap_or_default();
+        match wanted.is_empty() || stop.is_stopped() {
+            true => Ok(Vec::new()),
+            false => self.look_at_due(account, &wanted, credentials, connector, stop),
+        }
+    }
+
+    fn look_at_due(
+        &self,
+        account: i64,
+        wanted: &[Wanted],
+        credentials: &dyn Credentials,
+        connector: &Connector,
+        stop: &Stop,
+    ) -> Result<Vec<Delivery>, MailError> {
+        match self.look_in(account, wanted, credentials, connector, stop) {
+            Ok(looked) => {
+                // A copy of what was known to be sent is no news.
+                let was_uncertain = |id| wanted.iter().any(|wanted| wanted.id == id && wanted.is_uncertain);
+                let news = looked.into_iter().filter_map(|(delivery, looked)| {
+                    let is_found = matches!(looked, Looked::Found(_));
+                    (is_found && was_uncertain(delivery.outbox_id)).then_some(delivery)
+                });
+                Ok(news.collect())
+            }
+            Err(error) => {
+                tracing::warn!(%error, account, "messages that were sent are not looked for");
+                wanted.iter().try_for_each(|wanted| self.look_later(wanted.id))?;
+                Ok(Vec::new())
             }
         }
-        Ok(found)
     }
 
     /// Looks for a message of the outbox now, which is uncertain or sent, and does what is to be
@@ -95,7 +124,7 @@ impl Mailbox {
         if self.account(Some(*account))?.imap.is_none() {
             return Err(MailError::invalid("imap/smtp config missing"));
         }
-        let looked = self.look_in(*account, wanted, credentials, connector)?;
+        let looked = self.look_in(*account, wanted, credentials, connector, &Stop::new())?;
         let busy = || MailError::invalid("another process has it at the moment");
         looked.into_iter().next().map(|(_, looked)| looked).ok_or_else(busy)
     }
@@ -104,7 +133,7 @@ impl Mailbox {
     pub(crate) fn save_sent(&self, id: i64, credentials: &dyn Credentials, connector: &Connector) {
         let save = || -> Result<(), MailError> {
             for (account, wanted) in self.wanted("look_at IS NOT NULL AND outbox.id = ?1", id)? {
-                if let Err(error) = self.look_in(account, &wanted, credentials, connector) {
+                if let Err(error) = self.look_in(account, &wanted, credentials, connector, &Stop::new()) {
                     self.look_later(id)?;
                     return Err(error);
                 }
@@ -143,13 +172,14 @@ impl Mailbox {
         wanted: &[Wanted],
         credentials: &dyn Credentials,
         connector: &Connector,
+        stop: &Stop,
     ) -> Result<Vec<(Delivery, Looked)>, MailError> {
         let account = self.account(Some(account))?;
         if account.imap.is_none() {
             let none = |wanted: &Wanted| self.look_no_more(wanted.id);
             return wanted.iter().try_for_each(none).map(|()| Vec::new());
         }
-        let mut session = self.session(&account, credentials, connector, &Stop::new())?;
+        let mut session = self.session(&account, credentials, connector, stop)?;
         let places = Places::of(session.folders()?);
         let mut looked = Vec::with_capacity(wanted.len());
         for one in wanted {

@@ -16,6 +16,7 @@ use airlock_core::{
 };
 use lettre::Address;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 use crate::outbox::Queued;
 use crate::{
@@ -23,8 +24,10 @@ use crate::{
     Watch,
 };
 
-/// Threads that read the database and speak SMTP.
-const THREADS: usize = 8;
+/// Threads that read the database, and those that speak with servers. A server may take its time for each
+/// answer, and who reads what is here does not wait for it.
+const READERS: usize = 8;
+const SPEAKERS: usize = 16;
 
 /// How long before its call's end a plugin is told that a message is still being sent.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -133,6 +136,8 @@ impl Mailbox {
 /// The mailboxes of a user, for plugins and for what the user does.
 pub struct MailService {
     inner: Arc<Inner>,
+    /// One for each thread that may speak with a server.
+    speakers: Arc<Semaphore>,
     /// Taken when it is dropped, which may be where nothing can be waited for.
     runtime: Option<Runtime>,
 }
@@ -165,13 +170,13 @@ impl MailService {
     ) -> Result<Self, MailError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .max_blocking_threads(THREADS)
+            .max_blocking_threads(READERS + SPEAKERS)
             .thread_name("mail")
             .enable_all()
             .build()
             .map_err(|error| MailError::new(MailCode::Storage, &format!("there is no thread: {error}")))?;
         let inner = Arc::new(Inner { mailbox, credentials, connector, rules, audit: None });
-        Ok(MailService { inner, runtime: Some(runtime) })
+        Ok(MailService { inner, speakers: Arc::new(Semaphore::new(SPEAKERS)), runtime: Some(runtime) })
     }
 
     /// The same, with a record in an audit log of each thing that the mailbox's own user has it do,
@@ -234,7 +239,7 @@ impl MailService {
         watch: Arc<dyn Watch + Send>,
     ) -> Result<SyncedFolder, MailError> {
         self.record(MailTool::Sync, request.account_id).await?;
-        self.work(None, move |inner, _| inner.sync(&request, &*watch)).await
+        self.speak(None, move |inner, _| inner.sync(&request, &*watch)).await
     }
 
     /// The same for many folders, of one account or many: see [`Mailbox::sync_all`]. Blocks.
@@ -286,7 +291,10 @@ impl MailService {
     ///
     /// # Errors
     /// As [`OutboxWorker::start`] and [`MailService::note`].
-    pub fn start_outbox(&self, tell: impl Fn(&Delivery) + Send + 'static) -> Result<OutboxWorker, MailError> {
+    pub fn start_outbox(
+        &self,
+        tell: impl Fn(&Delivery) + Send + Sync + 'static,
+    ) -> Result<OutboxWorker, MailError> {
         let Inner { mailbox, credentials, connector, .. } = &*self.inner;
         self.note(MailTask::SendDue, "*")?;
         OutboxWorker::start_telling(mailbox.clone(), credentials.clone(), connector.clone(), tell)
@@ -365,7 +373,7 @@ impl MailService {
             let test = move |inner: &Inner, _: &Caller<'_>| {
                 inner.mailbox.log_in(&account, protocol, &*inner.credentials, &inner.connector)
             };
-            tested.push((protocol, self.work(None, test).await));
+            tested.push((protocol, self.speak(None, test).await));
         }
         Ok(tested)
     }
@@ -391,7 +399,21 @@ impl MailService {
         done.await.map_err(ended)?
     }
 
-    /// Does something with the mail of an account that a plugin has a grant for.
+    /// Does something with a server, once a thread may.
+    async fn speak<T: Send + 'static>(
+        &self,
+        permit: Option<&Permit>,
+        work: impl FnOnce(&Inner, &Caller<'_>) -> Result<T, MailError> + Send + 'static,
+    ) -> Result<T, MailError> {
+        let speaker = self.speakers.clone().acquire_owned().await.map_err(closed)?;
+        let speaking = move |inner: &Inner, caller: &Caller<'_>| {
+            let _speaker = speaker;
+            work(inner, caller)
+        };
+        self.work(permit, speaking).await
+    }
+
+    /// Reads something of the mail of an account that a plugin has a grant for.
     async fn of_account<T: Send + 'static>(
         &self,
         permit: &Permit,
@@ -420,29 +442,29 @@ impl MailService {
     }
 
     /// Tries to send what is kept, and tells what became of it. Where that is not known shortly before a
-    /// plugin's call ends, it is being sent still.
+    /// plugin's call ends, it is being sent still, or is to be.
     async fn attempt(&self, queued: Queued, permit: Option<&Permit>) -> Result<Delivery, MailError> {
-        let (inner, id) = (self.inner.clone(), queued.outbox_id);
-        let sending = self
-            .runtime()
-            .spawn_blocking(move || inner.mailbox.attempt(id, &*inner.credentials, &inner.connector));
-        let save = move |inner: &Inner| inner.mailbox.save_sent(id, &*inner.credentials, &inner.connector);
-        let Some(permit) = permit else {
-            let delivery = sending.await.map_err(ended)??;
-            let saved = move |inner: &Inner, _: &Caller<'_>| {
-                save(inner);
-                Ok(())
-            };
-            self.work(None, saved).await?;
-            return Ok(delivery);
-        };
-        // A plugin does not wait for the copy of what it sent.
-        let inner = self.inner.clone();
+        let (inner, id, speakers) = (self.inner.clone(), queued.outbox_id, self.speakers.clone());
+        let is_plugin = permit.is_some();
+        // Whoever waits for it may have gone: it goes on all the same.
         let sending = self.runtime().spawn(async move {
-            let sent = sending.await.map_err(ended)?;
-            tokio::task::spawn_blocking(move || save(&inner));
+            let speaker = speakers.acquire_owned().await.map_err(closed)?;
+            let own = inner.clone();
+            let send = move || own.mailbox.attempt(id, &*own.credentials, &own.connector);
+            let sent = tokio::task::spawn_blocking(send).await.map_err(ended)?;
+            let saving = sent.is_ok().then(|| {
+                tokio::task::spawn_blocking(move || {
+                    let _speaker = speaker;
+                    inner.mailbox.save_sent(id, &*inner.credentials, &inner.connector);
+                })
+            });
+            // A plugin does not wait for the copy of what it sent.
+            if let Some(saving) = saving.filter(|_| !is_plugin) {
+                saving.await.map_err(ended)?;
+            }
             sent
         });
+        let Some(permit) = permit else { return sending.await.map_err(ended)? };
         let patience = permit.remaining().saturating_sub(MARGIN);
         let waited = self.runtime().spawn(async move { tokio::time::timeout(patience, sending).await });
         match waited.await.map_err(ended)? {
@@ -515,6 +537,11 @@ impl Drop for StopAtEnd {
     }
 }
 
+/// The error of a service that ends.
+fn closed(_: tokio::sync::AcquireError) -> MailError {
+    MailError::new(MailCode::Storage, "the mailbox's work ended")
+}
+
 /// The error of a thread that ended before its work did.
 fn ended(error: tokio::task::JoinError) -> MailError {
     MailError::new(MailCode::Storage, &format!("the mailbox's work ended: {error}"))
@@ -525,9 +552,13 @@ impl Mail for MailService {
         Box::pin(async move {
             let (kept, watch) = (request.clone(), Silent::default());
             let _stop = StopAtEnd(watch.0.clone());
-            let sync =
-                move |inner: &Inner, id| inner.sync(&SyncMail { account_id: Some(id), ..kept }, &watch);
-            Ok(self.of_account(permit, request.account_id, sync).await?.synced)
+            let find = move |inner: &Inner, caller: &Caller<'_>| {
+                let account = inner.mailbox.account_for(kept.account_id, caller)?;
+                Ok(SyncMail { account_id: Some(account.id), ..kept })
+            };
+            // Who may not is told so at once.
+            let kept = self.work(Some(permit), find).await?;
+            Ok(self.speak(Some(permit), move |inner, _| inner.sync(&kept, &watch)).await?.synced)
         })
     }
 

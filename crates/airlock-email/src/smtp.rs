@@ -35,12 +35,16 @@ impl Connector {
         server: &Server,
         secret: Option<&Secret>,
         mail: &Composed,
+        stop: &Stop,
         before: impl FnOnce() -> Result<(), MailError>,
     ) -> Result<String, Unsent> {
         let echo = Echo::of(secret);
         // Who is not let in may be with another password or at another time: the message is not to blame.
-        let connected = self.connect(server, secret);
-        let connected = connected.map_err(|unsent| Unsent { fate: Fate::NotSent, ..unsent });
+        let connected = self.connect(server, secret, stop);
+        let connected = connected.map_err(|unsent| match unsent.fate {
+            Fate::NotLetIn => unsent,
+            _ => Unsent { fate: Fate::NotSent, ..unsent },
+        });
         let sent = connected.and_then(|mut session| {
             settle(&mut session, mail)?;
             let answer = session.content(&mail.raw, before)?;
@@ -52,18 +56,23 @@ impl Connector {
     }
 
     /// Connects and logs in, and does nothing there.
-    pub(crate) fn greet(&self, server: &Server, secret: Option<&Secret>) -> Result<(), MailError> {
-        let connected = self.connect(server, secret).map(Session::end);
-        connected.map_err(|unsent| unsent.without(&Echo::of(secret)).error)
+    pub(crate) fn greet(&self, server: &Server, secret: Option<&Secret>) -> Result<(), Unsent> {
+        let connected = self.connect(server, secret, &Stop::new()).map(Session::end);
+        connected.map_err(|unsent| unsent.without(&Echo::of(secret)))
     }
 
-    fn connect(&self, server: &Server, secret: Option<&Secret>) -> Result<Session<Transport>, Unsent> {
+    fn connect(
+        &self,
+        server: &Server,
+        secret: Option<&Secret>,
+        stop: &Stop,
+    ) -> Result<Session<Transport>, Unsent> {
         let end = Instant::now() + self.deadline();
         let session = |transport| Session::greeted(transport, self.patience(), end);
         let left = || self.patience().min(end.saturating_duration_since(Instant::now()));
         let encrypt =
             |tcp| Transport::encrypt(tcp, &server.host, self.tls_config()?, left()).map_err(Unsent::from);
-        let tcp = dial(server, left)?;
+        let tcp = dial(server, left, stop)?;
         let mut session = match server.security {
             Security::Tls => session(encrypt(tcp)?)?,
             Security::Plain => session(Transport::Plain(tcp))?,
@@ -83,18 +92,25 @@ impl Connector {
         };
         if server.auth != Auth::None {
             let secret = secret.ok_or_else(|| Unsent::refused("there is no credential for the account"))?;
-            log_in(&mut session, server, secret)?;
+            log_in(&mut session, server, secret).map_err(|unsent| match unsent.error.code() {
+                MailCode::Provider => Unsent { fate: Fate::NotLetIn, ..unsent },
+                _ => unsent,
+            })?;
         }
         Ok(session)
     }
 }
 
 /// Connects with the first of a server's addresses that answers.
-fn dial(server: &Server, left: impl Fn() -> std::time::Duration) -> Result<crate::imap::Tcp, Unsent> {
+fn dial(
+    server: &Server,
+    left: impl Fn() -> std::time::Duration,
+    stop: &Stop,
+) -> Result<crate::imap::Tcp, Unsent> {
     let mut last = Unsent::refused("the server has no address");
     for address in addresses(server)?.into_iter().take(ADDRESSES) {
         let one = Server { host: address.ip().to_string(), ..server.clone() };
-        match Transport::dial(&one, left(), &Stop::new()) {
+        match Transport::dial(&one, left(), stop) {
             Ok(tcp) => return Ok(tcp),
             Err(error) => last = error.into(),
         }
@@ -178,6 +194,8 @@ fn log_in(session: &mut Session<Transport>, server: &Server, secret: &Secret) ->
 pub(crate) enum Fate {
     /// The server did not take it, and may do so later.
     NotSent,
+    /// Not at all: the server did not let its sender in.
+    NotLetIn,
     /// The server does not want it, now or later.
     Refused,
     /// Nobody knows whether the server took it.

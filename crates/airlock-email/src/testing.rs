@@ -35,6 +35,7 @@ pub(crate) fn mail(subject: &str, body: &str) -> NewMessage {
         cc: None,
         reply_to: None,
         references: None,
+        in_reply_to: None,
         snippet: Some(body.chars().take(120).collect()),
         body_text: Some(body.to_owned()),
         body_html: None,

@@ -3,4 +3,5 @@
 mod accounts;
 mod kept;
 mod searched;
+mod swept;
 mod upstream;

@@ -241,20 +241,28 @@ impl CallState {
         let policy = self.plugin.standing().policy();
         let timeout = self.timeout();
         let deadline = *self.deadline.get_or_insert_with(|| after(Instant::now(), timeout));
+        let permit = self.gate().permit(&policy, deadline, need);
+        if let Err(error) = &permit {
+            tracing::debug!(%error, "refused");
+        }
+        permit
+    }
+
+    /// Notes that what is needed was refused for another reason than its grants.
+    pub(crate) fn refuse(&mut self, need: Need<'_>) {
+        self.gate().refuse(need);
+    }
+
+    fn gate(&mut self) -> &Gate {
         let (plugin, inside, event) = (&self.plugin, &self.inside, self.event_depth);
-        let gate = self.gate.get_or_insert_with(|| {
+        self.gate.get_or_insert_with(|| {
             let (caller, limits) = plugin.caller();
             Box::new(match (inside, event) {
                 (Some(permit), _) => Gate::nested(caller, limits, permit),
                 (None, Some(depth)) => Gate::handling(caller, limits, depth),
                 (None, None) => Gate::new(caller, limits),
             })
-        });
-        let permit = gate.permit(&policy, deadline, need);
-        if let Err(error) = &permit {
-            tracing::debug!(%error, "refused");
-        }
-        permit
+        })
     }
 
     /// Logs for the guest, where it may: to the host's log, and with the call's own. Whether it may.

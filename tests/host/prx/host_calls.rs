@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use airlock_host::service::{ToolFn, ToolRegistry};
-use airlock_host::{AbiId, Input, LoadOptions, Plugin, ServiceError};
+use airlock_host::testing::fakes;
+use airlock_host::{
+    AbiId, AuditEvent, Host, Input, LoadOptions, MemoryAudit, OnAuditFailure, Plugin, ServiceError,
+};
 use serde_json::{Value, json};
 
 use super::World;
@@ -76,4 +79,38 @@ fn a_tool_that_is_registered_and_granted_is_called_with_its_arguments() {
         (&answer["success"], &answer["error"]),
         (&json!(false), &json!("`tools.call=echo` is needed and not granted"))
     );
+}
+
+#[test]
+fn what_the_switch_of_the_network_refuses_is_noted_as_refused() {
+    for is_on in [false, true] {
+        let audit = Arc::new(MemoryAudit::new());
+        let mut services = fakes().services();
+        services.mail_network = is_on;
+        let host = Host::builder().services(services).audit(audit.clone(), OnAuditFailure::Refuse);
+        let host = host.build().unwrap();
+        let options = ["email.sync=*", "email.read=*", "email.send=*"]
+            .iter()
+            .fold(text(), |options, granted| options.allow(granted.parse().unwrap()));
+        let plugin = host.load_blocking(CALLER.as_bytes(), options).unwrap();
+        // The caller says itself that it wants no server spoken to.
+        for tool in ["email.sync", "email.send", "email.reply", "email.list"] {
+            let arguments = match tool {
+                "email.send" => r#"{"to":"b@x.example","subject":"s","body_text":"t"}"#,
+                "email.reply" => r#"{"message_id":"m","body_text":"t"}"#,
+                _ => "{}",
+            };
+            let answer = run(&plugin, tool, arguments);
+            assert_eq!(answer["success"], tool == "email.list", "{tool}: {answer}");
+        }
+        let refused: Vec<String> = audit
+            .events()
+            .iter()
+            .filter_map(|(_, event)| match event {
+                AuditEvent::Refused { capability, count } => Some(format!("{capability} {count}")),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(refused, ["email.sync=* 1", "email.send=* 1", "email.reply=* 1"], "{is_on}");
+    }
 }

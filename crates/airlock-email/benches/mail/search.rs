@@ -31,6 +31,7 @@ pub(crate) fn message(number: usize, language: &Language, chance: &mut Chance) -
         cc: None,
         reply_to: None,
         references: None,
+        in_reply_to: None,
         snippet: Some(text.chars().take(120).collect()),
         body_html: None,
         attachments_json: number.is_multiple_of(7).then(|| "[{\"filename\":\"a.pdf\"}]".to_owned()),

@@ -160,6 +160,33 @@ fn an_answer_refers_to_its_parent_and_goes_to_whom_it_should() {
 }
 
 #[test]
+fn an_answer_to_an_answer_without_references_refers_to_what_that_answers() {
+    let (_home, mailbox) = mailbox();
+    let one = account(&mailbox, "one");
+    let raw = |id: &str, more: &str| {
+        format!("From: anna@x.example\r\nSubject: s\r\nMessage-ID: <{id}@x.example>\r\n{more}\r\ntext\r\n")
+    };
+    // The parent's own fields, and what an answer to it refers to.
+    let cases = [
+        ("one", "In-Reply-To: <first@x.example>\r\n", "<first@x.example> <one@x.example>"),
+        (
+            "both",
+            "In-Reply-To: <first@x.example>\r\nReferences: <zero@x.example>\r\n",
+            "<zero@x.example> <both@x.example>",
+        ),
+        ("two", "In-Reply-To: <first@x.example> <second@x.example>\r\n", "<two@x.example>"),
+        ("none", "", "<none@x.example>"),
+    ];
+    for (id, more, expected) in cases {
+        let raw = raw(id, more);
+        let raw = crate::RawMessage { bytes: raw.as_bytes(), received_at: 1, place: None };
+        mailbox.receive(one, "INBOX", &[raw]).expect("kept");
+        let reply = answer(&mailbox, &format!("{id}@x.example"), false).expect("written");
+        assert_eq!(header(&reply, "References").as_deref(), Some(expected), "{id}");
+    }
+}
+
+#[test]
 fn re_is_there_once_and_many_references_are_cut_in_the_middle() {
     for (subject, expected) in [
         (None, "Re: (no subject)"),

@@ -11,7 +11,11 @@ use memchr::memmem::{self, find};
 use memchr::{memchr, memchr_iter};
 
 /// Parts that a message may have, counted by what says that there is one.
-const PARTS: usize = 1_000;
+const PARTS: usize = 10_000;
+
+/// Bytes that may be gone through for ends of parts: where one has none, the parser looks for it to the
+/// end of the message, for each part that has parts.
+const SEARCHED: usize = 4 << 30;
 
 /// Messages within messages.
 const NESTED: usize = 50;
@@ -27,7 +31,7 @@ pub(super) fn defuse(raw: &[u8], maximum: usize) -> Result<Cow<'_, [u8]>, &'stat
     if raw.len() > maximum {
         return Err("it is larger than 50 MB");
     }
-    let (mut parts, mut nested, mut lines) = (0, 0, 0);
+    let (mut parts, mut nested, mut lines, mut searched) = (0, 0, 0, 0_usize);
     let mut bytes = Cow::Borrowed(raw);
     for block in blocks(raw) {
         let text = &raw[block.clone()];
@@ -44,12 +48,16 @@ pub(super) fn defuse(raw: &[u8], maximum: usize) -> Result<Cow<'_, [u8]>, &'stat
         for (index, at) in types.iter().enumerate() {
             parts += 1;
             if parts > PARTS {
-                return Err("it has more than 1,000 parts");
+                return Err("it has more than 10,000 parts");
             }
             // Up to the next one: each byte is looked at once.
             let said = &lower[*at..types.get(index + 1).copied().unwrap_or(lower.len())];
             let end = if has_comment { None } else { memchr(b';', said) };
             let said = &said[..end.unwrap_or(said.len())];
+            searched = searched.saturating_add(memmem::find_iter(said, b"multipart").count() * raw.len());
+            if searched > SEARCHED {
+                return Err("it has too many parts that have parts");
+            }
             for found in memmem::find_iter(said, b"message/") {
                 nested += 1;
                 if is_encoded {

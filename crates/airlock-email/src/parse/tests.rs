@@ -46,6 +46,156 @@ fn charsets_and_encodings_are_read() {
     is_shown("lf-only.eml", "unix lines", "body");
 }
 
+/// Labels, a text, and its bytes in that character set.
+const CHARSETS: [(&str, &str, &[u8]); 48] = [
+    ("Big5", "中文", b"\xa4\xa4\xa4\xe5"),
+    ("EUC-JP", "日本", b"\xc6\xfc\xcb\xdc"),
+    ("EUC-KR", "한국", b"\xc7\xd1\xb1\xb9"),
+    ("ks_c_5601-1987", "한국", b"\xc7\xd1\xb1\xb9"),
+    ("Shift_JIS", "日本", b"\x93\xfa\x96\x7b"),
+    ("ISO-2022-JP", "日本", b"\x1b$BF|K\\\x1b(B"),
+    ("GB2312", "中文", b"\xd6\xd0\xce\xc4"),
+    ("GBK", "中文", b"\xd6\xd0\xce\xc4"),
+    ("GB18030", "中文", b"\xd6\xd0\xce\xc4"),
+    ("windows-1250", "Łódź", b"\xa3\xf3d\x9f"),
+    ("windows-1251", "Привет", b"\xcf\xf0\xe8\xe2\xe5\xf2"),
+    ("cp1251", "Привет", b"\xcf\xf0\xe8\xe2\xe5\xf2"),
+    ("windows-1252", "“€”", b"\x93\x80\x94"),
+    ("windows-1253", "Γειά", b"\xc3\xe5\xe9\xdc"),
+    ("windows-1254", "ığ", b"\xfd\xf0"),
+    ("windows-1255", "שלום", b"\xf9\xec\xe5\xed"),
+    ("windows-1256", "سلام", b"\xd3\xe1\xc7\xe3"),
+    ("windows-1257", "āž", b"\xe2\xfe"),
+    ("windows-1258", "đ", b"\xf0"),
+    ("windows-874", "ไทย", b"\xe4\xb7\xc2"),
+    ("TIS-620", "ไทย", b"\xe4\xb7\xc2"),
+    ("US-ASCII", "plain", b"plain"),
+    ("UTF-8", "größer", "größer".as_bytes()),
+    ("ISO-8859-1", "größer", b"gr\xf6\xdfer"),
+    ("latin1", "größer", b"gr\xf6\xdfer"),
+    ("ISO-8859-2", "Łódź", b"\xa3\xf3d\xbc"),
+    ("iso8859-2", "Łódź", b"\xa3\xf3d\xbc"),
+    ("ISO-8859-3", "Ħ", b"\xa1"),
+    ("ISO-8859-4", "ąš", b"\xb1\xb9"),
+    ("ISO-8859-5", "Мир", b"\xbc\xd8\xe0"),
+    ("ISO-8859-6", "سلام", b"\xd3\xe4\xc7\xe5"),
+    ("ISO-8859-7", "Γειά", b"\xc3\xe5\xe9\xdc"),
+    ("ISO-8859-8", "שלום", b"\xf9\xec\xe5\xed"),
+    ("ISO-8859-8-I", "שלום", b"\xf9\xec\xe5\xed"),
+    ("ISO-8859-9", "ığ", b"\xfd\xf0"),
+    ("ISO-8859-10", "ąš", b"\xb1\xba"),
+    ("ISO-8859-13", "āž", b"\xe2\xfe"),
+    ("ISO-8859-14", "ŵ", b"\xf0"),
+    ("ISO-8859-15", "€Š", b"\xa4\xa6"),
+    ("ISO-8859-16", "ș€", b"\xba\xa4"),
+    ("KOI8-R", "Привет", b"\xf0\xd2\xc9\xd7\xc5\xd4"),
+    ("KOI8-U", "Київ", b"\xeb\xc9\xa7\xd7"),
+    ("IBM866", "Привет", b"\x8f\xe0\xa8\xa2\xa5\xe2"),
+    ("macintosh", "é", b"\x8e"),
+    ("UTF-7", "é", b"+AOk-"),
+    ("UTF-16", "Hé", b"\xfe\xff\x00H\x00\xe9"),
+    ("UTF-16LE", "Hé", b"H\x00\xe9\x00"),
+    ("UTF-16BE", "Hé", b"\x00H\x00\xe9"),
+];
+
+#[test]
+fn texts_and_subjects_of_every_character_set_are_read_in_every_encoding_that_can_hold_them() {
+    let mut wrong = Vec::new();
+    for (label, text, bytes) in CHARSETS {
+        let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
+        let quoted: String = bytes.iter().map(|byte| format!("={byte:02X}")).collect();
+        let bodies = [
+            ("base64", base64.clone().into_bytes()),
+            ("quoted-printable", quoted.clone().into_bytes()),
+            ("8bit", bytes.to_vec()),
+        ];
+        for (encoding, body) in bodies {
+            for (letter, word) in [("B", &base64), ("Q", &quoted)] {
+                let header = format!(
+                    "Subject: =?{label}?{letter}?{word}?=\r\nContent-Type: text/plain; charset={label}\r\n\
+                     Content-Transfer-Encoding: {encoding}\r\n\r\n"
+                );
+                let (message, _) = read(&[header.as_bytes(), &body].concat());
+                let shown = (message.subject.as_deref(), message.body_text.as_deref());
+                if shown != (Some(text), Some(text)) {
+                    wrong.push(format!("{label} {encoding} {letter}: {shown:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn base64_with_something_between_is_read_and_what_is_none_is_shown_as_it_came() {
+    let encoded = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let shown = |kind: &str, content: &str| {
+        let (message, attached) = read(
+            format!(
+                "Subject: s\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n\r\n{content}\r\n"
+            )
+            .as_bytes(),
+        );
+        (message.body_text, attached.into_iter().map(|one| one.content).collect::<Vec<_>>())
+    };
+    let words = "words and more of them, größer";
+    let noisy: String =
+        encoded(words).chars().map(|c| format!("{c}{}", if c == 'b' { "!" } else { "" })).collect();
+    assert_ne!(noisy, encoded(words));
+    assert_eq!(shown("text/plain; charset=utf-8", &noisy).0.as_deref(), Some(words));
+    assert_eq!(shown("application/pdf", &noisy).1, [words.as_bytes()]);
+    // The last letter lost, and something after the padding.
+    assert_eq!(shown("text/plain", &format!("!{}", &encoded("words")[..7])).0.as_deref(), Some("words"));
+    assert_eq!(
+        shown("text/plain", &format!("*{}\r\n-- \r\na list", encoded("word"))).0.as_deref(),
+        Some("word")
+    );
+    for text in ["!!!! not base64 at all ====", "This is plain text, and somebody called it base64."] {
+        assert_eq!(shown("text/plain", text).0.as_deref(), Some(text));
+        assert_eq!(shown("text/plain; charset=iso-8859-1", text).0.as_deref(), Some(text));
+    }
+    // In a part of several.
+    let part = |content: &str| {
+        format!("--x\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n{content}\r\n")
+    };
+    let mixed = "Subject: s\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n";
+    let parts = format!("{}{}{}", part(&noisy), part(&encoded("between")), part(&noisy));
+    let (message, attached) = read(format!("{mixed}{parts}--x--\r\n").as_bytes());
+    let expected = format!("{words}\n\nbetween\n\n{words}");
+    assert_eq!((message.body_text.as_deref(), attached.len()), (Some(expected.as_str()), 0));
+}
+
+#[test]
+fn files_in_the_midst_of_a_text_are_attached_and_what_only_looks_so_is_text() {
+    let shown = |text: &str| {
+        let (message, attached) = read(format!("Subject: s\r\n\r\n{text}").as_bytes());
+        let attached = attached.into_iter();
+        let attached = attached.map(|one| (one.filename.unwrap_or_default(), one.content_type, one.content));
+        (message.body_text.unwrap_or_default(), attached.collect::<Vec<_>>())
+    };
+    let cat = |name: &str| format!("begin 644 {name}\r\n#0V%T\r\n`\r\nend\r\n");
+    let file = |name: &str, kind: &str| (name.to_owned(), kind.to_owned(), b"Cat".to_vec());
+    let text = format!("before\r\n{}between\r\n{}after\r\n", cat("../../cat.txt"), cat("b.exe"));
+    assert_eq!(
+        shown(&text),
+        (
+            "before\nbetween\nafter".to_owned(),
+            vec![file("cat.txt", "text/plain"), file("b.exe", "application/octet-stream")]
+        )
+    );
+    // Spaces for zeros, of which those at the end of a line were lost.
+    let zeros = "begin 0600 z.zip\n#    \n#\n \nend\n";
+    assert_eq!(shown(zeros).1, [("z.zip".to_owned(), "application/zip".to_owned(), vec![0; 6])]);
+    for text in [
+        "begin 644 cat.txt\n#0V%T\n`",
+        "begin 644 a\nno uuencode here\nend",
+        "begin the day 644\nend",
+        "begin 999 a\n#0V%T\n`\nend",
+    ] {
+        assert_eq!(shown(text), (text.to_owned(), Vec::new()));
+    }
+}
+
 #[test]
 fn words_and_names_in_headers_are_read_as_they_are_in_the_wild() {
     let (subject, _) = shown("encoded-words.eml");
@@ -190,8 +340,17 @@ fn a_message_beyond_the_bounds_is_kept_with_its_header() {
         format!("{header}{}--x--\r\n", part.repeat(parts)).into_bytes()
     };
     let part = "--x\r\nContent-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\na\r\n";
-    assert_eq!(read(&mixed(999, part)).1.len(), 999);
-    assert!(left_out(&mixed(1_000, part)).contains("it has more than 1,000 parts"));
+    assert_eq!(read(&mixed(1_000, part)).1.len(), 1_000);
+    assert_eq!(read(&mixed(9_999, part)).1.len(), 9_999);
+    assert!(left_out(&mixed(10_000, part)).contains("it has more than 10,000 parts"));
+    // Of parts that have parts and no end, each is looked for to the end of the message.
+    let open = |parts: usize, bytes: usize| {
+        let part = |number| format!("--x\r\nContent-Type: multipart/mixed; boundary=y{number}\r\n\r\n");
+        let header = "Subject: large\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n";
+        format!("{header}{}{}", (0..parts).map(part).collect::<String>(), "z\r\n".repeat(bytes / 3))
+    };
+    assert_eq!(read(open(1_000, 3_000_000).as_bytes()).0.subject.as_deref(), Some("large"));
+    assert!(left_out(open(1_000, 30_000_000).as_bytes()).contains("it has too many parts that have parts"));
     let nested = "Content-Type: message/rfc822\r\n\r\n".repeat(900);
     let nested = format!("Subject: large\r\n{nested}Subject: end\r\n\r\ntext");
     assert!(left_out(nested.as_bytes()).contains("nested too deep"));

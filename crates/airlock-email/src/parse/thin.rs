@@ -1,22 +1,23 @@
 //! Large messages, read as they come.
 //!
-//! What makes a message large is nearly always files in base64. They are decoded to the disk as
-//! they come, and a mark that nobody can guess stands in their place, so that what is left can be
+//! What makes a message large is nearly always files. They are decoded to the disk as they come, and a mark that nobody can guess stands in their place, so that what is left can be
 //! read as any message is, and memory does not depend on how large it was.
 
-use std::io::Write as _;
-use std::time::{Duration, SystemTime};
+mod spill;
+
+use std::collections::BTreeSet;
 
 use airlock_core::{Digest, MailError};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
 
 use crate::Mailbox;
 use crate::attachments::unusable;
+pub(super) use spill::Spilled;
+use spill::{Encoding, Spill, digest};
 
-/// Bytes of a file in base64 that stay in the message.
+/// Bytes of a file that stay in the message, as it is encoded.
 const HELD: usize = 256 << 10;
 
 /// Bytes of any other content of a part that stay in the message.
@@ -33,9 +34,8 @@ const LINE: usize = 16 << 10;
 /// Files that are decoded to the disk.
 const FILES: usize = 1_000;
 
-/// The beginning of the names of files that are being written, and how long they may be.
-const UNFINISHED: &str = ".unfinished-";
-const DAY: Duration = Duration::from_secs(86_400);
+/// Boundaries of parts that are known again.
+const BOUNDARIES: usize = 1_000;
 
 /// What is left of a large message.
 pub(crate) struct Thinned {
@@ -91,14 +91,6 @@ impl Marks {
     }
 }
 
-/// A file that was decoded to the disk.
-pub(super) struct Spilled {
-    /// None where it has more bytes than may be kept.
-    pub(super) file: Option<NamedTempFile>,
-    pub(super) digest: Digest,
-    pub(super) size: u64,
-}
-
 /// Reads a message as it comes.
 pub(crate) struct Thinner<'a> {
     mailbox: &'a Mailbox,
@@ -107,6 +99,10 @@ pub(crate) struct Thinner<'a> {
     line: Vec<u8>,
     /// The header of the part that is read, in lower case, until it ends.
     header: Option<Vec<u8>>,
+    /// Where that header begins in what is left.
+    header_at: usize,
+    /// What the messages says that its parts are separated by, in lower case.
+    boundaries: BTreeSet<Vec<u8>>,
     content: Content,
     reduced: Vec<u8>,
     files: Vec<Spilled>,
@@ -117,8 +113,8 @@ pub(crate) struct Thinner<'a> {
 enum Content {
     /// So many bytes, which are in base64 or not.
     Any(usize, bool),
-    /// A file in base64, of which this much is here.
-    Held(Vec<u8>),
+    /// A file, of which this much is here, as it is encoded.
+    Held(Encoding, Vec<u8>),
     /// One that goes to the disk.
     Spilling(Spill),
 }
@@ -131,6 +127,8 @@ impl<'a> Thinner<'a> {
             marks: Marks::new()?,
             line: Vec::new(),
             header: Some(Vec::new()),
+            header_at: 0,
+            boundaries: BTreeSet::new(),
             content: Content::Any(0, false),
             reduced: Vec::new(),
             files: Vec::new(),
@@ -181,24 +179,34 @@ impl<'a> Thinner<'a> {
             }
             self.keep(line);
             if line.trim_ascii().is_empty() {
-                let header = self.header.take().unwrap_or_default();
+                let header = unfolded(&self.header.take().unwrap_or_default());
+                self.know_boundary(&header);
                 self.content = content(&header);
             }
             return Ok(());
         }
         // What may end a part. Of a text, the lines up to the next empty one are not looked at.
-        if line.starts_with(b"--") {
+        let is_end = match &self.content {
+            Content::Held(encoding, _) => encoding.is_base64() || self.is_boundary(line),
+            Content::Spilling(spill) => spill.encoding.is_base64() || self.is_boundary(line),
+            Content::Any(..) => true,
+        };
+        if line.starts_with(b"--") && is_end {
             self.end_content()?;
-            self.header = Some(Vec::new());
+            (self.header, self.header_at) = (Some(Vec::new()), self.reduced.len());
             self.keep(line);
             return Ok(());
         }
-        if matches!(self.content, Content::Any(..)) {
-            self.any(line);
-            return Ok(());
-        }
-        match line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=\r\n".contains(byte)) {
-            true => self.base64(line),
+        let encoding = match &self.content {
+            Content::Any(..) => {
+                self.any(line);
+                return Ok(());
+            }
+            Content::Held(encoding, _) => *encoding,
+            Content::Spilling(spill) => spill.encoding,
+        };
+        match encoding.takes(line) {
+            true => self.file(encoding, line),
             false => {
                 self.end_content()?;
                 self.any(line);
@@ -207,7 +215,34 @@ impl<'a> Thinner<'a> {
         }
     }
 
+    fn is_boundary(&self, line: &[u8]) -> bool {
+        let line = line.trim_ascii().to_ascii_lowercase();
+        let Some(name) = line.strip_prefix(b"--") else { return false };
+        let is_known = |name: &[u8]| self.boundaries.contains(name);
+        is_known(name) || name.strip_suffix(b"--").is_some_and(is_known)
+    }
+
+    /// Knows again what separates parts, as a header says it, in lower case.
+    fn know_boundary(&mut self, header: &[u8]) {
+        for at in memchr::memmem::find_iter(header, b"boundary") {
+            let Some(value) = header[at + 8..].trim_ascii_start().strip_prefix(b"=") else { continue };
+            let value = value.trim_ascii_start();
+            let value = match value.strip_prefix(b"\"") {
+                Some(quoted) => quoted.split(|byte| *byte == b'"').next(),
+                None => value.split(|byte| *byte == b';' || byte.is_ascii_whitespace()).next(),
+            };
+            let value = value.unwrap_or_default().trim_ascii_end();
+            if !value.is_empty() && self.boundaries.len() < BOUNDARIES {
+                self.boundaries.insert(value.to_vec());
+            }
+        }
+    }
+
     fn any(&mut self, line: &[u8]) {
+        // The header of a message within the message.
+        if line.contains(&b'=') {
+            self.know_boundary(&line.to_ascii_lowercase());
+        }
         let Content::Any(bytes, is_base64) = &mut self.content else { return };
         let before = *bytes;
         *bytes = before.saturating_add(line.len());
@@ -226,9 +261,10 @@ impl<'a> Thinner<'a> {
         }
     }
 
-    fn base64(&mut self, line: &[u8]) -> Result<(), MailError> {
+    /// Takes a line of a file.
+    fn file(&mut self, encoding: Encoding, line: &[u8]) -> Result<(), MailError> {
         match &mut self.content {
-            Content::Held(held) if held.len() + line.len() <= HELD || self.files.len() >= FILES => {
+            Content::Held(_, held) if held.len() + line.len() <= HELD || self.files.len() >= FILES => {
                 held.extend_from_slice(line);
                 // Where there are too many files, the rest of one is left out.
                 if held.len() > CONTENT {
@@ -237,10 +273,9 @@ impl<'a> Thinner<'a> {
                 }
                 Ok(())
             }
-            Content::Held(held) => {
+            Content::Held(_, held) => {
                 let held = std::mem::take(held);
-                let mut spill = Spill::new(self.mailbox)?;
-                spill.take(&held)?;
+                let mut spill = Spill::of(self.mailbox, encoding, &held)?;
                 spill.take(line)?;
                 self.content = Content::Spilling(spill);
                 Ok(())
@@ -254,22 +289,27 @@ impl<'a> Thinner<'a> {
         match std::mem::replace(&mut self.content, Content::Any(0, false)) {
             Content::Any(..) => {}
             // Many small files are as large as a large one.
-            Content::Held(held)
+            Content::Held(encoding, held)
                 if self.reduced.len() + held.len() > REDUCED / 2 && self.files.len() < FILES =>
             {
-                let mut spill = Spill::new(self.mailbox)?;
-                spill.take(&held)?;
-                self.put_mark(spill)?;
+                self.put_mark(Spill::of(self.mailbox, encoding, &held)?)?;
             }
-            Content::Held(held) => self.keep(&held),
+            Content::Held(_, held) => self.keep(&held),
             Content::Spilling(spill) => self.put_mark(spill)?,
         }
         Ok(())
     }
 
     fn put_mark(&mut self, spill: Spill) -> Result<(), MailError> {
-        let mark = STANDARD.encode(self.marks.file(self.files.len()));
+        let mark = self.marks.file(self.files.len());
+        let mark = if spill.encoding.is_base64() { STANDARD.encode(mark) } else { mark };
         self.files.push(spill.finish()?);
+        // In another character set it would be another mark.
+        let header = self.reduced.get_mut(self.header_at..).unwrap_or_default();
+        let lower = header.to_ascii_lowercase();
+        for at in memchr::memmem::find_iter(&lower, b"charset") {
+            header[at] = b'x';
+        }
         self.keep(format!("{mark}\r\n").as_bytes());
         Ok(())
     }
@@ -282,93 +322,41 @@ impl<'a> Thinner<'a> {
     }
 }
 
-/// What kind of content a header announces. The parser reads headers well; whether to hold
-/// something in memory needs no more than this.
+/// A header with each of its fields in one line.
+fn unfolded(header: &[u8]) -> Vec<u8> {
+    let mut unfolded: Vec<u8> = Vec::with_capacity(header.len());
+    for line in header.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            unfolded.truncate(unfolded.trim_ascii_end().len());
+        }
+        unfolded.extend_from_slice(line);
+    }
+    unfolded
+}
+
+/// What kind of content a header announces, in lower case. The parser reads headers well; whether to
+/// hold something in memory needs no more than this.
 fn content(header: &[u8]) -> Content {
     let said = |name: &[u8]| {
         let line = header.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name));
         line.map(<[u8]>::trim_ascii).unwrap_or_default()
     };
-    let is_base64 = said(b"content-transfer-encoding:").starts_with(b"base64");
-    let is_text = matches!(said(b"content-type:"), b"") || said(b"content-type:").starts_with(b"text/");
+    let encoding = said(b"content-transfer-encoding:");
+    let encoding = match (encoding.starts_with(b"base64"), encoding.starts_with(b"quoted-printable")) {
+        (true, _) => Encoding::Base64,
+        (_, true) => Encoding::QuotedPrintable,
+        _ => Encoding::None,
+    };
+    let kind = said(b"content-type:");
+    let is = |kinds: &[&[u8]]| kinds.iter().any(|beginning| kind.starts_with(beginning));
+    let is_text = kind.is_empty() || is(&[b"text/"]);
     let is_attached = said(b"content-disposition:").starts_with(b"attachment");
-    match is_base64 && (!is_text || is_attached) {
-        true => Content::Held(Vec::new()),
-        false => Content::Any(0, is_base64),
+    // What has parts or a header of its own is read on, where it is not encoded.
+    let is_file = (!is_text || is_attached) && (encoding.is_base64() || !is(&[b"multipart/", b"message/"]));
+    match is_file {
+        true => Content::Held(encoding, Vec::new()),
+        false => Content::Any(0, encoding.is_base64()),
     }
-}
-
-/// Base64 that is decoded to a file.
-struct Spill {
-    file: Option<NamedTempFile>,
-    hash: Sha256,
-    size: u64,
-    maximum: u64,
-    /// What is not decoded yet.
-    rest: Vec<u8>,
-    has_ended: bool,
-}
-
-impl Spill {
-    fn new(mailbox: &Mailbox) -> Result<Self, MailError> {
-        let file = mailbox.attachments_path().and_then(|folder| {
-            sweep(&folder)?;
-            tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)
-        });
-        let file = Some(file.map_err(|error| unusable(&error))?);
-        let (hash, maximum) = (Sha256::new(), mailbox.policy().max_bytes);
-        Ok(Spill { file, hash, size: 0, maximum, rest: Vec::new(), has_ended: false })
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<(), MailError> {
-        for byte in bytes {
-            // After the padding there is nothing.
-            self.has_ended |= *byte == b'=';
-            if !self.has_ended && !byte.is_ascii_whitespace() {
-                self.rest.push(*byte);
-            }
-        }
-        let whole = self.rest.len() / 4 * 4;
-        self.decode(whole)
-    }
-
-    fn decode(&mut self, length: usize) -> Result<(), MailError> {
-        let decoded = STANDARD_NO_PAD.decode(&self.rest[..length]).unwrap_or_default();
-        self.rest.drain(..length);
-        self.hash.update(&decoded);
-        self.size += decoded.len() as u64;
-        if self.size > self.maximum {
-            self.file = None;
-        }
-        match &mut self.file {
-            Some(file) => file.write_all(&decoded).map_err(|error| unusable(&error)),
-            None => Ok(()),
-        }
-    }
-
-    fn finish(mut self) -> Result<Spilled, MailError> {
-        self.decode(self.rest.len())?;
-        Ok(Spilled { file: self.file, digest: digest(self.hash), size: self.size })
-    }
-}
-
-/// Removes what a process that was killed has left.
-fn sweep(folder: &std::path::Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let is_left =
-            || Some(SystemTime::now().duration_since(entry.metadata().ok()?.modified().ok()?).ok()? > DAY);
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && is_left() == Some(true) {
-            // Another process may be faster.
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-    Ok(())
-}
-
-fn digest(hash: Sha256) -> Digest {
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.parse().expect("these are 64 digits")
 }
 
 #[cfg(test)]

@@ -72,6 +72,7 @@ impl Syncing<'_> {
         if look.wanted.is_empty() {
             return Ok(Got::default());
         }
+        let _keeping = self.mailbox.keeping()?;
         let (send, receive) = sync_channel(1);
         let (send_read, receive_read) = sync_channel(1);
         std::thread::scope(|scope| {

@@ -9,13 +9,16 @@ mod fetch;
 mod mirror;
 mod worker;
 
-use airlock_core::{MailCode, MailError, SyncMail, Synced};
+use airlock_core::{MailCode, MailError, Secret, SyncMail, Synced};
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::db::{self, failed, now};
+use crate::deliver::{side_by_side, with_smtp};
 use crate::folders::{folder_id, forget, write_state};
 use crate::imap::{self, Selected, Session, Stream, Transport};
-use crate::{Account, Auth, Connector, Credentials, Mailbox, Protocol, RemoteFolder, Stop, SyncState};
+use crate::{
+    Account, Auth, Connector, Credentials, Mailbox, Protocol, RemoteFolder, Server, Stop, SyncState,
+};
 
 pub use worker::{Backoff, SyncWorker};
 
@@ -109,6 +112,10 @@ impl Mailbox {
         if let Err(error) = &synced {
             self.say_failed(account.id, &request.folder, error)?;
         }
+        // What messages left that are gone, may be left until the next time.
+        if let Err(error) = self.sweep_attachments() {
+            tracing::warn!(%error, "files of attachments are left");
+        }
         synced
     }
 
@@ -122,25 +129,7 @@ impl Mailbox {
         connector: &Connector,
         watch: &dyn Watch,
     ) -> Vec<Result<SyncedFolder, MailError>> {
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let Some(request) = requests.get(index) else { return done };
-                done.push((index, self.sync(request, credentials, connector, watch)));
-            }
-        };
-        let mut done = std::thread::scope(|scope| {
-            let count = at_once.clamp(1, requests.len().max(1));
-            let threads: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
-            let joined = threads.into_iter().map(|thread| thread.join());
-            joined
-                .flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect::<Vec<_>>()
-        });
-        done.sort_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, synced)| synced).collect()
+        side_by_side(requests, at_once, |request| self.sync(request, credentials, connector, watch))
     }
 
     /// Asks the server which folders there are, and keeps their names and what they are for.
@@ -175,12 +164,11 @@ impl Mailbox {
                 self.session(account, credentials, connector, &Stop::new()).map(Session::end)
             }
             (Protocol::Smtp, None) => Err(MailError::invalid("imap/smtp config missing")),
-            (Protocol::Smtp, Some(server)) => {
-                let secret = match server.auth {
-                    Auth::None => None,
-                    _ => Some(credentials.secret(account, Protocol::Smtp)?),
+            (Protocol::Smtp, Some(_)) => {
+                let greet = |connector: &Connector, server: &Server, secret: Option<&Secret>| {
+                    connector.greet(server, secret)
                 };
-                connector.of(account)?.greet(server, secret.as_ref())
+                with_smtp(account, credentials, connector, greet).map_err(|unsent| unsent.error)
             }
         }
     }

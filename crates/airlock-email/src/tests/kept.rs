@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 
-use airlock_core::{Digest, GetMail, ListMail, MailCode};
+use airlock_core::{Digest, GetMail, ListMail, MailCode, SearchMail, SearchSyntax};
 
 use crate::testing::{account, mail, mailbox};
 use crate::{Kept, Mailbox, NewMessage, SyncState};
@@ -125,4 +125,29 @@ fn the_database_is_its_users_alone_and_no_link_is_followed() {
     std::fs::rename(&file, &elsewhere).expect("moved");
     std::os::unix::fs::symlink(&elsewhere, &file).expect("linked");
     assert_eq!(Mailbox::open(&file).expect_err("a link").code(), MailCode::Storage);
+}
+
+#[test]
+fn a_limit_is_of_one_to_five_hundred_whoever_asks() {
+    let (_home, mailbox) = mailbox();
+    let one = account(&mailbox, "one");
+    let many: Vec<_> = (0..501).map(|n| mail(&format!("m{n}"), "text")).collect();
+    mailbox.keep(one, "INBOX", &many).expect("kept");
+    let list = |limit| {
+        let request = ListMail { account_id: None, folder: "INBOX".to_owned(), limit };
+        mailbox.list(&request).map(|listed| listed.messages.len())
+    };
+    let search = |limit, syntax| {
+        let request = SearchMail { account_id: None, query: "m".to_owned(), syntax, limit };
+        mailbox.search(&request).map(|found| found.messages.len())
+    };
+    assert_eq!((list(1), list(500)), (Ok(1), Ok(500)));
+    assert_eq!(search(500, SearchSyntax::Plain), Ok(500));
+    for limit in [0, 501, u32::MAX] {
+        for outcome in [list(limit), search(limit, SearchSyntax::Plain), search(limit, SearchSyntax::Words)] {
+            let error = outcome.expect_err("out of range");
+            let told = format!("limit_out_of_range:{limit} (expected 1..=500)");
+            assert_eq!((error.code(), error.message()), (MailCode::Validation, told.as_str()));
+        }
+    }
 }

@@ -147,6 +147,54 @@ fn what_prx_email_left_in_its_outbox_is_sent_or_told_to_be_uncertain() {
     assert_eq!(mailbox.outbox(4).expect("read")[1].delivery.message_id, Some(id));
 }
 
+#[test]
+fn what_prx_email_left_and_cannot_be_written_is_given_up_with_the_reason_and_keeps_nobody_waiting() {
+    let (_home, file) = made(true);
+    let mailbox = Mailbox::open(&file).expect("opened");
+    let theirs = Connection::open(&file).expect("open");
+    theirs.execute("DELETE FROM outbox", []).expect("emptied");
+    let sql = "INSERT INTO outbox (id, account_id, to_recipients, subject, body_text, status,
+               next_attempt_at, created_at, updated_at) VALUES (?1, 4, ?2, ?3, 't', 'pending', ?1, 1, 1)";
+    let rows: [(i64, &str, &dyn rusqlite::ToSql); 4] = [
+        (11, "not an address", &"s"),
+        (12, "b@x.example", &"  "),
+        // As no program writes it: it is no text.
+        (13, "b@x.example", &[0xff_u8, 0xfe].as_slice()),
+        (14, "b@x.example", &"s"),
+    ];
+    for (id, to, subject) in rows {
+        theirs.execute(sql, rusqlite::params![id, to, subject]).expect("written");
+    }
+    let error = mailbox.deliver_due(&NoCredentials, &Connector::default()).expect_err("one is no text");
+    assert_eq!(error.code(), MailCode::Storage);
+    let read = "SELECT id, status, held, retries, last_error FROM outbox ORDER BY id";
+    let mut statement = theirs.prepare(read).expect("read");
+    let rows = statement.query_map([], |row| {
+        let told: Option<String> = row.get(4)?;
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, told.unwrap_or_default()))
+    });
+    let rows: Vec<(i64, String, Option<String>, u32, String)> =
+        rows.expect("read").collect::<Result<_, _>>().expect("read");
+    let row = |id, held: Option<&str>, told: &str| {
+        (id, "failed".to_owned(), held.map(str::to_owned), 1, told.to_owned())
+    };
+    let no_text = "the mailbox cannot be used: Invalid column type Blob at index: 1, name: subject";
+    assert_eq!(
+        rows,
+        [
+            row(11, Some("dead"), "invalid recipient address"),
+            row(12, Some("dead"), "to/subject/body_text cannot be empty"),
+            row(13, None, no_text),
+            row(14, None, "smtp config missing"),
+        ]
+    );
+    // What was given up is due at no time.
+    theirs.execute("DELETE FROM outbox WHERE id > 12", []).expect("removed");
+    assert_eq!(mailbox.next_due(), Ok(None));
+    assert_eq!(mailbox.deliver_due(&NoCredentials, &Connector::default()), Ok(Vec::new()));
+    assert_eq!(mailbox.outbox(4).expect("read").len(), 2);
+}
+
 #[derive(Debug)]
 struct NoCredentials;
 

@@ -24,7 +24,7 @@ fn service(exim: &Exim) -> (TempDir, Arc<Mailbox>, MailService, Arc<MemoryAudit>
     let home = tempfile::tempdir().unwrap();
     let mailbox = Arc::new(mailbox(home.path(), exim.tls_port, Security::Tls, Auth::Plain));
     let audit = Arc::new(MemoryAudit::new());
-    let rules = SendRules { recipients: vec!["*@x.example".to_owned()], ..SendRules::default() };
+    let rules = SendRules { recipients: vec!["*@x.example".to_owned()], per_hour: 2 };
     let service = MailService::new(mailbox.clone(), Known::new(PASSWORD), exim.connector(), rules).unwrap();
     (home, mailbox, service, audit)
 }
@@ -120,11 +120,24 @@ fn everything_that_a_plugin_does_is_noted_with_its_account_and_no_content() {
     ];
     assert_eq!(noted(&audit)[before..], expected.concat());
     assert_eq!(exim.delivered(1).len(), 1);
-    // Whom it may not write to is no matter of its grants, and it did use what it was granted.
+    // It may send, and not to everybody, nor as often as it wants.
     let before = noted(&audit).len();
     let args = json!({ "tool": "email.send", "to": "a@evil.example", "subject": "about", "body_text": BODY });
     all.call_blocking::<_, Value>("email.execute", &args).expect_err("it may not");
-    assert_eq!(noted(&audit)[before..], called("send", "failed"));
+    let refused = [
+        "prx-email: used email.send=* 1",
+        "prx-email: used email.send=work 1",
+        "prx-email: refused email.send=work 1",
+        "prx-email: called email.execute failed",
+    ];
+    assert_eq!(noted(&audit)[before..], refused);
+    let before = noted(&audit).len();
+    let args = json!({ "tool": "email.send", "to": "bert@x.example", "subject": "about", "body_text": BODY });
+    all.call_blocking::<_, Value>("email.execute", &args).expect("the second of two");
+    all.call_blocking::<_, Value>("email.execute", &args).expect_err("one too many");
+    assert_eq!(noted(&audit)[before..before + 3], called("send", "ok"));
+    assert_eq!(noted(&audit)[before + 3..], refused);
+    assert_eq!(exim.delivered(2).len(), 2);
 }
 
 #[test]

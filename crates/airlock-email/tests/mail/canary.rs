@@ -118,7 +118,8 @@ fn forms(secret: &str) -> Vec<String> {
 
 /// Refuses bytes in which a credential stands.
 fn no_canary(what: &str, bytes: &[u8]) {
-    for secret in [PASSWORD, TOKEN, WRONG, CLIENT, REFRESH, OLD] {
+    let variables = VARIABLES.map(|(_, secret)| secret);
+    for secret in [PASSWORD, TOKEN, WRONG, CLIENT, REFRESH, OLD].into_iter().chain(variables) {
         for form in forms(secret) {
             if let Some(at) = memchr::memmem::find(bytes, form.as_bytes()) {
                 let around = &bytes[at.saturating_sub(200)..bytes.len().min(at + 200)];
@@ -385,6 +386,25 @@ fn with_real_servers_no_credential_is_anywhere() {
     world.search_memory(session, &dump);
     assert!(world.told.contains("invalid_grant"), "{}", world.told);
     world.search();
+}
+
+/// Credentials in the host's environment, which only its owner's own programs read.
+const VARIABLES: [(&str, &str); 3] = [
+    ("PRX_EMAIL_IMAP_OAUTH_TOKEN", "imap-token-of-the-environment-7411"),
+    ("PRX_EMAIL_SMTP_OAUTH_TOKEN", "smtp-token-of-the-environment-7412"),
+    ("AIRLOCK_MAIL_PASSPHRASE", "passphrase-of-the-environment-7413"),
+];
+
+#[test]
+fn a_credential_in_the_hosts_environment_is_in_no_guest() {
+    let name = "canary::with_real_servers_no_credential_is_anywhere";
+    let ended = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--test-threads", "1"])
+        .envs(VARIABLES)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && told.contains("1 passed"), "{told}");
 }
 
 #[test]

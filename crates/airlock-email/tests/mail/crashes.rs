@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::proxy::{Fault, Proxy};
-use crate::server::{Exim, Known, mailbox, message};
+use crate::server::{Exim, Known, PASSWORD, mailbox, message};
 
 /// How often the server has each Message-ID.
 fn counted(delivered: &[String]) -> BTreeMap<String, usize> {
@@ -33,7 +33,7 @@ fn none_lost_none_twice(server: &Exim, mailbox: &Mailbox) -> (usize, usize) {
             mailbox.retry(entry.delivery.outbox_id).unwrap();
         }
     }
-    mailbox.deliver_due(&*Known::new("-"), &server.connector()).unwrap();
+    mailbox.deliver_due(&*Known::new(PASSWORD), &server.connector()).unwrap();
     let entries = mailbox.outbox(account).unwrap();
     let sent = entries.iter().filter(|entry| entry.delivery.status == "sent").count();
     let counts = counted(&server.delivered(sent));
@@ -67,13 +67,15 @@ impl Random {
 
     /// What goes wrong with the next connection: it is cut at a byte of either direction, or a byte
     /// of the server's is another one. All that goes either way for such a message is less.
-    fn fault(&mut self) -> Fault {
-        match self.below(5) {
-            0 | 1 => Fault { to_server: self.below(900), ..Fault::NONE },
+    fn fault(&mut self, scale: u64) -> Fault {
+        match self.below(6) {
+            0 | 1 => Fault { to_server: self.below(900 * scale), ..Fault::NONE },
             // The last of it is the answer to the message.
-            2 => Fault { to_client: 200 + self.below(300), ..Fault::NONE },
-            3 => Fault { to_client: self.below(700), ..Fault::NONE },
-            _ => Fault { garbled: Some(self.below(700)), ..Fault::NONE },
+            2 => Fault { to_client: (200 + self.below(300)) * scale, ..Fault::NONE },
+            3 => Fault { to_client: self.below(700 * scale), ..Fault::NONE },
+            // What is garbled in clear on its way to the server is another message, which it may well take.
+            4 if scale > 1 => Fault { garbled_to_server: Some(self.below(900 * scale)), ..Fault::NONE },
+            _ => Fault { garbled: Some(self.below(700 * scale)), ..Fault::NONE },
         }
     }
 }
@@ -85,23 +87,38 @@ fn told(name: &str) -> Option<u64> {
 
 #[test]
 fn connections_that_are_cut_at_any_byte_lose_nothing_and_send_nothing_twice() {
+    cut_anywhere(Security::Plain, 150);
+}
+
+#[test]
+fn encrypted_connections_that_are_cut_at_any_byte_lose_nothing_and_send_nothing_twice() {
+    cut_anywhere(Security::Tls, 60);
+    cut_anywhere(Security::StartTls, 60);
+}
+
+fn cut_anywhere(security: Security, usual: u64) {
     let seed = told("AIRLOCK_TEST_SEED").unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         now.as_nanos() as u64
     });
-    let cuts = told("AIRLOCK_TEST_SENDING_CUTS").unwrap_or(150);
+    let cuts = told("AIRLOCK_TEST_SENDING_CUTS").unwrap_or(usual);
     let server = Exim::start();
-    let proxy = Proxy::to(server.port);
+    let proxy = Proxy::to(if security == Security::Tls { server.tls_port } else { server.port });
+    let auth = if security == Security::Plain { Auth::None } else { Auth::Plain };
+    // What is said in clear, and so many times as much once it is encrypted.
+    let scale = if security == Security::Plain { 1 } else { 4 };
     let home = tempfile::tempdir().unwrap();
-    let mailbox = Arc::new(mailbox(home.path(), proxy.port, Security::Plain, Auth::None));
+    let mailbox = Arc::new(mailbox(home.path(), proxy.port, security, auth));
     let account = mailbox.account(None).unwrap().id;
     let (mut random, mut failures) = (Random(seed), 0);
-    let secret = Known::new("-");
+    let secret = Known::new(PASSWORD);
     let mut tried = 0;
+    // A garbled record may leave both waiting for the other.
+    let connector = server.connector().with_patience(Duration::from_secs(if scale == 1 { 20 } else { 3 }));
     while tried < cuts {
-        proxy.set(random.fault());
+        proxy.set(random.fault(scale));
         tried += 1;
-        let Err(error) = mailbox.send(&message("cut"), &*secret, &server.connector()) else { continue };
+        let Err(error) = mailbox.send(&message("cut"), &*secret, &connector) else { continue };
         let delivery = error.delivery().unwrap();
         assert_eq!(delivery.status, "failed", "seed {seed}: {error}");
         assert!(matches!(delivery.held, None | Some("uncertain" | "dead")), "seed {seed}: {delivery:?}");
@@ -109,9 +126,9 @@ fn connections_that_are_cut_at_any_byte_lose_nothing_and_send_nothing_twice() {
         // What is tried again may be cut again.
         while tried < cuts && random.below(2) == 0 && is_to_be_tried(&mailbox, delivery.outbox_id) {
             mailbox.retry(delivery.outbox_id).unwrap();
-            proxy.set(random.fault());
+            proxy.set(random.fault(scale));
             tried += 1;
-            mailbox.deliver_due(&*secret, &server.connector()).unwrap();
+            mailbox.deliver_due(&*secret, &connector).unwrap();
         }
     }
     proxy.set(Fault::NONE);
@@ -121,7 +138,7 @@ fn connections_that_are_cut_at_any_byte_lose_nothing_and_send_nothing_twice() {
             mailbox.retry(entry.delivery.outbox_id).unwrap();
         }
     }
-    let worker = OutboxWorker::start(mailbox.clone(), secret, server.connector()).unwrap();
+    let worker = OutboxWorker::start(mailbox.clone(), secret, connector).unwrap();
     // It has tried all that was due when it ends.
     drop(worker);
     let (sent, uncertain) = none_lost_none_twice(&server, &mailbox);

@@ -101,6 +101,43 @@ fn a_sync_cut_at_any_byte_loses_nothing_and_doubles_nothing() {
 }
 
 #[test]
+fn an_encrypted_sync_cut_or_garbled_at_any_byte_loses_nothing_and_doubles_nothing() {
+    let server = Dovecot::start();
+    let texts: BTreeMap<String, String> =
+        (1..=12).map(|number| (format!("n{number}"), format!("text of {number}"))).collect();
+    server.deliver((1..=12).map(letter));
+    for (security, port) in [(Security::Tls, server.tls_port), (Security::StartTls, server.port)] {
+        let proxy = Proxy::to(port);
+        let mut runner = TestRunner::new(cases(20));
+        // Of a session, most is less than this; what is before it is encrypted, too.
+        let outcome = runner.run(&(0_u64..14_000, 0_u64..3_000, 0_u8..4), |(to_client, to_server, kind)| {
+            let home = tempfile::tempdir().unwrap();
+            let mailbox = fetching(home.path(), proxy.port, security, Auth::Plain);
+            proxy.set(match kind {
+                0 => Fault { to_server, ..Fault::NONE },
+                1 => Fault { to_client, ..Fault::NONE },
+                2 => Fault { garbled: Some(to_client), ..Fault::NONE },
+                _ => Fault { garbled_to_server: Some(to_server), ..Fault::NONE },
+            });
+            let patience = server.connector().with_patience(Duration::from_secs(2));
+            if let Err(error) = mailbox.sync(&request(20), &*Known::new(PASSWORD), &patience, &()) {
+                let is_fit = matches!(error.code(), MailCode::Network | MailCode::Provider);
+                prop_assert!(is_fit, "{security:?} {kind}: {error}");
+                prop_assert!(!error.message().contains(PASSWORD), "{}", error);
+            }
+            // Whatever was garbled: what is here is what was sent.
+            whole_and_once(&mailbox, &texts);
+            proxy.set(Fault::NONE);
+            sync(&mailbox, &server, &request(20)).unwrap();
+            whole_and_once(&mailbox, &texts);
+            prop_assert_eq!(list(&mailbox).len(), 12);
+            Ok(())
+        });
+        outcome.unwrap();
+    }
+}
+
+#[test]
 fn a_sync_of_changes_cut_at_any_byte_goes_on_with_the_next() {
     let server = Dovecot::start();
     server.deliver((1..=8).map(letter));

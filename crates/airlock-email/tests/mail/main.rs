@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attached;
 mod audited;
 mod canary;
 mod crashes;
@@ -19,6 +20,9 @@ mod odd;
 mod plugin;
 mod provider;
 mod proxy;
+mod rules;
 mod sending;
 mod sent;
 mod server;
+mod several;
+mod slow;

@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airlock_core::{MailCode, MailError, Secret};
 use airlock_email::{
-    Account, Auth, Connector, Credentials, Mailbox, OauthLogin, OauthProvider, PassphraseFile, Protocol,
-    Security, Stop, StoredCredentials, Tokens,
+    Account, Auth, Connector, Credentials, MailService, Mailbox, OauthLogin, OauthProvider, PassphraseFile,
+    Protocol, Security, SendRules, Stop, StoredCredentials, Tokens,
 };
 
 use crate::dovecot::{Dovecot, fetching};
 use crate::fetching::{letter, request};
 use crate::provider::{self, Provider, asked, come_back};
-use crate::server::TOKEN;
+use crate::server::{Exim, TOKEN, mailbox as sending, message};
 
 /// What an account says of a provider.
 fn settings(provider: &Provider) -> OauthProvider {
@@ -267,6 +267,40 @@ fn a_token_that_the_server_does_not_take_is_renewed_once() {
     let error = mailbox.sync(&request(10), &credentials, &server.connector(), &()).unwrap_err();
     assert_eq!((error.code(), provider.state().renewals), (MailCode::Provider, 2));
     no_canary(&error);
+}
+
+#[test]
+fn a_token_that_the_server_of_outgoing_mail_does_not_take_is_renewed_once() {
+    let server = Exim::start();
+    for auth in [Auth::Xoauth2, Auth::OauthBearer] {
+        let provider = Provider::start();
+        provider.state().access = TOKEN.to_owned();
+        let home = tempfile::tempdir().unwrap();
+        let mailbox = Arc::new(sending(home.path(), server.tls_port, Security::Tls, auth));
+        mailbox.set_oauth(1, Some(&settings(&provider))).unwrap();
+        let account = mailbox.account(None).unwrap();
+        let credentials = Arc::new(stored(&mailbox));
+        let old = |refresh| credentials.set_tokens(&account, &tokens(Some(refresh), 3_000)).unwrap();
+        old("refresh-canary-0");
+        let sent = mailbox.send(&message(auth.name()), &*credentials, &server.connector()).unwrap();
+        assert_eq!((sent.delivery.status, sent.delivery.retries), ("sent", 0));
+        assert_eq!(provider.state().renewals, 1);
+        // Where it is only tried whether one is let in.
+        old("refresh-canary-1");
+        let (connector, rules) = (server.connector(), SendRules::default());
+        let service = MailService::new(mailbox.clone(), credentials.clone(), connector, rules).unwrap();
+        let tested = airlock_host::block_on(service.test(&account)).unwrap();
+        assert_eq!((tested, provider.state().renewals), (vec![(Protocol::Smtp, Ok(()))], 2));
+        // One that is no better: once, and no more.
+        provider.state().access = "ya29.no-token-of-anna".to_owned();
+        old("refresh-canary-2");
+        let error = mailbox.send(&message("no"), &*credentials, &server.connector()).unwrap_err();
+        assert_eq!((error.code(), provider.state().renewals), (MailCode::Provider, 3));
+        let delivery = error.delivery().unwrap();
+        assert_eq!((delivery.status, delivery.held, delivery.retries), ("failed", None, 1));
+        no_canary(&error);
+    }
+    assert_eq!(server.delivered(2).len(), 2);
 }
 
 #[test]

@@ -13,22 +13,23 @@ use tempfile::TempDir;
 use crate::dovecot::Dovecot;
 use crate::server::{Exim, Known, PASSWORD};
 
-const PLUGIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/prx-email");
+pub(crate) const PLUGIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/prx-email");
 
-const ALL: [&str; 5] =
+pub(crate) const ALL: [&str; 5] =
     ["email.sync=work", "email.read=work", "email.search=work", "email.send=work", "email.reply=work"];
 
 /// Servers of one mailbox, and a plugin in front of it.
-struct Round {
-    exim: Exim,
+pub(crate) struct Round {
+    pub(crate) exim: Exim,
     _dovecot: Dovecot,
+    pub(crate) host: Host,
     plugin: Plugin,
-    mailbox: Arc<Mailbox>,
+    pub(crate) mailbox: Arc<Mailbox>,
     _home: TempDir,
 }
 
 impl Round {
-    fn new(allowed: &[&str], network: bool, rules: SendRules) -> Self {
+    pub(crate) fn new(allowed: &[&str], network: bool, rules: SendRules) -> Self {
         let exim = Exim::start();
         let dovecot = Dovecot::serve(&exim.home.path().join("maildir"), "Debian-exim");
         let home = tempfile::tempdir().unwrap();
@@ -42,10 +43,10 @@ impl Round {
         let options =
             allowed.iter().fold(LoadOptions::new(), |options, text| options.allow(text.parse().unwrap()));
         let plugin = host.load_blocking(Path::new(PLUGIN), options).unwrap();
-        Round { exim, _dovecot: dovecot, plugin, mailbox, _home: home }
+        Round { exim, _dovecot: dovecot, host, plugin, mailbox, _home: home }
     }
 
-    fn execute(&self, args: Value) -> Value {
+    pub(crate) fn execute(&self, args: Value) -> Value {
         self.plugin
             .call_blocking("email.execute", &args)
             .unwrap_or_else(|error| panic!("{args}: {error}"))
@@ -53,7 +54,7 @@ impl Round {
     }
 
     /// The answer of a tool that fails, as the plugin gave it.
-    fn failure(&self, args: Value) -> Value {
+    pub(crate) fn failure(&self, args: Value) -> Value {
         let error = self.plugin.call_blocking::<_, Value>("email.execute", &args).expect_err("it fails");
         assert!(matches!(error.kind(), ErrorKind::Failed(_)), "{error}");
         serde_json::from_str(error.output().expect("the answer is with it")).unwrap()

@@ -15,6 +15,8 @@ pub(crate) struct Fault {
     pub(crate) to_client: u64,
     /// The byte at this place to the client is another one.
     pub(crate) garbled: Option<u64>,
+    /// The byte at this place to the server is another one.
+    pub(crate) garbled_to_server: Option<u64>,
     /// From this place on the client gets this, again and again.
     pub(crate) flood: Option<(u64, &'static [u8])>,
     /// Once the client got this, it gets nothing more, and the connection stays.
@@ -28,6 +30,7 @@ impl Fault {
         to_server: u64::MAX,
         to_client: u64::MAX,
         garbled: None,
+        garbled_to_server: None,
         flood: None,
         held_after: None,
         delay: Duration::ZERO,
@@ -39,14 +42,27 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     fault: Arc<Mutex<Fault>>,
     count: Arc<AtomicUsize>,
+    open: Arc<Open>,
+}
+
+/// Connections that are there, and how many there were at once at most.
+#[derive(Default)]
+struct Open {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Proxy {
     pub(crate) fn to(server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let proxy = Proxy { port, fault: Arc::new(Mutex::new(Fault::NONE)), count: Arc::default() };
-        let (fault, count) = (proxy.fault.clone(), proxy.count.clone());
+        let proxy = Proxy {
+            port,
+            fault: Arc::new(Mutex::new(Fault::NONE)),
+            count: Arc::default(),
+            open: Arc::default(),
+        };
+        let (fault, count, open) = (proxy.fault.clone(), proxy.count.clone(), proxy.open.clone());
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
@@ -54,14 +70,19 @@ impl Proxy {
                 let fault = *fault.lock().unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
                 let to_server = Fault {
-                    garbled: None,
+                    garbled: fault.garbled_to_server,
                     flood: None,
                     held_after: None,
                     to_client: fault.to_server,
                     ..fault
                 };
                 std::thread::spawn(move || lead(here, there, to_server));
-                std::thread::spawn(move || lead(server, client, fault));
+                let open = open.clone();
+                open.most.fetch_max(open.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::spawn(move || {
+                    lead(server, client, fault);
+                    open.now.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         proxy
@@ -70,6 +91,11 @@ impl Proxy {
     /// How many connections there were.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
+    }
+
+    /// How many connections there were at once at most.
+    pub(crate) fn most(&self) -> usize {
+        self.open.most.load(Ordering::SeqCst)
     }
 
     /// Has this go wrong with connections that come from now on.

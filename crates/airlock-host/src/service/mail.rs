@@ -29,6 +29,7 @@ async fn perform(
 ) -> Result<MailAnswer, MailError> {
     let request = MailRequest::read(tool, arguments)?;
     if tool.needs_network() && !(network && state.services().mail_network) {
+        state.refuse(Need::Kind(tool.kind()));
         return Err(MailError::network_off());
     }
     let permit = state.permit(Need::Kind(tool.kind()))?;

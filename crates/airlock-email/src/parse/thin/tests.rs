@@ -139,11 +139,102 @@ fn a_file_that_is_cut_or_nested_is_never_kept_as_if_it_were_whole() {
     let message = thinned(&mailbox, &whole(&parts), 50_000);
     let told = told(&message);
     assert_eq!(told.len(), 2, "{told:?}");
-    for attached in &told {
-        assert_eq!(
-            (&attached["local_path"], &attached["refused"]),
-            (&Value::Null, &"attachment exceeds size limit".into())
-        );
+    assert_eq!((&told[0]["refused"], kept(&mailbox, &message, 0).len()), (&Value::Null, 4_000_000 - 2));
+    assert_eq!(
+        (&told[1]["local_path"], &told[1]["refused"]),
+        (
+            &Value::Null,
+            &"attachment is not whole: the message is too large for it to be held in memory".into()
+        )
+    );
+}
+
+/// Lines of text, some of which look like the beginning of a part, and bytes that are no ASCII.
+fn text(lines: usize) -> Vec<u8> {
+    let line = |number: usize| match number % 50 {
+        0 => "--- a/file.rs\r\n".to_owned(),
+        1 => "-- \r\n".to_owned(),
+        2 => "\r\n".to_owned(),
+        3 => "ends in white space \t\r\n".to_owned(),
+        4 => "a = b; content-type: no header\r\n".to_owned(),
+        5 if number == 5 => format!("{}\r\n", "long ".repeat(5_000)),
+        _ => format!("line {number} of many, größer\r\n"),
+    };
+    let mut text = (0..lines).map(line).collect::<String>().into_bytes();
+    text.extend_from_slice(b"the last one, without an end");
+    text
+}
+
+/// The same as quoted-printable has it.
+fn quoted(text: &[u8]) -> String {
+    let mut quoted = String::new();
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let (line, end) = match line.strip_suffix(b"\r\n") {
+            Some(line) => (line, "\r\n"),
+            None => (line, ""),
+        };
+        let mut column = 0;
+        for (at, byte) in line.iter().enumerate() {
+            let is_last = at + 1 == line.len();
+            let is_plain = matches!(byte, b'!'..=b'~') && *byte != b'=' || *byte == b' ' && !is_last;
+            let letter = if is_plain { char::from(*byte).to_string() } else { format!("={byte:02X}") };
+            if column + letter.len() > 75 {
+                // White space after it means nothing.
+                quoted.push_str("= \r\n");
+                column = 0;
+            }
+            column += letter.len();
+            quoted.push_str(&letter);
+        }
+        quoted.push_str(end);
+    }
+    quoted
+}
+
+#[test]
+fn a_large_file_is_kept_however_it_is_encoded() {
+    let (_home, mailbox) = mailbox();
+    let types = ["text/x-patch", "text/plain", "application/pdf"].map(str::to_owned).to_vec();
+    let mailbox =
+        mailbox.with_attachments(AttachmentPolicy { max_bytes: 25 << 20, types }).expect("a policy");
+    let text = text(90_000);
+    assert!(text.len() > CONTENT, "{}", text.len());
+    let raw = String::from_utf8(text.clone()).expect("text");
+    let attached = "Content-Disposition:\r\n\tattachment;\r\n filename=f";
+    let spaced = lines(&text).replace("\r\n", " \t\r\n");
+    let noisy = lines(&text).replace("\r\n", "*!\r\n");
+    let cases = [
+        ("7bit", "text/x-patch", &raw),
+        ("8bit", "text/plain; charset=utf-8", &raw),
+        ("binary", "application/pdf", &raw),
+        ("quoted-printable", "text/x-patch; charset=utf-8", &quoted(&text)),
+        ("Quoted-Printable", "application/pdf", &quoted(&text)),
+        ("base64", "text/x-patch", &lines(&text)),
+        ("base64", "application/pdf", &spaced),
+        ("base64", "application/pdf", &noisy),
+        // What stands in its place is read as it is, whatever this says.
+        ("base64", "text/plain; charset=utf-16", &lines(&text)),
+    ];
+    for (encoding, kind, content) in cases {
+        let header = format!("Content-Type: {kind}\r\n{attached}\r\nContent-Transfer-Encoding: {encoding}");
+        let parts = [
+            part("Content-Type: text/plain", "words\r\n"),
+            part(&header, &format!("{content}\r\n")),
+            part(ZIP, &lines(b"after it")),
+        ];
+        for cut in [512 << 10, 9_777] {
+            let message = thinned(&mailbox, &whole(&parts), cut);
+            let told = told(&message);
+            assert_eq!(told.len(), 2, "{encoding} {kind}: {told:?}");
+            assert_eq!(
+                (&told[0]["refused"], &told[0]["size"], &told[0]["filename"]),
+                (&Value::Null, &text.len().into(), &"f".into()),
+                "{encoding} {kind}"
+            );
+            assert!(kept(&mailbox, &message, 0) == text, "{encoding} {kind} {cut}");
+            assert_eq!(message.body_text.as_deref(), Some("words"));
+            assert_eq!(told[1]["size"], 8);
+        }
     }
 }
 
