@@ -33,6 +33,9 @@ const ATTEMPTS: u32 = 24;
 const WAIT: i64 = 5;
 const DOUBLED: u32 = 10;
 
+/// Seconds that are waited where no server could be asked.
+const UNASKED: i64 = 60;
+
 /// Seconds after which a row that PRX-Email left in `sending` is taken for abandoned (PRX's).
 const ABANDONED: i64 = 900;
 
@@ -161,7 +164,7 @@ impl Mailbox {
                 Ok(self.entry(id)?.delivery)
             }
             Err(Unsent { fate, error }) => {
-                self.fail(id, fate, error.message())?;
+                self.fail(id, fate, &error)?;
                 Err(error.with_delivery(self.entry(id)?.delivery))
             }
         }
@@ -219,11 +222,13 @@ impl Mailbox {
         })
     }
 
-    fn fail(&self, id: i64, fate: Fate, reason: &str) -> Result<(), MailError> {
-        // Whatever else is in the row, it is not tried for ever.
+    fn fail(&self, id: i64, fate: Fate, error: &MailError) -> Result<(), MailError> {
+        // Whatever else is in the row, it is not tried for ever. But what is wrong on this machine, a
+        // passphrase before all else, was no attempt: no server was asked.
         let sql = "SELECT retries FROM outbox WHERE id = ?1";
         let retries = self.connection().query_row(sql, [id], |row| row.get::<_, u32>(0)).map_err(failed)?;
-        let retries = retries.saturating_add(1);
+        let was_asked = error.code() != MailCode::Storage || fate == Fate::Uncertain;
+        let retries = retries.saturating_add(u32::from(was_asked));
         let held = match fate {
             Fate::Uncertain => Some("uncertain"),
             Fate::Refused => Some("dead"),
@@ -232,12 +237,13 @@ impl Mailbox {
         };
         let next = match held {
             Some(_) => NEVER,
+            None if !was_asked => now() + UNASKED,
             None => now() + (WAIT << retries.min(DOUBLED)),
         };
         let sql = "UPDATE outbox SET status = 'failed', held = ?2, retries = ?3, last_error = ?4,
                    next_attempt_at = ?5, claimed_at = NULL, updated_at = ?6,
                    look_at = CASE WHEN ?2 = 'uncertain' THEN ?6 END WHERE id = ?1 AND status = 'sending'";
-        self.settle(sql, params![id, held, retries, reason, next, now()])
+        self.settle(sql, params![id, held, retries, error.message(), next, now()])
     }
 
     fn settle(&self, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<(), MailError> {

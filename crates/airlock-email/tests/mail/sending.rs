@@ -1,8 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock_core::{AttachmentSource, MailAttachment, MailCode, ReplyMail, SendMail};
-use airlock_email::{Auth, Connector, Feature, OutboxWorker, RawMessage, Security};
+use airlock_core::{
+    AttachmentSource, Delivery, MailAttachment, MailCode, MailError, ReplyMail, Secret, SendMail,
+};
+use airlock_email::{
+    Account, Auth, Connector, Credentials, Feature, OutboxWorker, Protocol, RawMessage, Security,
+};
 
 use crate::server::{Exim, Known, PASSWORD, TOKEN, mailbox, message};
 
@@ -52,6 +56,39 @@ fn a_wrong_secret_is_told_without_it_and_the_message_stays_to_be_sent() {
         assert!(!format!("{entry:?}").contains(wrong));
     }
     assert_eq!(server.delivered(0).len(), 0);
+}
+
+/// Secrets that nothing opens.
+#[derive(Debug)]
+struct Closed;
+
+impl Credentials for Closed {
+    fn secret(&self, _account: &Account, _protocol: Protocol) -> Result<Secret, MailError> {
+        Err(MailError::new(MailCode::Storage, "the passphrase does not open it"))
+    }
+}
+
+#[test]
+fn where_secrets_cannot_be_read_no_attempt_is_used_up() {
+    let server = Exim::start();
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = mailbox(home.path(), server.tls_port, Security::Tls, Auth::Plain);
+    let error = mailbox.send(&message("s"), &Closed, &server.connector()).unwrap_err();
+    let (id, account) = (error.delivery().unwrap().outbox_id, mailbox.account(None).unwrap().id);
+    for _ in 0..30 {
+        let entry = mailbox.outbox(account).unwrap().remove(0);
+        let Delivery { status, held, retries, next_attempt_at, .. } = entry.delivery;
+        assert_eq!((status, held, retries), ("failed", None, 0));
+        assert_eq!(entry.last_error.as_deref(), Some("the passphrase does not open it"));
+        assert!(next_attempt_at < i64::MAX, "it is tried again by itself");
+        mailbox.retry(id).unwrap();
+        let tried = mailbox.deliver_due(&Closed, &server.connector()).unwrap();
+        assert_eq!(tried.len(), 1);
+    }
+    mailbox.retry(id).unwrap();
+    let tried = mailbox.deliver_due(&*Known::new(PASSWORD), &server.connector()).unwrap();
+    assert_eq!(tried.iter().map(|delivery| delivery.status).collect::<Vec<_>>(), ["sent"]);
+    assert_eq!(server.delivered(1).len(), 1);
 }
 
 #[test]
