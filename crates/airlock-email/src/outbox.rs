@@ -13,7 +13,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::compose::{Composed, Draft};
 use crate::db::{self, failed, now};
-use crate::service::{Caller, HOUR};
+use crate::rules::HOUR;
+use crate::service::Caller;
 use crate::{Account, Connector, Credentials, Feature, Mailbox};
 
 /// A row of the outbox.
