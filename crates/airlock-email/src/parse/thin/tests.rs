@@ -64,6 +64,30 @@ proptest! {
         prop_assert_eq!(NewMessage { received_at: Some(5), ..in_parts }, at_once);
     }
 
+    /// The same of files that are no base64.
+    #[test]
+    fn a_file_in_parts_is_the_file(
+        count in 1_usize..30_000, kind in 0_usize..3, ends in any::<bool>(), cut in 1_000_usize..70_000,
+    ) {
+        let (_home, mailbox) = mailbox();
+        account(&mailbox, "anna");
+        let mut text = text(count);
+        if ends {
+            text.extend_from_slice(b"\r\n\r\n");
+        }
+        let plain = String::from_utf8(text.clone()).expect("text");
+        let (header, content) = [
+            ("Content-Type: application/pdf\r\nContent-Transfer-Encoding: 8bit", plain.clone()),
+            ("Content-Type: application/pdf\r\nContent-Transfer-Encoding: quoted-printable", quoted(&text)),
+            ("Content-Type: text/plain; charset=utf-8\r\nContent-Disposition: attachment", plain),
+        ][kind].clone();
+        let raw = whole(&[part("Content-Type: text/plain", "words\r\n"), part(header, &format!("{content}\r\n"))]);
+        let at_once = crate::RawMessage { bytes: &raw, received_at: 5, place: None };
+        let at_once = mailbox.read(&at_once).expect("read");
+        let in_parts = thinned(&mailbox, &raw, cut);
+        prop_assert_eq!(NewMessage { received_at: Some(5), ..in_parts }, at_once);
+    }
+
     #[test]
     fn any_bytes_are_thinned_to_a_message(bytes in proptest::collection::vec(any::<u8>(), 0..3_000), cut in 1_usize..100) {
         let (_home, mailbox) = mailbox();
