@@ -89,6 +89,9 @@ impl Mailbox {
         account: &Account,
         request: &'a ReplyMail,
     ) -> Result<Draft<'a>, MailError> {
+        if request.message_id.trim().is_empty() || request.body_text.trim().is_empty() {
+            return Err(MailError::invalid("in_reply_to_message_id/body_text cannot be empty"));
+        }
         let parent = self
             .parent(account.id, &request.message_id)?
             .ok_or_else(|| MailError::invalid("in_reply_to_message_id does not exist for this account"))?;

@@ -106,10 +106,14 @@ fn attachments_are_within_the_policy_and_come_from_here_or_the_account() {
 }
 
 fn answer(mailbox: &Mailbox, id: &str, all: bool) -> Result<Composed, MailError> {
+    answer_with(mailbox, id, all, "yes")
+}
+
+fn answer_with(mailbox: &Mailbox, id: &str, all: bool, body: &str) -> Result<Composed, MailError> {
     let request = ReplyMail {
         account_id: None,
         message_id: id.to_owned(),
-        body_text: "yes".to_owned(),
+        body_text: body.to_owned(),
         body_html: None,
         all,
         attachments: Vec::new(),
@@ -138,6 +142,10 @@ fn an_answer_refers_to_its_parent_and_goes_to_whom_it_should() {
     let listed = NewMessage { reply_to: Some("list@x.example".to_owned()), ..mail("listed", "b") };
     let nobody = NewMessage { sender: None, message_id: None, ..mail("nobody", "b") };
     mailbox.keep(one, "INBOX", &[parent, listed, nobody]).expect("kept");
+    for (id, body) in [(" ", "yes"), ("<parent@x.example>", "\n")] {
+        let told = answer_with(&mailbox, id, false, body).expect_err("empty");
+        assert_eq!(told.message(), "in_reply_to_message_id/body_text cannot be empty");
+    }
     let reply = answer(&mailbox, "<parent@x.example>", false).expect("written");
     assert_eq!(header(&reply, "Subject").as_deref(), Some("Re: plans"));
     assert_eq!(header(&reply, "In-Reply-To").as_deref(), Some("<parent@x.example>"));
