@@ -19,8 +19,8 @@ use tokio::sync::Semaphore;
 
 use crate::outbox::Queued;
 use crate::{
-    Account, Connector, Credentials, Looked, Mailbox, NewAccount, OutboxWorker, Protocol, SendRules, Stop,
-    SyncedFolder, Watch,
+    Account, Connector, Credentials, Feature, Looked, Mailbox, NewAccount, OutboxEntry, OutboxWorker,
+    Protocol, SendRules, Stop, SyncedFolder, Watch,
 };
 
 /// Threads that read the database, and those that speak with servers. A server may take its time for each
@@ -200,6 +200,34 @@ impl MailService {
         account.check()?;
         self.note(MailTask::SetAccount, &account.name)?;
         self.inner.mailbox.set_account(account)
+    }
+
+    /// All accounts: see [`Mailbox::accounts`].
+    ///
+    /// # Errors
+    /// As [`Mailbox::accounts`] and [`MailService::note`].
+    pub fn accounts(&self) -> Result<Vec<Account>, MailError> {
+        self.note(MailTask::Accounts, "*")?;
+        self.inner.mailbox.accounts()
+    }
+
+    /// Switches a feature of an account on or off: see [`Mailbox::switch`].
+    ///
+    /// # Errors
+    /// As [`Mailbox::switch`] and [`MailService::note`].
+    pub fn switch(&self, account: &Account, feature: Feature, is_on: bool) -> Result<(), MailError> {
+        let task = if is_on { MailTask::SwitchOn } else { MailTask::SwitchOff };
+        self.note(task, &account.name)?;
+        self.inner.mailbox.switch(account.id, feature, is_on)
+    }
+
+    /// What an account has in its outbox: see [`Mailbox::outbox`].
+    ///
+    /// # Errors
+    /// As [`Mailbox::outbox`] and [`MailService::note`].
+    pub fn outbox(&self, account: &Account) -> Result<Vec<OutboxEntry>, MailError> {
+        self.note(MailTask::Outbox, &account.name)?;
+        self.inner.mailbox.outbox(account.id)
     }
 
     /// Tries everything that is due, whosever it is: see [`Mailbox::deliver_due`] and

@@ -22,9 +22,7 @@ pub(super) fn run(session: &Session, task: AccountTask) -> Result<u8, Error> {
             let mailbox = mailbox(session)?;
             let account = account(&mailbox, &which)?;
             let (switched, is_on) = (Feature::named(&feature)?, state == "on");
-            let task = if is_on { MailTask::SwitchOn } else { MailTask::SwitchOff };
-            session.mail()?.service.note(task, &account.name)?;
-            mailbox.switch(account.id, switched, is_on)?;
+            session.mail()?.service.switch(&account, switched, is_on)?;
             session.printer.note(&format!("`{feature}` is {state} for {}", account.name));
             session.done()
         }
@@ -159,8 +157,7 @@ fn read_port(place: &str, port: &str) -> Result<u16, Error> {
 
 fn list(session: &Session) -> Result<u8, Error> {
     let mailbox = mailbox(session)?;
-    session.mail()?.service.note(MailTask::Accounts, "*")?;
-    let accounts = mailbox.accounts()?;
+    let accounts = session.mail()?.service.accounts()?;
     let switched_on = |account: &Account| -> Result<Vec<&'static str>, Error> {
         let mut on = Vec::new();
         for feature in Feature::ALL {

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 use airlock_email::{Looked, Mailbox, OutboxEntry};
-use airlock_host::{Delivery, Error, MailTask, visible};
+use airlock_host::{Delivery, Error, visible};
 use serde_json::{Value, json};
 
 use super::super::Session;
@@ -17,8 +17,7 @@ pub(super) fn run(session: &Session, task: &OutboxTask) -> Result<u8, Error> {
         OutboxTask::List { account } => {
             let mailbox = service.mailbox();
             let account = super::account(mailbox, account)?;
-            service.note(MailTask::Outbox, &account.name)?;
-            list(session, &mailbox.outbox(account.id)?)
+            list(session, &service.outbox(&account)?)
         }
         OutboxTask::Send => {
             let (tried, arrived) = service.send_due()?;
