@@ -223,21 +223,19 @@ impl Mailbox {
     }
 
     fn fail(&self, id: i64, fate: Fate, error: &MailError) -> Result<(), MailError> {
-        // Whatever else is in the row, it is not tried for ever. But what is wrong on this machine, a
-        // passphrase before all else, was no attempt: no server was asked.
+        // Whatever else is in the row, it is not tried for ever.
         let sql = "SELECT retries FROM outbox WHERE id = ?1";
         let retries = self.connection().query_row(sql, [id], |row| row.get::<_, u32>(0)).map_err(failed)?;
-        let was_asked = error.code() != MailCode::Storage || fate == Fate::Uncertain;
-        let retries = retries.saturating_add(u32::from(was_asked));
+        let retries = retries.saturating_add(u32::from(fate != Fate::NotAsked));
         let held = match fate {
             Fate::Uncertain => Some("uncertain"),
             Fate::Refused => Some("dead"),
             Fate::NotSent | Fate::NotLetIn if retries >= ATTEMPTS => Some("dead"),
-            Fate::NotSent | Fate::NotLetIn => None,
+            Fate::NotAsked | Fate::NotSent | Fate::NotLetIn => None,
         };
         let next = match held {
             Some(_) => NEVER,
-            None if !was_asked => now() + UNASKED,
+            None if fate == Fate::NotAsked => now() + UNASKED,
             None => now() + (WAIT << retries.min(DOUBLED)),
         };
         let sql = "UPDATE outbox SET status = 'failed', held = ?2, retries = ?3, last_error = ?4,
@@ -315,7 +313,10 @@ pub(crate) fn with_smtp<T>(
     let work = || {
         let secret = match server.auth {
             Auth::None => None,
-            _ => Some(credentials.secret(account, Protocol::Smtp)?),
+            _ => Some(credentials.secret(account, Protocol::Smtp).map_err(|error| match error.code() {
+                MailCode::Storage => Unsent { fate: Fate::NotAsked, error },
+                _ => error.into(),
+            })?),
         };
         work(&connector, server, secret.as_ref())
     };

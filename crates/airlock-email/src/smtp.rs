@@ -192,6 +192,8 @@ fn log_in(session: &mut Session<Transport>, server: &Server, secret: &Secret) ->
 /// How far a message came that was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
+    /// No server was asked, as its credential is here and cannot be read: under a passphrase, before all.
+    NotAsked,
     /// The server did not take it, and may do so later.
     NotSent,
     /// Not at all: the server did not let its sender in.
