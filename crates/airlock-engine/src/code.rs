@@ -36,7 +36,7 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 /// Bytes of code that have a hash of their own, so that several threads can look at one file.
-const PIECE: usize = 1 << 20;
+pub(crate) const PIECE: usize = 1 << 20;
 
 /// From how many pieces on it is worth waking other threads.
 const MANY: usize = 4;

@@ -10,41 +10,11 @@ use airlock_host::{
 use serde_json::{Value, json};
 
 use super::World;
+use super::names::execute_tool;
 use crate::support::text;
 
-/// A component that hands the name of a tool to its host, and gives back what that says.
-const CALLER: &str = r#"(component
-    (import "prx:plugin/host-calls@0.1.0" (instance $host
-        (type $result (record (field "success" bool) (field "output" string) (field "error" (option string))))
-        (export "host-result" (type $named (eq $result)))
-        (export "execute-tool" (func
-            (param "tool" string) (param "args" string) (param "allow-network" bool) (result $named)))))
-    (alias export $host "host-result" (type $named))
-    (alias export $host "execute-tool" (func $execute))
-    (core module $libc
-        (memory (export "memory") 1)
-        (global $at (mut i32) (i32.const 4096))
-        (func (export "realloc") (param i32 i32 i32 i32) (result i32)
-            (local $now i32)
-            (local.set $now (i32.and (i32.add (global.get $at) (i32.const 7)) (i32.const -8)))
-            (global.set $at (i32.add (local.get $now) (local.get 3)))
-            (local.get $now)))
-    (core instance $libc (instantiate $libc))
-    (alias core export $libc "memory" (core memory $memory))
-    (alias core export $libc "realloc" (core func $realloc))
-    (core func $lowered (canon lower (func $execute) (memory $memory) (realloc $realloc)))
-    (core module $m
-        (import "host" "execute" (func $execute (param i32 i32 i32 i32 i32 i32)))
-        (func (export "run") (param i32 i32 i32 i32) (result i32)
-            (call $execute
-                (local.get 0) (local.get 1) (local.get 2) (local.get 3) (i32.const 0) (i32.const 256))
-            (i32.const 256)))
-    (core instance $m (instantiate $m (with "host" (instance (export "execute" (func $lowered))))))
-    (func (export "run") (param "tool" string) (param "args" string) (result $named)
-        (canon lift (core func $m "run") (memory $memory) (realloc $realloc))))"#;
-
 fn run(plugin: &Plugin, tool: &str, args: &str) -> Value {
-    let outcome = plugin.invoke_blocking("run", Input::json(&json!([tool, args])).unwrap()).unwrap();
+    let outcome = plugin.invoke_blocking("run", Input::json(&json!([tool, args, false])).unwrap()).unwrap();
     serde_json::from_str(&outcome.value.to_json_text()).unwrap()
 }
 
@@ -58,7 +28,9 @@ fn a_tool_that_is_registered_and_granted_is_called_with_its_arguments() {
         services.tools = Arc::new(registry);
         services
     });
-    let load = |options: LoadOptions| world.host.load_blocking(CALLER.as_bytes(), options).unwrap();
+    let load = |options: LoadOptions| {
+        world.host.load_blocking(execute_tool().component("@0.1.0").as_bytes(), options).unwrap()
+    };
     let plugin = load(text().allow("tools.call=*".parse().unwrap()));
     assert_eq!(plugin.abi(), AbiId::Prx);
     assert_eq!(
@@ -92,7 +64,7 @@ fn what_the_switch_of_the_network_refuses_is_noted_as_refused() {
         let options = ["email.sync=*", "email.read=*", "email.send=*"]
             .iter()
             .fold(text(), |options, granted| options.allow(granted.parse().unwrap()));
-        let plugin = host.load_blocking(CALLER.as_bytes(), options).unwrap();
+        let plugin = host.load_blocking(execute_tool().component("@0.1.0").as_bytes(), options).unwrap();
         // The caller says itself that it wants no server spoken to.
         for tool in ["email.sync", "email.send", "email.reply", "email.list"] {
             let arguments = match tool {

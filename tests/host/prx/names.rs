@@ -12,7 +12,7 @@ use crate::http::{Server, ok};
 use crate::support::text;
 
 /// A function of the host, in the text form of components.
-struct Function {
+pub(super) struct Function {
     of: &'static str,
     name: &'static str,
     /// A type that has to have a name, which is `$named` in the others.
@@ -49,7 +49,7 @@ impl Function {
     }
 
     /// A component that hands on what it is called with, and gives back what it gets.
-    fn component(&self, version: &str) -> String {
+    pub(super) fn component(&self, version: &str) -> String {
         let Function { of, name, named, params, result } = self;
         let (declared, known) = match named {
             Some((name, ty)) => (
@@ -242,16 +242,20 @@ fn websockets_are_linked_by_both_names_and_every_function_says_that_it_is_not_su
     }
 }
 
+/// The function that calls a tool of the host's.
+pub(super) fn execute_tool() -> Function {
+    let result =
+        "(record (field \"success\" bool) (field \"output\" string) (field \"error\" (option string)))";
+    function("prx:plugin/host-calls", "execute-tool")
+        .with("host-result", result)
+        .takes(&[TEXT, TEXT, ("bool", "i32")])
+        .gives(Some(("$named", true)))
+}
+
 #[test]
 fn tools_of_the_host_have_both_names() {
     let world = World::new();
-    let result =
-        "(record (field \"success\" bool) (field \"output\" string) (field \"error\" (option string)))";
-    let execute = function("prx:plugin/host-calls", "execute-tool")
-        .with("host-result", result)
-        .takes(&[TEXT, TEXT, ("bool", "i32")])
-        .gives(Some(("$named", true)));
-    let answer = both(&world, execute, &["tools.call=*"], json!(["gone", "{}", false])).unwrap();
+    let answer = both(&world, execute_tool(), &["tools.call=*"], json!(["gone", "{}", false])).unwrap();
     assert_eq!(answer["success"], false);
     assert!(answer["error"].as_str().unwrap().contains("gone"), "{answer}");
 }

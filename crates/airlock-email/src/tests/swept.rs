@@ -8,16 +8,10 @@ use rusqlite::Connection;
 use crate::testing::{account, mailbox};
 use crate::{Mailbox, RawMessage};
 
-/// A message with a file of these bytes.
-fn with_file(id: &str, file: &str) -> Vec<u8> {
-    format!(
-        "From: bert@x.example\r\nSubject: {id}\r\nMessage-ID: <{id}@x.example>\r\nMIME-Version: 1.0\r\n\
-         Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\ntext\r\n\
-         --b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=f.pdf\r\n\r\n\
-         {file}\r\n--b--\r\n"
-    )
-    .into_bytes()
-}
+#[path = "../../tests/mail/with_file.rs"]
+mod with_file;
+
+use with_file::with_file;
 
 fn receive(mailbox: &Mailbox, account: i64, uid: u32, id: &str, file: &str) {
     let bytes = with_file(id, file);

@@ -8,16 +8,7 @@ use airlock_email::{Auth, Mailbox, Security};
 use crate::dovecot::{Dovecot, fetching};
 use crate::fetching::{list, request};
 use crate::server::{Known, PASSWORD};
-
-fn with_file(id: &str, file: &str) -> Vec<u8> {
-    format!(
-        "From: bert@x.example\r\nSubject: {id}\r\nMessage-ID: <{id}@x.example>\r\nMIME-Version: 1.0\r\n\
-         Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\ntext\r\n\
-         --b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=f.pdf\r\n\r\n\
-         {file}\r\n--b--\r\n"
-    )
-    .into_bytes()
-}
+use crate::with_file::with_file;
 
 /// What the files hold that are there.
 fn files(home: &Path) -> Vec<String> {

@@ -26,3 +26,4 @@ mod sent;
 mod server;
 mod several;
 mod slow;
+mod with_file;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use wasmtime::Engine;
 
 use super::{Cache, CacheSettings, FileKind, FileName, Turn};
-use crate::code::{Authentic, Code, CodeKey, CodeKind, CompiledCode, Hex, Mapping, Tag, Variant};
+use crate::code::{Authentic, Code, CodeKey, CodeKind, CompiledCode, Hex, Mapping, PIECE, Tag, Variant};
 use crate::compile::Configuration;
 use crate::engines::compiler_config;
 use crate::{Allocation, Artifact, Compiled, EngineKey, EngineSettings, Engines, InProcess, Origin, Shape};
@@ -174,7 +174,6 @@ proptest! {
 
 #[test]
 fn a_tag_is_that_of_the_whole_however_many_threads_look_at_it() {
-    const PIECE: usize = 1 << 20;
     let key = CodeKey::derive(&[7; 32]);
     let variant = Variant { digest: Digest::of(b"wasm"), configuration: Hex([1; 16]) };
     let other = Variant { configuration: Hex([2; 16]), ..variant };
