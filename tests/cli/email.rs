@@ -441,6 +441,9 @@ fn a_password_is_kept_under_the_passphrase_and_an_account_without_one_needs_none
     assert_eq!(typed(&["email", "account", "remove", "work"], None, ""), removed);
     place.ok(&with_server);
     let password = ["email", "account", "password"];
+    let of_none = [&password[..], &["--of", "smtp"]].concat();
+    let told = typed(&of_none, Some(PASSPHRASE), "password-canary\n");
+    assert_eq!(told, "exit 2\n--- stderr\nerror: `--of`: `work` has no server for smtp\n");
     let told = typed(&password, None, "password-canary\n");
     assert!(told.contains("set `AIRLOCK_MAIL_PASSPHRASE`"), "{told}");
     assert_eq!(typed(&password, Some(PASSPHRASE), "password-canary\n"), "exit 0\n");

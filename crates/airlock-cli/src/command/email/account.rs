@@ -102,6 +102,15 @@ fn authorities(path: &Path) -> Result<String, Error> {
 
 /// Keeps the password of one of an account's servers, or of both.
 fn keep_password(session: &Session, account: &Account, of: Option<Protocol>) -> Result<(), Error> {
+    if let Some(of) = of {
+        let server = match of {
+            Protocol::Imap => &account.imap,
+            Protocol::Smtp => &account.smtp,
+        };
+        if server.is_none() {
+            return Err(invalid("--of", format!("`{}` has no server for {}", account.name, of.name())));
+        }
+    }
     let password = Secret::new(super::super::secret::value(&format!("password of {}", account.name))?);
     let opened = session.mail()?;
     opened.service.note(MailTask::SetPassword, &account.name)?;
